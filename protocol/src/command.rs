@@ -1,0 +1,129 @@
+//! What a leader writes into the log. Each command names what it expects; where that no longer holds, applying it is a
+//! recorded no-op. *Apply decides, not propose.*
+//!
+//! Rule for changing these: the log keeps them for ever, in postcard form. Add variants and add fields in new variants;
+//! never reorder, rename or remove one.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Boot, JobId, NodeId};
+use crate::job::{JobSpec, Outcome, Reason};
+use crate::member::Member;
+
+/// One entry of the log: everything that waited when the leader wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Cluster time: milliseconds that only leaders' ticks add. Never runs backwards.
+    pub clock_ms: u64,
+    /// The leader's wall time, milliseconds since 1970; display only.
+    pub wall_ms: u64,
+    /// The term of the leader that wrote it.
+    pub term: u64,
+    /// In order.
+    pub commands: Vec<Command>,
+}
+
+/// A change of the ledger that a leader proposes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Take a job. No-op when its key or its gateway's number is known: then the recorded answer is given again.
+    Submit {
+        /// The id its gateway chose.
+        job: JobId,
+        /// What the user gave.
+        spec: Arc<JobSpec>,
+        /// The user's idempotency key.
+        key: Option<String>,
+        /// SHA-256 of the request, to tell a repeat from another request under the same key.
+        fingerprint: [u8; 32],
+        /// Who forwarded it, so that a repeat is recognised.
+        origin: Origin,
+    },
+    /// Commit attempt `attempt` to a node. Expects the job `queued` with `attempt - 1` attempts.
+    Assign {
+        /// The job.
+        job: JobId,
+        /// The number the new attempt gets.
+        attempt: u32,
+        /// Where it shall run.
+        node: NodeId,
+        /// The start of that node it is meant for.
+        boot: Boot,
+    },
+    /// Record how an attempt ended. Expects the attempt to exist there; the first success of an open job wins, a
+    /// failure counts only for the current attempt.
+    Finish {
+        /// The job.
+        job: JobId,
+        /// Which attempt.
+        attempt: u32,
+        /// Who ran it.
+        node: NodeId,
+        /// What it brought back.
+        outcome: Arc<Outcome>,
+    },
+    /// Take an attempt back from a worker that is lost. Expects it to be the running one.
+    Requeue {
+        /// The job.
+        job: JobId,
+        /// Which attempt.
+        attempt: u32,
+        /// Why it counts as lost.
+        cause: LossCause,
+    },
+    /// End an open job because somebody asked.
+    Cancel {
+        /// The job.
+        job: JobId,
+    },
+    /// End a job that will never run. Expects it open and not running.
+    Expire {
+        /// The job.
+        job: JobId,
+        /// `expired` or `unsatisfiable`.
+        reason: Reason,
+    },
+    /// Its back-off is over: back into the queue. Expects it `scheduled`.
+    Release {
+        /// The job.
+        job: JobId,
+    },
+    /// A change of the cluster itself.
+    Configure(Change),
+}
+
+/// Which forward a `Submit` came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Origin {
+    /// The node that took the request.
+    pub gateway: NodeId,
+    /// The start of that node.
+    pub boot: Boot,
+    /// Its number there.
+    pub number: u64,
+    /// The lowest number still open there: answers below it are forgotten.
+    pub floor: u64,
+}
+
+/// Why an attempt counts as lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LossCause {
+    /// Its worker was silent for the whole liveness.
+    Silent,
+    /// Its worker started anew: what it ran before is gone.
+    Restarted,
+}
+
+/// A change of the cluster itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// A node joins, or comes back under a new start or address.
+    Member(Member),
+    /// The voters that `--expect` asks for were in sync once: writes are open from here on, for good.
+    Open,
+    /// A node is no member any more.
+    Leave(NodeId),
+}

@@ -1,0 +1,70 @@
+//! Every bound of the project that more than one room must know, in one place, with its unit in its name.
+
+/// Payload of one job, decoded.
+pub const PAYLOAD_BYTES: usize = 1 << 20;
+/// JSON body of one request.
+pub const JSON_BODY_BYTES: usize = 2 << 20;
+/// Output kept of one attempt: the first [`OUTPUT_HEAD_BYTES`] and the last [`OUTPUT_TAIL_BYTES`].
+pub const OUTPUT_BYTES: usize = OUTPUT_HEAD_BYTES + OUTPUT_TAIL_BYTES;
+/// The part of a long output kept from its beginning.
+pub const OUTPUT_HEAD_BYTES: usize = 768 << 10;
+/// The part of a long output kept from its end.
+pub const OUTPUT_TAIL_BYTES: usize = 256 << 10;
+/// The end of standard error that is kept.
+pub const STDERR_TAIL_BYTES: usize = 16 << 10;
+/// All of a job's text maps together: `requires`, `labels`, `env`, and `args`.
+pub const HEADERS_BYTES: usize = 16 << 10;
+/// The name of a class.
+pub const CLASS_BYTES: usize = 200;
+/// The name of a submitter.
+pub const SUBMITTER_BYTES: usize = 200;
+/// Labels of one job.
+pub const LABELS: usize = 64;
+/// Entries of any other map or list of one job.
+pub const JOB_LIST: usize = 256;
+/// An idempotency key, printable ASCII.
+pub const KEY_BYTES: usize = 255;
+/// The longest `wait` of a request.
+pub const WAIT_MS: u64 = 5 * 60 * 1000;
+/// How long a write waits for a leader with a majority until it answers 503.
+pub const WRITE_PATIENCE_MS: u64 = 10_000;
+/// The longest duration any field takes: a year.
+pub const DURATION_MS: u64 = 366 * 24 * 3600 * 1000;
+/// Jobs that may be open at once.
+pub const QUEUE_JOBS: u64 = 2_000_000;
+/// Bytes of jobs the ledger may hold.
+pub const QUEUE_BYTES: u64 = 4 << 30;
+/// Jobs of one page of a list.
+pub const PAGE_JOBS: usize = 500;
+/// Idempotency keys of ended jobs that are remembered.
+pub const ENDED_KEYS: usize = 1_000_000;
+/// Attempts a job may ask for.
+pub const MAX_ATTEMPTS: u32 = 1000;
+
+/// Any one message between nodes.
+pub const MESSAGE_BYTES: usize = 16 << 20;
+/// All commands of one entry of the log, about.
+pub const ENTRY_BYTES: usize = 8 << 20;
+/// Commands of one entry of the log.
+pub const ENTRY_COMMANDS: usize = 10_000;
+/// Requests a gateway may have open at once.
+pub const OPEN_FORWARDS: usize = 65_536;
+/// Bytes of requests a gateway may have open at once.
+pub const OPEN_FORWARD_BYTES: usize = 256 << 20;
+/// How often a worker reports.
+pub const REPORT_MS: u64 = 250;
+/// Reports a worker may miss until it is lost.
+pub const MAX_LIVENESS: u64 = 10;
+/// Silence after which a worker is lost.
+pub const LIVENESS_MS: u64 = REPORT_MS * MAX_LIVENESS;
+/// A result or a forward without an answer is sent again after this.
+pub const RESEND_MS: u64 = 1_000;
+/// Members of one cluster.
+pub const MEMBERS: usize = 1_000;
+/// Facts a node keeps in memory for events and `/logging?source=cluster`.
+pub const FACTS_KEPT: usize = 20_000;
+/// Attempts of one job whose records are kept.
+pub const ATTEMPTS_KEPT: usize = 2_000;
+
+const _: () =
+    assert!(PAYLOAD_BYTES < JSON_BODY_BYTES && JSON_BODY_BYTES < ENTRY_BYTES && ENTRY_BYTES < MESSAGE_BYTES);
