@@ -1,0 +1,161 @@
+//! What the HTTP side may ask of the stage, and what it hears without asking.
+
+use std::sync::Arc;
+
+use master::Ledger;
+use protocol::{ClusterId, Fact, Job, JobId, Member, NodeId, NodeLoad, Request};
+use tokio::sync::{mpsc, oneshot};
+pub use worker::Told;
+
+/// Questions waiting for the stage; more wait at the asker.
+pub const ASKS: usize = 4_096;
+
+/// A question to the stage. The stage drops the reply when the node is stopped meanwhile.
+#[derive(Debug)]
+pub enum Ask {
+    /// Have the leader do something. The gateway repeats it to the next leader until it is answered.
+    Request {
+        /// What.
+        request: Request,
+        /// Where the answer goes. Dropped without an answer: the node stopped, the outcome is unknown.
+        reply: oneshot::Sender<Told>,
+    },
+    /// This node's state. `linearizable`: only after a majority confirmed that it is the newest.
+    View {
+        /// Confirm it first.
+        linearizable: bool,
+        /// Where it goes.
+        reply: oneshot::Sender<View>,
+    },
+}
+
+/// One moment of this node: cheap to take (pointers), whole, and not changed afterwards.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The replicated state.
+    pub ledger: Ledger,
+    /// Which cluster.
+    pub cluster: ClusterId,
+    /// Which node this is.
+    pub node: NodeId,
+    /// The founder of the cluster.
+    pub founder: NodeId,
+    /// Who leads, as far as this node knows.
+    pub leader: Option<NodeId>,
+    /// Current term.
+    pub term: u64,
+    /// Newest committed index known here.
+    pub commit: u64,
+    /// Newest applied index here.
+    pub applied: u64,
+    /// Voters of the present configuration.
+    pub voters: Vec<NodeId>,
+    /// Learners of the present configuration.
+    pub learners: Vec<NodeId>,
+    /// The roster as the leader last told it.
+    pub roster: Vec<NodeLoad>,
+    /// Since when (milliseconds) this node has heard of no leader; 0 when it has one.
+    pub leaderless_ms: u64,
+}
+
+/// Something to show at once.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A job changed; `job` is as it was right after.
+    Job {
+        /// The fact that changed it.
+        fact: Arc<Fact>,
+        /// The job after it.
+        job: Arc<Job>,
+    },
+    /// The lead changed.
+    Leader {
+        /// Of which term.
+        term: u64,
+        /// Who leads now.
+        leader: NodeId,
+        /// Who led before.
+        previous: Option<NodeId>,
+        /// How long nobody did, as this node saw it.
+        gap_ms: u64,
+    },
+    /// The members or their loads changed.
+    Nodes {
+        /// The roster as the leader last told it.
+        roster: Arc<Vec<NodeLoad>>,
+        /// The members.
+        members: Arc<Vec<Member>>,
+    },
+}
+
+/// The HTTP side's end of the stage; cheap to clone, valid over `/stop` and resume.
+#[derive(Clone, Debug)]
+pub struct Front {
+    /// Where questions go.
+    pub asks: mpsc::Sender<Ask>,
+    /// Where events come from.
+    pub events: tokio::sync::broadcast::Sender<Event>,
+    /// The soft crash: whether the node is stopped now, and the switch.
+    pub valve: Arc<Valve>,
+    /// Where attempts' output can be read while they run.
+    pub outputs: crate::runner::Outputs,
+}
+
+/// The soft crash. The stage obeys it; HTTP reads and turns it.
+#[derive(Debug)]
+pub struct Valve {
+    wanted: tokio::sync::watch::Sender<bool>,
+    reached: tokio::sync::watch::Sender<bool>,
+}
+
+impl Default for Valve {
+    fn default() -> Self {
+        Self { wanted: tokio::sync::watch::Sender::new(false), reached: tokio::sync::watch::Sender::new(true) }
+    }
+}
+
+impl Valve {
+    /// Whether the node is stopped, or is to be.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        *self.wanted.borrow()
+    }
+
+    /// Turns the valve; from this call on HTTP answers `stopped` (or no longer).
+    pub fn turn(&self, stopped: bool) {
+        self.wanted.send_replace(stopped);
+    }
+
+    /// Toggles it and says how it stands now.
+    pub fn toggle(&self) -> bool {
+        self.wanted.send_modify(|stopped| *stopped = !*stopped);
+        self.is_stopped()
+    }
+
+    /// For the stage: what is wanted.
+    #[must_use]
+    pub fn watch(&self) -> tokio::sync::watch::Receiver<bool> {
+        self.wanted.subscribe()
+    }
+
+    /// For the stage: says what it has reached.
+    pub fn reach(&self, stopped: bool) {
+        self.reached.send_replace(stopped);
+    }
+
+    /// Waits until the stage has reached `stopped`: sockets closed and children dead, or everything open again.
+    pub async fn reached(&self, stopped: bool) {
+        let mut reached = self.reached.subscribe();
+        // An error means that the valve itself is gone, which `self` rules out.
+        let _ = reached.wait_for(|now| *now == stopped).await;
+    }
+}
+
+/// The job a request made or touched, for answers.
+#[must_use]
+pub fn job_of(request: &Request) -> Option<JobId> {
+    match request {
+        Request::Submit { job, .. } | Request::Cancel { job } => Some(*job),
+        Request::Join(_) | Request::Transfer { .. } => None,
+    }
+}

@@ -1,0 +1,25 @@
+//! The body of one node: it alone owns sockets, disk, clock, child processes and HTTP.
+//!
+//! ```text
+//!   HTTP ──ask──▶ ┌────────────────────────────┐ ──pieces──▶ disk thread (write, sync)
+//!   link ──────▶  │ stage: one loop, one owner │ ──bytes───▶ link (9991), broker thread (9990)
+//!   broker ────▶  │ of one `cast` (the minds)  │ ──attempt─▶ runner (keepers, children)
+//!   runner, disk ▶└────────────────────────────┘ ──facts───▶ narrate, events
+//! ```
+//!
+//! **Decides:** nothing about jobs; when to tick, how to carry out what the minds say, what `/stop` closes.
+//! **May not touch:** the inside of a mind; nothing but the stage holds a `cast`.
+//! **Driven by:** [`run`], which serves until it is told to end.
+//! **Leaves out:** foreign ZeroMQ ports, sealing of links, the archive (later versions).
+
+pub mod ask;
+pub mod broker;
+pub mod disk;
+pub mod http;
+pub mod keeper;
+pub mod link;
+pub mod narrate;
+pub mod probe;
+pub mod runner;
+pub mod settings;
+pub mod stage;

@@ -1,0 +1,77 @@
+//! What a node is told at its start. Made by the program from flags, environment and file; checked there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+/// How one node shall be.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name people use.
+    pub name: String,
+    /// The folder that is this node's memory.
+    pub data: PathBuf,
+    /// Host its HTTP, ZeroMQ and link ports bind.
+    pub listen_host: String,
+    /// Port of its HTTP.
+    pub http_port: u16,
+    /// Host the others use to reach it.
+    pub advertise: String,
+    /// Whether it may found a cluster (`master`) or only join one (`worker`).
+    pub founds: bool,
+    /// HTTP addresses (`HOST:PORT`) of nodes to ask for the cluster.
+    pub join: Vec<String>,
+    /// Voters that must have been in sync once before the first write.
+    pub expect: usize,
+    /// Voters the cluster aims at: 1, 3 or 5.
+    pub voters: usize,
+    /// Port of the broker link.
+    pub broker_port: u16,
+    /// Port of the consensus link.
+    pub link_port: u16,
+    /// Period of the leader's heartbeat.
+    pub heartbeat_ms: u64,
+    /// Shortest election timeout; the longest is twice that.
+    pub election_ms: u64,
+    /// Jobs it runs at once.
+    pub slots: u32,
+    /// Capability headers it carries.
+    pub headers: BTreeMap<String, BTreeSet<String>>,
+    /// Script classes it may serve: `sh`, `python`.
+    pub allow: BTreeSet<String>,
+    /// Classes from its configuration.
+    pub classes: BTreeMap<String, ClassCommand>,
+    /// Whether a leader runs jobs itself.
+    pub runs_jobs: RunsJobs,
+    /// Whether addresses beyond loopback are allowed without a cluster key.
+    pub insecure: bool,
+    /// Whether `/stop` works.
+    pub chaos: bool,
+    /// `Host` names allowed beside IP literals, `localhost`, its own and its peers' names.
+    pub allowed_hosts: Vec<String>,
+    /// Test hook: a leader records assignments and does not send them.
+    pub hold_dispatch: bool,
+}
+
+/// A class served by running a program.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClassCommand {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Environment added for it.
+    pub env: BTreeMap<String, String>,
+    /// Longest run, when the job names none.
+    pub timeout_ms: Option<u64>,
+    /// Memory it may take.
+    pub memory_bytes: Option<u64>,
+}
+
+/// Whether a leader runs jobs itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunsJobs {
+    /// Only those no other node could ever take.
+    Auto,
+    /// Like any node.
+    Always,
+    /// Not at all.
+    Never,
+}
