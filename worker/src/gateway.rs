@@ -1,0 +1,165 @@
+//! Users' requests on their way to whoever leads. The user sees a delay, not an error, while the lead changes.
+//!
+//! A request keeps its number until it is answered; it is sent again under the same number to the next leader, and to
+//! the same one when that said `not leader` or nothing at all. The ledger recognises repeats by that number.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use protocol::limits::{OPEN_FORWARD_BYTES, OPEN_FORWARDS, RESEND_MS, WRITE_PATIENCE_MS};
+use protocol::{Answer, Forward, Refusal, Request, ToMaster};
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The leader decided it.
+    Answer(Answer),
+    /// No leader answered in time. `handed_over`: a leader may have it, so it may still become true.
+    NoQuorum {
+        /// Whether it ever left for a leader.
+        handed_over: bool,
+    },
+    /// Too much waits at this gateway already; nothing of it remains.
+    Busy,
+}
+
+/// Too much waits already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("taking a request: {OPEN_FORWARDS} requests or {OPEN_FORWARD_BYTES} bytes are open already")]
+pub struct Busy;
+
+/// What the gateway wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Say this to the leader.
+    Send(ToMaster),
+    /// Tell the asker.
+    Tell {
+        /// Whom.
+        ticket: u64,
+        /// What.
+        told: Told,
+    },
+}
+
+#[derive(Clone, Debug)]
+struct Open {
+    ticket: u64,
+    request: Request,
+    bytes: usize,
+    waited_ms: u64,
+    /// Time until it is sent again; none: it waits for a leader.
+    resend_in_ms: Option<u64>,
+    handed_over: bool,
+}
+
+/// The gateway's mind.
+#[derive(Clone, Debug, Default)]
+pub struct Gateway {
+    open: BTreeMap<u64, Open>,
+    open_bytes: usize,
+    last_number: u64,
+    following: bool,
+    outputs: Vec<Output>,
+}
+
+impl Gateway {
+    /// A gateway with nothing open, as after every start: numbers begin anew with each boot.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes a request and sends it when there is a leader. `ticket` comes back with what became of it.
+    ///
+    /// # Errors
+    /// [`Busy`] when the bounds of this gateway are reached: nothing of the request remains.
+    pub fn ask(&mut self, ticket: u64, request: Request) -> Result<(), Busy> {
+        let bytes = weight_bytes(&request);
+        if self.open.len() >= OPEN_FORWARDS || self.open_bytes + bytes > OPEN_FORWARD_BYTES {
+            return Err(Busy);
+        }
+        self.last_number += 1;
+        self.open_bytes += bytes;
+        let open = Open { ticket, request, bytes, waited_ms: 0, resend_in_ms: None, handed_over: false };
+        self.open.insert(self.last_number, open);
+        self.send(self.last_number);
+        Ok(())
+    }
+
+    /// There is a new session with a leader (everything open is sent to it), or none.
+    pub fn follow(&mut self, following: bool) {
+        self.following = following;
+        let numbers: Vec<u64> = self.open.keys().copied().collect();
+        for number in numbers {
+            self.send(number);
+        }
+    }
+
+    /// The leader answered, or this node's own ledger applied the decision: whichever comes first counts.
+    pub fn answered(&mut self, number: u64, answer: Answer) {
+        let Some(open) = self.open.get_mut(&number) else { return };
+        if answer == Answer::Refused(Refusal::NotLeader) {
+            // The term's leader is not seated yet, or no longer: the next tick asks again.
+            open.resend_in_ms = Some(0);
+            return;
+        }
+        self.close(number, Told::Answer(answer));
+    }
+
+    /// This many milliseconds passed.
+    pub fn tick(&mut self, elapsed_ms: u64) {
+        let (mut again, mut over) = (Vec::new(), Vec::new());
+        for (number, open) in &mut self.open {
+            open.waited_ms = open.waited_ms.saturating_add(elapsed_ms);
+            if open.waited_ms >= WRITE_PATIENCE_MS {
+                over.push(*number);
+            } else if let Some(left_ms) = &mut open.resend_in_ms {
+                *left_ms = left_ms.saturating_sub(elapsed_ms);
+                if *left_ms == 0 {
+                    again.push(*number);
+                }
+            }
+        }
+        for number in again {
+            self.send(number);
+        }
+        for number in over {
+            let handed_over = self.open.get(&number).is_some_and(|open| open.handed_over);
+            self.close(number, Told::NoQuorum { handed_over });
+        }
+    }
+
+    /// Takes what is to be done, in order.
+    pub fn drain(&mut self) -> Vec<Output> {
+        core::mem::take(&mut self.outputs)
+    }
+
+    fn close(&mut self, number: u64, told: Told) {
+        if let Some(open) = self.open.remove(&number) {
+            self.open_bytes -= open.bytes;
+            self.outputs.push(Output::Tell { ticket: open.ticket, told });
+        }
+    }
+
+    fn send(&mut self, number: u64) {
+        let floor = self.open.keys().next().copied().unwrap_or(number);
+        let following = self.following;
+        let Some(open) = self.open.get_mut(&number) else { return };
+        open.resend_in_ms = following.then_some(RESEND_MS);
+        if following {
+            open.handed_over = true;
+            let forward = Forward { number, floor, request: open.request.clone() };
+            self.outputs.push(Output::Send(ToMaster::Forward(forward)));
+        }
+    }
+}
+
+fn weight_bytes(request: &Request) -> usize {
+    match request {
+        Request::Submit { spec, key, .. } => {
+            usize::try_from(spec.weight_bytes()).unwrap_or(usize::MAX) + key.as_ref().map_or(0, |k| k.len())
+        }
+        Request::Cancel { .. } | Request::Join(_) | Request::Transfer { .. } => 256,
+    }
+}

@@ -1,0 +1,205 @@
+//! The worker's and the gateway's minds, told as situations.
+
+use std::sync::Arc;
+
+use protocol::limits::{REPORT_MS, RESEND_MS, WRITE_PATIENCE_MS};
+use protocol::{
+    Answer, Answered, AttemptRef, Dispatch, JobId, Offer, Outcome, Refusal, Request, ToMaster, ToNode,
+    Verdict, submit,
+};
+use worker::{Gateway, GatewayOutput, Output, Told, Worker};
+
+fn attempt(job: u128, attempt: u32) -> AttemptRef {
+    AttemptRef { job: JobId(job), attempt }
+}
+
+fn dispatch(of: AttemptRef) -> ToNode {
+    ToNode::Dispatch(Dispatch { attempt: of, term: 1, spec: Arc::new(submit::defaults("echo")) })
+}
+
+fn answered(number: u64, hold: &[AttemptRef]) -> ToNode {
+    ToNode::Answered(Answered { number, report: number, hold: hold.to_vec(), roster: vec![] })
+}
+
+fn worker(slots: u32) -> Worker {
+    let mut worker = Worker::new(Offer { slots, ..Offer::default() });
+    worker.follow(true);
+    worker.drain();
+    worker
+}
+
+fn done() -> Outcome {
+    Outcome::success("ok".into())
+}
+
+fn results(outputs: &[Output]) -> Vec<AttemptRef> {
+    let result = |output: &Output| match output {
+        Output::Send(ToMaster::Result { attempt, .. }) => Some(*attempt),
+        _ => None,
+    };
+    outputs.iter().filter_map(result).collect()
+}
+
+fn runs(outputs: &[Output]) -> Vec<AttemptRef> {
+    let run = |output: &Output| match output {
+        Output::Run(dispatch) => Some(dispatch.attempt),
+        _ => None,
+    };
+    outputs.iter().filter_map(run).collect()
+}
+
+#[test]
+fn a_dispatch_heard_twice_runs_once() {
+    let mut worker = worker(4);
+    worker.heard(dispatch(attempt(1, 1)));
+    worker.heard(dispatch(attempt(1, 1)));
+    assert_eq!(runs(&worker.drain()), [attempt(1, 1)]);
+    worker.ended(attempt(1, 1), done());
+    worker.heard(dispatch(attempt(1, 1)));
+    assert_eq!(runs(&worker.drain()), []);
+}
+
+#[test]
+fn a_dispatch_beyond_the_slots_waits_for_a_free_one() {
+    let mut worker = worker(1);
+    worker.heard(dispatch(attempt(1, 1)));
+    worker.heard(dispatch(attempt(2, 1)));
+    assert_eq!(runs(&worker.drain()), [attempt(1, 1)]);
+    assert_eq!(worker.running(), 1);
+    worker.ended(attempt(1, 1), done());
+    assert_eq!(runs(&worker.drain()), [attempt(2, 1)]);
+}
+
+#[test]
+fn what_the_leader_no_longer_lists_is_ended_once_and_keeps_its_slot_until_it_is_gone() {
+    let mut worker = worker(1);
+    worker.heard(dispatch(attempt(1, 1)));
+    worker.heard(dispatch(attempt(2, 1)));
+    worker.drain();
+    worker.heard(answered(1, &[attempt(2, 1)]));
+    worker.heard(answered(2, &[attempt(2, 1)]));
+    let outputs = worker.drain();
+    assert_eq!(outputs, [Output::Kill(attempt(1, 1))]);
+    worker.ended(attempt(1, 1), done());
+    assert_eq!(runs(&worker.drain()), [attempt(2, 1)]);
+}
+
+#[test]
+fn a_late_answer_of_the_same_session_changes_nothing() {
+    let mut worker = worker(4);
+    worker.heard(answered(5, &[]));
+    worker.heard(dispatch(attempt(1, 1)));
+    worker.drain();
+    worker.heard(answered(4, &[]));
+    assert_eq!(worker.drain(), []);
+}
+
+#[test]
+fn a_result_is_kept_and_said_again_until_it_is_settled() {
+    let mut worker = worker(4);
+    worker.heard(dispatch(attempt(1, 1)));
+    worker.ended(attempt(1, 1), done());
+    assert_eq!(results(&worker.drain()), [attempt(1, 1)]);
+    worker.tick(RESEND_MS);
+    assert_eq!(results(&worker.drain()), [attempt(1, 1)]);
+    worker.follow(false);
+    worker.tick(RESEND_MS);
+    assert_eq!(results(&worker.drain()), []);
+    worker.follow(true);
+    assert_eq!(results(&worker.drain()), [attempt(1, 1)]);
+    worker.heard(ToNode::Settled { attempt: attempt(1, 1), verdict: Verdict::Recorded });
+    worker.tick(RESEND_MS);
+    assert_eq!(results(&worker.drain()), []);
+}
+
+#[test]
+fn a_report_lists_all_that_is_held_and_kept_and_the_newest_answer_seen() {
+    let mut worker = worker(4);
+    worker.heard(dispatch(attempt(1, 1)));
+    worker.heard(dispatch(attempt(2, 1)));
+    worker.ended(attempt(2, 1), done());
+    worker.heard(answered(7, &[attempt(1, 1)]));
+    worker.drain();
+    worker.tick(REPORT_MS);
+    let outputs = worker.drain();
+    let [Output::Send(ToMaster::Report(report))] = &outputs[..] else { panic!("{outputs:?}") };
+    assert_eq!(
+        (report.echo, &report.held[..], &report.kept[..]),
+        (7, &[attempt(1, 1)][..], &[attempt(2, 1)][..])
+    );
+}
+
+fn submit(job: u128) -> Request {
+    Request::Submit {
+        job: JobId(job),
+        spec: Arc::new(submit::defaults("echo")),
+        key: None,
+        fingerprint: [0; 32],
+    }
+}
+
+fn sent(outputs: &[GatewayOutput]) -> Vec<(u64, u64)> {
+    let forward = |output: &GatewayOutput| match output {
+        GatewayOutput::Send(ToMaster::Forward(forward)) => Some((forward.number, forward.floor)),
+        _ => None,
+    };
+    outputs.iter().filter_map(forward).collect()
+}
+
+#[test]
+fn a_request_waits_for_a_leader_and_goes_to_the_next_one_under_the_same_number() {
+    let mut gateway = Gateway::new();
+    gateway.ask(10, submit(1)).unwrap();
+    assert_eq!(gateway.drain(), []);
+    gateway.follow(true);
+    assert_eq!(sent(&gateway.drain()), [(1, 1)]);
+    gateway.follow(false);
+    gateway.follow(true);
+    assert_eq!(sent(&gateway.drain()), [(1, 1)]);
+}
+
+#[test]
+fn not_leader_is_no_answer_for_the_user() {
+    let mut gateway = Gateway::new();
+    gateway.follow(true);
+    gateway.ask(10, submit(1)).unwrap();
+    gateway.drain();
+    gateway.answered(1, Answer::Refused(Refusal::NotLeader));
+    assert_eq!(gateway.drain(), []);
+    gateway.tick(50);
+    assert_eq!(sent(&gateway.drain()), [(1, 1)]);
+}
+
+#[test]
+fn the_first_answer_counts_and_the_floor_rises_past_it() {
+    let mut gateway = Gateway::new();
+    gateway.follow(true);
+    gateway.ask(10, submit(1)).unwrap();
+    gateway.ask(11, submit(2)).unwrap();
+    gateway.drain();
+    let accepted = Answer::Accepted { job: JobId(1), replayed: false };
+    gateway.answered(1, accepted.clone());
+    gateway.answered(1, accepted.clone());
+    assert_eq!(gateway.drain(), [GatewayOutput::Tell { ticket: 10, told: Told::Answer(accepted) }]);
+    gateway.ask(12, submit(3)).unwrap();
+    assert_eq!(sent(&gateway.drain()), [(3, 2)]);
+}
+
+#[test]
+fn patience_ends_with_the_truth_about_what_may_have_happened() {
+    let mut gateway = Gateway::new();
+    gateway.ask(10, submit(1)).unwrap();
+    gateway.tick(WRITE_PATIENCE_MS);
+    assert_eq!(
+        gateway.drain(),
+        [GatewayOutput::Tell { ticket: 10, told: Told::NoQuorum { handed_over: false } }]
+    );
+    gateway.follow(true);
+    gateway.ask(11, submit(2)).unwrap();
+    gateway.drain();
+    gateway.tick(WRITE_PATIENCE_MS);
+    assert_eq!(
+        gateway.drain(),
+        [GatewayOutput::Tell { ticket: 11, told: Told::NoQuorum { handed_over: true } }]
+    );
+}
