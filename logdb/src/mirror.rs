@@ -1,0 +1,177 @@
+//! The thread that copies lines to files and console, so that nobody who records ever waits for either.
+
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::files::Files;
+use crate::limits;
+use crate::record::{Level, Record};
+use crate::ring::Shared;
+
+/// Takes one console line without its end; called from the mirror's own thread.
+pub type Console = Box<dyn FnMut(&str) + Send>;
+
+/// The container has no number yet.
+pub(crate) const NO_NUMBER: u32 = u32::MAX;
+
+enum Letter {
+    Line(Arc<Record>),
+    Flush(SyncSender<()>),
+}
+
+/// The sending side.
+#[derive(Clone)]
+pub(crate) struct Mirror {
+    letters: SyncSender<Letter>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Mirror {
+    pub(crate) fn start(shared: &Arc<Shared>, console: Option<Console>) -> io::Result<Self> {
+        let (letters, inbox) = sync_channel(limits::MIRROR_LINES);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let mut writer = Writer {
+            shared: Arc::downgrade(shared),
+            dropped: Arc::clone(&dropped),
+            console,
+            files: None,
+            retry_at: Instant::now(),
+        };
+        // It ends by itself once every handle on the log is gone.
+        std::thread::Builder::new().name("log".into()).spawn(move || writer.serve(&inbox))?;
+        Ok(Self { letters, dropped })
+    }
+
+    pub(crate) fn offer(&self, record: Arc<Record>) {
+        if let Err(TrySendError::Full(_)) = self.letters.try_send(Letter::Line(record)) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn flush(&self, patience: Duration) {
+        let (done, wait) = sync_channel(1);
+        if self.letters.try_send(Letter::Flush(done)).is_ok() {
+            // Late or gone: the caller asked for best effort within its patience.
+            let _ = wait.recv_timeout(patience);
+        }
+    }
+}
+
+struct Writer {
+    shared: Weak<Shared>,
+    dropped: Arc<AtomicU64>,
+    console: Option<Console>,
+    files: Option<Files>,
+    retry_at: Instant,
+}
+
+impl Writer {
+    fn serve(&mut self, inbox: &Receiver<Letter>) {
+        while let Ok(letter) = inbox.recv() {
+            self.take(letter);
+            while let Ok(letter) = inbox.try_recv() {
+                self.take(letter);
+            }
+            self.settle();
+        }
+    }
+
+    fn take(&mut self, letter: Letter) {
+        match letter {
+            Letter::Line(record) => {
+                self.print(&record);
+                self.store(&record);
+            }
+            Letter::Flush(done) => {
+                self.settle();
+                // The asker may have lost its patience; then nobody listens.
+                let _ = done.try_send(());
+            }
+        }
+    }
+
+    fn print(&mut self, record: &Record) {
+        let (Some(console), Some(shared)) = (&mut self.console, self.shared.upgrade()) else { return };
+        match shared.number() {
+            NO_NUMBER => console(&format!("-,{}", record.message)),
+            number => console(&format!("{number},{}", record.message)),
+        }
+    }
+
+    fn store(&mut self, record: &Record) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        let Some(folder) = shared.folder() else { return };
+        if self.files.is_none() && Instant::now() >= self.retry_at {
+            match Files::open(folder) {
+                Ok(files) => self.files = Some(files),
+                Err(error) => self.give_up(&error),
+            }
+        }
+        if let Some(Err(error)) = self.files.as_mut().map(|files| files.write(record)) {
+            self.give_up(&error);
+        }
+    }
+
+    fn settle(&mut self) {
+        if let Some(Err(error)) = self.files.as_mut().map(Files::flush) {
+            self.give_up(&error);
+        }
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        if let Some(shared) = self.shared.upgrade().filter(|_| dropped > 0) {
+            let message = format!("{dropped} lines came too fast for the log's files and console");
+            shared.note(Level::Warn, "log", &message);
+        }
+    }
+
+    fn give_up(&mut self, error: &io::Error) {
+        self.files = None;
+        self.retry_at = Instant::now() + Duration::from_millis(limits::FILE_RETRY_MS);
+        if let Some(shared) = self.shared.upgrade() {
+            let folder = shared.folder().map(|f| f.display().to_string()).unwrap_or_default();
+            let message = format!("writing the log files in {folder}: {error}; lines stay in memory only");
+            shared.note(Level::Warn, "log", &message);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use crate::{Level, Log};
+
+    #[test]
+    fn consoles_print_number_and_message_and_files_keep_earlier_incarnations() {
+        let folder = tempfile::tempdir().unwrap();
+        let printed = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&printed);
+        let console = Box::new(move |line: &str| seen.lock().unwrap().push(line.to_string()));
+        let log = Log::open("n1", Some(folder.path()), Some(console)).unwrap();
+        log.record(Level::Info, "joined", None, "not yet a member");
+        log.flush(Duration::from_secs(20));
+        log.set_number(3);
+        log.record(Level::Info, "promoted", None, "Is master container");
+        log.flush(Duration::from_secs(20));
+        assert_eq!(*printed.lock().unwrap(), ["-,not yet a member", "3,Is master container"]);
+        let incarnation = log.incarnation().to_string();
+        drop(log);
+        let next = Log::open("n1", Some(folder.path()), None).unwrap();
+        let earlier = next.earlier(&incarnation);
+        assert_eq!(earlier.len(), 2);
+        assert_eq!(earlier[1].message, "Is master container");
+        assert!(next.earlier("never").is_empty());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let folder = file.path().join("logs");
+        let error = Log::open("n1", Some(&folder), None).unwrap_err().to_string();
+        assert!(error.contains(&folder.display().to_string()), "{error}");
+    }
+}
