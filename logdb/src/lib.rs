@@ -21,7 +21,7 @@ pub mod record;
 pub mod ring;
 pub mod shown;
 
-pub use mirror::Console;
+pub use mirror::{Console, stdout_console};
 pub use record::{Level, Record};
 pub use ring::{Follower, Log, OpenError};
 pub use shown::{ClusterSource, logging_router};

@@ -1,6 +1,6 @@
 //! The thread that copies lines to files and console, so that nobody who records ever waits for either.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -14,6 +14,14 @@ use crate::ring::Shared;
 
 /// Takes one console line without its end; called from the mirror's own thread.
 pub type Console = Box<dyn FnMut(&str) + Send>;
+
+/// A console on this process's standard output.
+#[must_use]
+pub fn stdout_console() -> Console {
+    // A closed standard output ends the console, never the process.
+    let mut open = true;
+    Box::new(move |line| open = open && writeln!(io::stdout().lock(), "{line}").is_ok())
+}
 
 /// The container has no number yet.
 pub(crate) const NO_NUMBER: u32 = u32::MAX;
