@@ -7,8 +7,8 @@ use raft::{RawNode, StateRole};
 use crate::outbox::Outbox;
 use crate::view::View;
 use crate::{
-    Config, Entry, Error, HardState, Message, Mutant, Peer, Refused, Restored, Role, Status, Step, Turn,
-    Write, guard, limits, members, timeout,
+    Config, Entry, Error, HardState, Message, MessageKind, Mutant, Peer, Refused, Restored, Role, Status,
+    Step, Turn, Write, guard, limits, members, timeout,
 };
 
 /// A read travels as the asker's id and its context, so that two askers never meet under one key at the leader.
@@ -93,8 +93,12 @@ impl Consensus {
         if !guard::admits(&message, &self.raw.raft)? {
             return Ok(());
         }
-        if message.kind() == crate::MessageKind::TimeoutNow && !self.may_stand() {
+        if message.kind() == MessageKind::TimeoutNow && !self.may_stand() {
             return Ok(());
+        }
+        if matches!(message.kind(), MessageKind::PreVote | MessageKind::Vote) {
+            // Somebody stands already: two at once would split the votes.
+            self.stand = self.stand.map(|left| left.max(self.config.heartbeat_ticks));
         }
         // The engine's own refusals here mean "not now" (all others were made above), and a peer repeats itself.
         let _ = self.raw.step(message.into_engine());
@@ -383,8 +387,10 @@ impl Consensus {
     /// Reads whose index is carried out.
     fn release_reads(&mut self, turn: &mut Turn) {
         let applied = self.raw.raft.raft_log.applied;
-        let good = self.reads.extract_if(.., |(index, _)| *index <= applied);
-        turn.steps.extend(good.map(|(_, context)| Step::Read { context }));
+        let (good, early): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.reads).into_iter().partition(|(index, _)| *index <= applied);
+        self.reads = early;
+        turn.steps.extend(good.into_iter().map(|(_, context)| Step::Read { context }));
     }
 
     fn tick_stand(&mut self) {

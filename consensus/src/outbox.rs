@@ -52,6 +52,9 @@ impl Outbox {
     /// Messages that may leave now, in the order they were made.
     pub(crate) fn take(&mut self, into: &mut Vec<Message>) {
         let synced = self.synced;
-        into.extend(self.waiting.extract_if(.., |(until, _)| *until <= synced).map(|(_, message)| message));
+        let (ready, waiting): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.waiting).into_iter().partition(|(until, _)| *until <= synced);
+        self.waiting = waiting;
+        into.extend(ready.into_iter().map(|(_, message)| message));
     }
 }

@@ -1,46 +1,254 @@
-//! The log on disk as bytes: reading them.
+//! The log on disk as bytes: reading them, and telling a torn tail from damage.
 
+use std::collections::BTreeMap;
+
+use crate::limits::SEGMENT_BYTES;
+use crate::segment::{ALIGN, BatchHeader, FORMAT, Place, Record, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::{Entry, HardState, Origin, Writer};
 
-/// What the files held.
+/// What the files held. The body syncs all files and the folder once before it uses any of this: what was read may so
+/// far be in the system's cache only.
 #[derive(Debug)]
 pub struct Recovered {
     /// Whose log it is.
     pub origin: Origin,
-    /// Last hard state.
+    /// The last hard state.
     pub hard: Option<HardState>,
-    /// Entries.
+    /// All entries from index 2 on, without a hole.
     pub entries: Vec<Entry>,
-    /// Torn tail.
+    /// What was left out at the end, if anything but zeros was there.
     pub cut: Option<Cut>,
-    /// Goes on.
+    /// Goes on after the last good batch, in a new generation: what was cut can never be taken for good later.
     pub writer: Writer,
 }
 
-/// A torn tail.
+/// A torn tail: a write that was under way when the node stopped, so nothing counted on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cut {
-    /// Segment.
+    /// Number of the segment.
     pub segment: u64,
-    /// Offset.
+    /// Where it begins in there.
     pub offset: u64,
-    /// Bytes.
+    /// Bytes up to the last one that is not zero.
     pub bytes: u64,
 }
 
-/// The log cannot be trusted.
+/// The log lost or changed something that was safe. Nothing of it may be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("reading log segment {segment} at offset {offset}: {why}")]
 pub struct Corrupt {
-    /// Segment.
+    /// Number of the segment.
     pub segment: u64,
-    /// Offset.
+    /// Where in there, in bytes.
     pub offset: u64,
-    /// Why.
+    /// What is wrong.
     pub why: &'static str,
 }
 
-/// Reads segments.
-pub fn recover(_origin: Option<Origin>, _segments: &[(u64, Vec<u8>)]) -> Result<Recovered, Corrupt> {
-    todo!()
+/// Reads a log: all its segments by number (any order), whole. With an `origin`, every segment must be of that cluster and
+/// node, and no segment at all is a fresh log; without, the first readable header says whose it is.
+pub fn recover(origin: Option<Origin>, segments: &[(u64, Vec<u8>)]) -> Result<Recovered, Corrupt> {
+    let files = Files::open(origin, segments)?;
+    let mut log = Log::default();
+    let mut end = Place::default();
+    let mut generation = 0;
+    loop {
+        if let Some(next) = files.next(end, generation) {
+            generation = next.generation;
+            end = Place { segment: next.segment, offset: SEGMENT_HEADER_BYTES as u64 };
+        } else if let Some((header, payload)) = files.batch(end, generation) {
+            log.take(payload, end)?;
+            generation = header.generation;
+            end.offset += header.total();
+        } else {
+            break;
+        }
+    }
+    let newest = files.nothing_counts_on(end)?;
+    log.check(end)?;
+    let Some(origin) = files.origin else {
+        return Err(Corrupt { segment: end.segment, offset: 0, why: "no segment says whose log it is" });
+    };
+    let cut = files.garbage(end);
+    let torn = cut.filter(|cut| cut.segment == end.segment);
+    let writer = Writer {
+        origin,
+        segment_bytes: SEGMENT_BYTES,
+        generation: newest.max(generation) + 1,
+        end,
+        room: files.header(end.segment).map_or(0, |header| header.size),
+        synced: end,
+        newest: end.segment,
+        torn_until: torn.map_or(0, |cut| cut.offset + cut.bytes),
+    };
+    Ok(Recovered { origin, hard: log.hard, entries: log.entries, cut, writer })
+}
+
+/// One segment: its number, its bytes (no longer than its header says), its header if that can be read.
+struct File<'a> {
+    number: u64,
+    bytes: &'a [u8],
+    header: Option<SegmentHeader>,
+}
+
+/// All segments, by rising number, without a hole.
+struct Files<'a> {
+    files: Vec<File<'a>>,
+    /// By the place that they go on from.
+    following: BTreeMap<Place, Vec<SegmentHeader>>,
+    origin: Option<Origin>,
+}
+
+impl<'a> Files<'a> {
+    fn open(origin: Option<Origin>, segments: &'a [(u64, Vec<u8>)]) -> Result<Self, Corrupt> {
+        let mut sorted: Vec<(u64, &[u8])> =
+            segments.iter().map(|(n, bytes)| (*n, bytes.as_slice())).collect();
+        sorted.sort_by_key(|(number, _)| *number);
+        let mut this = Files { files: Vec::with_capacity(sorted.len()), following: BTreeMap::new(), origin };
+        for (expected, (number, bytes)) in (1..).zip(sorted) {
+            if number != expected {
+                let why = if number < expected { "it is there twice" } else { "the segment is missing" };
+                return Err(Corrupt { segment: number.min(expected), offset: 0, why });
+            }
+            let header = this.read_header(number, bytes)?;
+            // Fits when it is smaller than the length.
+            let bytes = header.map_or(bytes, |header| &bytes[..header.size as usize]);
+            if let Some(header) = header {
+                this.following.entry(header.previous).or_default().push(header);
+            }
+            this.files.push(File { number, bytes, header });
+        }
+        Ok(this)
+    }
+
+    /// `None`: not a header, which is damage only if something counts on this segment.
+    fn read_header(&mut self, number: u64, bytes: &[u8]) -> Result<Option<SegmentHeader>, Corrupt> {
+        let corrupt = |offset, why| Err(Corrupt { segment: number, offset, why });
+        let Some((format, header)) = SegmentHeader::decode(bytes) else { return Ok(None) };
+        if format != FORMAT {
+            return corrupt(0, "its format is not known to this version");
+        }
+        if *self.origin.get_or_insert(header.origin) != header.origin {
+            return corrupt(0, "it belongs to another cluster or node");
+        }
+        if header.segment != number {
+            return corrupt(0, "its header names another number");
+        }
+        if (bytes.len() as u64) < header.size {
+            return corrupt(bytes.len() as u64, "the file was shortened");
+        }
+        Ok(Some(header))
+    }
+
+    /// Segments are numbered from 1 without a hole.
+    fn file(&self, number: u64) -> Option<&File<'a>> {
+        self.files.get(usize::try_from(number.checked_sub(1)?).ok()?)
+    }
+
+    fn header(&self, number: u64) -> Option<SegmentHeader> {
+        self.file(number)?.header
+    }
+
+    /// The segment that goes on from `end`: there are several when one was given up after a failed write.
+    fn next(&self, end: Place, generation: u64) -> Option<SegmentHeader> {
+        let newer = |header: &&SegmentHeader| header.segment > end.segment && header.generation >= generation;
+        let headers = self.following.get(&end)?.iter().filter(newer);
+        headers.max_by_key(|header| (header.generation, std::cmp::Reverse(header.segment))).copied()
+    }
+
+    /// The good batch at this place. One of an older generation is what an earlier recovery has cut.
+    fn batch(&self, at: Place, generation: u64) -> Option<(BatchHeader, &'a [u8])> {
+        let file = self.file(at.segment)?;
+        let bytes = file.bytes.get(usize::try_from(at.offset).ok()?..)?;
+        let header = BatchHeader::decode(bytes, at).filter(|header| header.generation >= generation)?;
+        Some((header, header.payload(bytes)?))
+    }
+
+    /// Looks behind the end for anything that says that the log was synced further. Gives the newest generation seen.
+    fn nothing_counts_on(&self, end: Place) -> Result<u64, Corrupt> {
+        let mut newest =
+            self.files.iter().filter_map(|file| file.header).map(|h| h.generation).max().unwrap_or(0);
+        for file in self.files.iter().filter(|file| file.number >= end.segment) {
+            let from = if file.number == end.segment { end.offset as usize } else { 0 };
+            for offset in (from..file.bytes.len()).step_by(ALIGN) {
+                let at = Place { segment: file.number, offset: offset as u64 };
+                let Some(header) = BatchHeader::decode(&file.bytes[offset..], at) else { continue };
+                newest = newest.max(header.generation);
+                if header.synced > end {
+                    return Err(self.damage(end, at));
+                }
+            }
+        }
+        Ok(newest)
+    }
+
+    /// The batch at `witness` counts on something that should be at `end` and is not.
+    fn damage(&self, end: Place, witness: Place) -> Corrupt {
+        let next = end.segment + 1;
+        if witness.segment >= next && self.header(next).is_none() {
+            let why = "its header does not check, and later batches count on it";
+            return Corrupt { segment: next, offset: 0, why };
+        }
+        let why = "a batch does not check, and a later one says that it was synced";
+        Corrupt { segment: end.segment, offset: end.offset, why }
+    }
+
+    /// Bytes behind the end that are not zero.
+    fn garbage(&self, end: Place) -> Option<Cut> {
+        self.files.iter().filter(|file| file.number >= end.segment).find_map(|file| {
+            let offset = if file.number == end.segment { end.offset } else { 0 };
+            let last = file.bytes.get(offset as usize..)?.iter().rposition(|byte| *byte != 0)?;
+            Some(Cut { segment: file.number, offset, bytes: last as u64 + 1 })
+        })
+    }
+}
+
+/// What the records add up to.
+#[derive(Default)]
+struct Log {
+    hard: Option<HardState>,
+    entries: Vec<Entry>,
+}
+
+/// The log's first entry comes after the pretended snapshot.
+const FIRST_INDEX: u64 = crate::engine::BASE_INDEX + 1;
+
+impl Log {
+    fn take(&mut self, mut payload: &[u8], at: Place) -> Result<(), Corrupt> {
+        let corrupt = |why| Corrupt { segment: at.segment, offset: at.offset, why };
+        while !payload.is_empty() {
+            let (record, rest) = postcard::take_from_bytes::<Record>(payload)
+                .map_err(|_| corrupt("a record in a batch cannot be read"))?;
+            payload = rest;
+            match record {
+                Record::Hard(hard) => self.hard = Some(hard),
+                Record::Entry(entry) => self.put(entry).map_err(corrupt)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, entry: Entry) -> Result<(), &'static str> {
+        let place = entry.index.checked_sub(FIRST_INDEX).and_then(|place| usize::try_from(place).ok());
+        let Some(place) = place.filter(|place| *place <= self.entries.len()) else {
+            return Err("an entry leaves a hole before it");
+        };
+        let committed = self.hard.is_some_and(|hard| entry.index <= hard.commit);
+        let other = self.entries.get(place).is_some_and(|old| old.term != entry.term);
+        if committed && other {
+            return Err("an entry replaces a committed one");
+        }
+        self.entries.truncate(place);
+        self.entries.push(entry);
+        Ok(())
+    }
+
+    fn check(&self, end: Place) -> Result<(), Corrupt> {
+        let last = FIRST_INDEX - 1 + self.entries.len() as u64;
+        if self.hard.is_some_and(|hard| hard.commit > last) {
+            let why = "the log ends before the index that it says is committed";
+            return Err(Corrupt { segment: end.segment, offset: end.offset, why });
+        }
+        Ok(())
+    }
 }

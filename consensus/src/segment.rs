@@ -1,8 +1,20 @@
-//! The log on disk as bytes: making them.
+//! The log on disk as bytes: making them. Nothing here touches a file; the body carries out [`Piece`]s.
+//!
+//! ```text
+//!   segment 1                                   segment 2
+//!   ┌────────┬───────┬───────┬───────┬────────┐ ┌────────┬───────┬──────────────┐
+//!   │ header │ batch │ batch │ batch │ zeros  │ │ header │ batch │ zeros        │
+//!   └────────┴───────┴───────┴───────┴────────┘ └────────┴───────┴──────────────┘
+//!                                    ▲ where segment 2's header says that it goes on from
+//! ```
+//!
+//! A batch is all writes that waited together: one write to the file, one sync. Its header repeats how far the log was
+//! *synced* when it was made. That is how a reader tells a torn tail (nothing later counts on it) from damage (something
+//! later says that this had been safe).
 
-use crate::Write;
+use crate::{Entry, HardState, Write};
 
-/// Whose log it is.
+/// Whose log it is. Both are in every segment's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// Id of the cluster.
@@ -14,31 +26,291 @@ pub struct Origin {
 /// Bytes for one place of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// Number of the segment file.
+    /// Number of the segment file: 1, 2, 3 …
     pub segment: u64,
-    /// The file is new.
+    /// The file is to be made anew, of this many zero bytes (an older one of that number is replaced). That must be synced,
+    /// file and folder, *before* the bytes are written: a file shorter than its header says counts as damaged.
     pub create: Option<u64>,
-    /// Where the bytes go.
+    /// Where the bytes go, from the start of the file.
     pub offset: u64,
     /// The bytes.
     pub bytes: Vec<u8>,
 }
 
-/// Makes the bytes.
-#[derive(Debug)]
-pub struct Writer {}
+/// A place in the log. Places rise along it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) segment: u64,
+    pub(crate) offset: u64,
+}
+
+/// Turns writes into bytes, one batch after the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Writer {
+    pub(crate) origin: Origin,
+    pub(crate) segment_bytes: u64,
+    pub(crate) generation: u64,
+    /// Where the next batch goes, if it fits.
+    pub(crate) end: Place,
+    /// Size of the segment that `end` is in; 0: none, or not to be used again.
+    pub(crate) room: u64,
+    /// Everything before is durable.
+    pub(crate) synced: Place,
+    /// Highest segment number in use.
+    pub(crate) newest: u64,
+    /// Old bytes of a torn tail reach up to here; the next batch in this segment overwrites them with zeros.
+    pub(crate) torn_until: u64,
+}
 
 impl Writer {
-    /// A fresh log.
-    pub fn new(_origin: Origin, _segment_bytes: u64) -> Self {
-        todo!()
+    /// A fresh log, without a file yet. `segment_bytes` is [`crate::limits::SEGMENT_BYTES`] outside of tests.
+    pub fn new(origin: Origin, segment_bytes: u64) -> Self {
+        Self {
+            origin,
+            segment_bytes,
+            generation: 1,
+            end: Place::default(),
+            room: 0,
+            synced: Place::default(),
+            newest: 0,
+            torn_until: 0,
+        }
     }
-    /// One batch.
-    pub fn batch(&mut self, _writes: &[Write]) -> Vec<Piece> {
-        todo!()
+
+    /// Makes new segments of this size from now on (after a recovery they have the usual one).
+    pub fn set_segment_bytes(&mut self, segment_bytes: u64) {
+        self.segment_bytes = segment_bytes;
     }
+
+    /// One batch of all these writes; no piece when there are none. Write the pieces in order, then sync every file that
+    /// got one since the last sync, then call [`Writer::synced`].
+    pub fn batch(&mut self, writes: &[Write]) -> Vec<Piece> {
+        if writes.is_empty() {
+            return Vec::new();
+        }
+        let size: usize =
+            writes.iter().flat_map(|write| &write.entries).map(|entry| entry.data.len() + 32).sum();
+        let mut batch = Vec::with_capacity(size + 64 * writes.len() + BATCH_HEADER_BYTES);
+        batch.resize(BATCH_HEADER_BYTES, 0);
+        for write in writes {
+            for entry in &write.entries {
+                batch = put(&RecordRef::Entry(entry), batch);
+            }
+            // After its entries: it may commit them.
+            if let Some(hard) = write.hard {
+                batch = put(&RecordRef::Hard(hard), batch);
+            }
+        }
+        let length = batch.len() - BATCH_HEADER_BYTES;
+        batch.resize(batch.len().next_multiple_of(ALIGN), 0);
+        let mut piece = self.place(batch.len() as u64);
+        let at = Place { segment: piece.segment, offset: piece.offset + piece.bytes.len() as u64 };
+        BatchHeader::of(&batch[BATCH_HEADER_BYTES..][..length], self.generation, self.synced)
+            .put(at, &mut batch);
+        self.end = Place { segment: at.segment, offset: at.offset + batch.len() as u64 };
+        if piece.bytes.is_empty() {
+            piece.bytes = batch;
+        } else {
+            piece.bytes.extend_from_slice(&batch);
+        }
+        if self.torn_until > self.end.offset {
+            // Fits: it is within a segment.
+            piece.bytes.resize((self.torn_until - piece.offset) as usize, 0);
+        }
+        self.torn_until = 0;
+        vec![piece]
+    }
+
     /// All pieces so far are durable.
     pub fn synced(&mut self) {
-        todo!()
+        self.synced = self.end;
+    }
+
+    /// A write or sync failed: nothing since the last [`Writer::synced`] counts, and its segment is not used again. The
+    /// next batch opens a fresh one that goes on from there; it must bring all writes since then again.
+    pub fn renew(&mut self) {
+        self.end = self.synced;
+        self.room = 0;
+        self.generation += 1;
+    }
+
+    /// Where a batch of so many bytes goes; the start of a new segment when it does not fit.
+    fn place(&mut self, bytes: u64) -> Piece {
+        if self.end.offset + bytes <= self.room {
+            return Piece {
+                segment: self.end.segment,
+                create: None,
+                offset: self.end.offset,
+                bytes: Vec::new(),
+            };
+        }
+        self.newest += 1;
+        self.room = self.segment_bytes.max(SEGMENT_HEADER_BYTES as u64 + bytes);
+        self.torn_until = 0;
+        let header = SegmentHeader {
+            origin: self.origin,
+            segment: self.newest,
+            generation: self.generation,
+            size: self.room,
+            previous: self.end,
+        };
+        Piece { segment: self.newest, create: Some(self.room), offset: 0, bytes: header.encode() }
+    }
+}
+
+/// Batches start at multiples of this, so a reader can look for them behind damage.
+pub(crate) const ALIGN: usize = 8;
+pub(crate) const SEGMENT_HEADER_BYTES: usize = 88;
+pub(crate) const BATCH_HEADER_BYTES: usize = 40;
+pub(crate) const FORMAT: u32 = 1;
+const SEGMENT_MAGIC: [u8; 8] = *b"UNDRSTDY";
+const BATCH_MAGIC: [u8; 4] = *b"UBAT";
+
+/// What a batch holds. An entry replaces all entries at its index and above.
+#[derive(serde::Serialize)]
+enum RecordRef<'a> {
+    Hard(HardState),
+    Entry(&'a Entry),
+}
+
+/// The same, read back (same order of variants).
+#[derive(serde::Deserialize)]
+pub(crate) enum Record {
+    Hard(HardState),
+    Entry(Entry),
+}
+
+fn put(record: &RecordRef<'_>, to: Vec<u8>) -> Vec<u8> {
+    match postcard::to_extend(record, to) {
+        Ok(bytes) => bytes,
+        Err(error) => unreachable!("plain values always serialize into a growing vector: {error}"),
+    }
+}
+
+/// First bytes of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentHeader {
+    pub(crate) origin: Origin,
+    pub(crate) segment: u64,
+    pub(crate) generation: u64,
+    /// Size of the whole file.
+    pub(crate) size: u64,
+    /// The log before this segment ends here (0, 0 before the first).
+    pub(crate) previous: Place,
+}
+
+impl SegmentHeader {
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(SEGMENT_HEADER_BYTES);
+        bytes.extend_from_slice(&SEGMENT_MAGIC);
+        bytes.extend_from_slice(&FORMAT.to_le_bytes());
+        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(&self.origin.cluster.to_le_bytes());
+        let Place { segment, offset } = self.previous;
+        for number in [self.origin.node, self.segment, self.generation, self.size, segment, offset] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        let crc = crc32fast::hash(&bytes);
+        bytes.extend_from_slice(&crc.to_le_bytes());
+        bytes.resize(SEGMENT_HEADER_BYTES, 0);
+        bytes
+    }
+
+    /// The format and the header, when its checksum is right.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<(u32, SegmentHeader)> {
+        let mut from = Cursor(bytes.get(..SEGMENT_HEADER_BYTES)?);
+        let magic = from.take::<8>()?;
+        let format = u32::from_le_bytes(from.take()?);
+        from.take::<4>()?;
+        let cluster = u128::from_le_bytes(from.take()?);
+        let node = from.number()?;
+        let (segment, generation, size) = (from.number()?, from.number()?, from.number()?);
+        let previous = Place { segment: from.number()?, offset: from.number()? };
+        let crc = u32::from_le_bytes(from.take()?);
+        let header = SegmentHeader { origin: Origin { cluster, node }, segment, generation, size, previous };
+        let checked = &bytes[..SEGMENT_HEADER_BYTES - 8];
+        (magic == SEGMENT_MAGIC && crc == crc32fast::hash(checked)).then_some((format, header))
+    }
+}
+
+/// First bytes of a batch. The checksum covers its place too: the same bytes elsewhere are no batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BatchHeader {
+    /// Bytes of the records, without padding.
+    pub(crate) length: u32,
+    pub(crate) generation: u64,
+    /// How far the log was durable when this was made.
+    pub(crate) synced: Place,
+    payload_crc: u32,
+}
+
+impl BatchHeader {
+    fn of(payload: &[u8], generation: u64, synced: Place) -> Self {
+        let Ok(length) = u32::try_from(payload.len()) else {
+            unreachable!("writes are bounded far below 4 GiB, these are {} bytes", payload.len())
+        };
+        Self { length, generation, synced, payload_crc: crc32fast::hash(payload) }
+    }
+
+    fn put(&self, at: Place, into: &mut [u8]) {
+        let mut bytes = Vec::with_capacity(BATCH_HEADER_BYTES);
+        bytes.extend_from_slice(&BATCH_MAGIC);
+        bytes.extend_from_slice(&self.length.to_le_bytes());
+        for number in [self.generation, self.synced.segment, self.synced.offset] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        bytes.extend_from_slice(&self.payload_crc.to_le_bytes());
+        bytes.extend_from_slice(&header_crc(&bytes, at).to_le_bytes());
+        into[..BATCH_HEADER_BYTES].copy_from_slice(&bytes);
+    }
+
+    /// The header at the front of these bytes, when its checksum is right for this place.
+    pub(crate) fn decode(bytes: &[u8], at: Place) -> Option<BatchHeader> {
+        let mut from = Cursor(bytes.get(..BATCH_HEADER_BYTES)?);
+        if from.take::<4>()? != BATCH_MAGIC {
+            return None;
+        }
+        let length = u32::from_le_bytes(from.take()?);
+        let generation = from.number()?;
+        let synced = Place { segment: from.number()?, offset: from.number()? };
+        let payload_crc = u32::from_le_bytes(from.take()?);
+        let crc = u32::from_le_bytes(from.take()?);
+        let right = crc == header_crc(&bytes[..BATCH_HEADER_BYTES - 4], at);
+        right.then_some(BatchHeader { length, generation, synced, payload_crc })
+    }
+
+    /// The records behind this header, when they are all there.
+    pub(crate) fn payload<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let end = BATCH_HEADER_BYTES.checked_add(self.length as usize)?;
+        let payload = bytes.get(BATCH_HEADER_BYTES..end)?;
+        (crc32fast::hash(payload) == self.payload_crc).then_some(payload)
+    }
+
+    /// Bytes of the whole batch, with padding.
+    pub(crate) fn total(&self) -> u64 {
+        (BATCH_HEADER_BYTES as u64 + u64::from(self.length)).next_multiple_of(ALIGN as u64)
+    }
+}
+
+fn header_crc(header: &[u8], at: Place) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(header);
+    hasher.update(&at.segment.to_le_bytes());
+    hasher.update(&at.offset.to_le_bytes());
+    hasher.finalize()
+}
+
+/// Takes fixed pieces off the front.
+struct Cursor<'a>(&'a [u8]);
+
+impl Cursor<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (front, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*front)
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        self.take().map(u64::from_le_bytes)
     }
 }

@@ -61,7 +61,8 @@ pub enum Step {
         /// Who leads, as far as is known.
         leader: Option<Peer>,
     },
-    /// A linearizable read may be answered now: all that it must see came as `Apply` before.
+    /// A linearizable read may be answered now: all that it must see came as `Apply` before. May be an answer to a read of
+    /// an earlier start of this node: ignore a context that is not open.
     Read {
         /// As given to [`crate::Consensus::read`].
         context: u64,
