@@ -1,0 +1,28 @@
+//! The upper levels of the test pyramid, and the tools they stand on.
+//!
+//! ```text
+//!   tests/tidy.rs        the house rules: arrows between rooms, sizes, forbidden names, documents
+//!   tests/cluster/       real processes of the real program on loopback, real disks, real signals
+//!        │ drives
+//!        ▼
+//!   Cluster ── starts, kills, pauses, stops ──▶ `understudy master | worker`  (one process a node)
+//!   Client  ── keys, repeats, other nodes ────▶ their HTTP
+//! ```
+//!
+//! Levels below live with what they test: units in each room, histories of whole clusters in `simulator`.
+//!
+//! **Decides:** nothing about the product. **May not touch:** the inside of any room; a cluster test knows what a user
+//! knows: flags, HTTP, files, signals. **Driven by:** `cargo test -p tests` or `scripts/test`.
+//! **Leaves out:** containers and the browser (next version); it prints so and counts them as not run.
+
+pub mod client;
+pub mod cluster;
+pub mod ports;
+pub mod process;
+pub mod source;
+pub mod wait;
+
+pub use client::{Client, Told};
+pub use cluster::{Cluster, Plan};
+pub use process::{Ended, Node, program};
+pub use wait::{eventually, until};
