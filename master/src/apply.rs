@@ -1,0 +1,449 @@
+//! What each command does to the ledger. *Apply decides, not propose*: where a command's expectation no longer holds, it
+//! is a recorded no-op ([`Effect::Void`]). Integers only; the same entries give the same ledger and the same effects on
+//! every node.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::gateways::Known;
+use crate::keys::KeyRecord;
+use crate::ledger::{Effect, Ledger, is_noted};
+use crate::limits::LOST_PAUSE_MS;
+use protocol::{
+    Answer, Attempt, AttemptRef, AttemptState, Boot, Change, Command, End, Entry, Fact, Job, JobId, JobState,
+    LossCause, NodeId, Origin, Outcome, Reason, Refusal, Rev, What,
+};
+
+impl Ledger {
+    /// Applies the entry at `index` of the log and says what came of it, in order.
+    ///
+    /// # Panics
+    /// When `index` does not rise, or an invariant is broken: then this node must not go on.
+    pub fn apply(&mut self, index: u64, entry: &Entry) -> Vec<Effect> {
+        assert!(index > self.applied, "same_ledger: entry {index} after {}", self.applied);
+        self.applied = index;
+        self.clock_ms = self.clock_ms.max(entry.clock_ms);
+        self.wall_ms = self.wall_ms.max(entry.wall_ms);
+        self.digest.take(&(index, entry));
+        let mut turn = Turn { ledger: self, term: entry.term, n: 0, effects: Vec::new() };
+        for (place, command) in entry.commands.iter().enumerate() {
+            if turn.command(command).is_none() {
+                turn.effects.push(Effect::Void { command: place, job: job_of(command) });
+            }
+        }
+        turn.effects
+    }
+}
+
+/// The job a command is about.
+pub(crate) fn job_of(command: &Command) -> Option<JobId> {
+    match command {
+        Command::Submit { job, .. }
+        | Command::Assign { job, .. }
+        | Command::Finish { job, .. }
+        | Command::Requeue { job, .. }
+        | Command::Cancel { job }
+        | Command::Expire { job, .. }
+        | Command::Release { job } => Some(*job),
+        Command::Configure(_) => None,
+    }
+}
+
+/// The applying of one entry. A rule gives `None` when what it expects does not hold.
+struct Turn<'a> {
+    ledger: &'a mut Ledger,
+    term: u64,
+    /// Facts so far.
+    n: u32,
+    effects: Vec<Effect>,
+}
+
+/// How an attempt is given up, or a failure counted.
+struct Verdict {
+    state: JobState,
+    reason: Option<Reason>,
+    pause_ms: u64,
+}
+
+impl Turn<'_> {
+    fn command(&mut self, command: &Command) -> Option<()> {
+        match command {
+            Command::Submit { job, spec, key, fingerprint, origin } => {
+                self.submit(*job, spec, key.as_deref(), fingerprint, origin);
+                Some(())
+            }
+            Command::Assign { job, attempt, node, boot } => self.assign(*job, *attempt, *node, *boot),
+            Command::Finish { job, attempt, node, outcome } => self.finish(*job, *attempt, *node, outcome),
+            Command::Requeue { job, attempt, cause } => self.requeue(*job, *attempt, *cause),
+            Command::Cancel { job } => self.cancel(*job),
+            Command::Expire { job, reason } => self.expire(*job, *reason),
+            Command::Release { job } => self.release(*job),
+            Command::Configure(change) => self.configure(change),
+        }
+    }
+
+    /// The moment the next fact becomes so.
+    fn rev(&self) -> Rev {
+        Rev { epoch: 0, index: self.ledger.applied, n: self.n }
+    }
+
+    fn fact(&mut self, what: What) {
+        let number = self.ledger.facts.last() + 1;
+        let fact = Arc::new(Fact { number, rev: self.rev(), wall_ms: self.ledger.wall_ms, what });
+        self.n += 1;
+        self.ledger.digest.take(&*fact);
+        self.ledger.facts.push(Arc::clone(&fact), self.ledger.bounds.facts);
+        self.effects.push(Effect::Fact(fact));
+    }
+
+    /// Changes a job and says so: one change, one fact, one revision.
+    fn change(&mut self, id: JobId, what: What, how: impl FnOnce(&mut Job)) {
+        let rev = self.rev();
+        self.ledger.change(id, rev, how);
+        self.fact(what);
+    }
+
+    fn job(&self, id: JobId) -> Option<&Arc<Job>> {
+        self.ledger.job(id)
+    }
+
+    fn submit(
+        &mut self,
+        job: JobId,
+        spec: &Arc<protocol::JobSpec>,
+        key: Option<&str>,
+        fingerprint: &[u8; 32],
+        origin: &Origin,
+    ) {
+        let answer = match self.ledger.gateways.known(origin) {
+            Known::Yes(answer) => answer,
+            Known::Stale => Answer::Refused(Refusal::Stale),
+            Known::No => {
+                let key: Option<Arc<str>> = key.map(Arc::from);
+                let answer = match self.repeat(job, key.as_ref(), fingerprint).or_else(|| self.refusal()) {
+                    Some(answer) => answer,
+                    None => self.accept(job, spec, key, fingerprint, origin),
+                };
+                let keep = self.ledger.bounds.answers;
+                self.ledger.gateways.record(origin, answer.clone(), keep);
+                answer
+            }
+        };
+        self.effects.push(Effect::Decided { origin: *origin, job, answer });
+    }
+
+    /// The answer of a request that was made before, by id or by key. Comes before any limit.
+    fn repeat(&self, job: JobId, key: Option<&Arc<str>>, fingerprint: &[u8; 32]) -> Option<Answer> {
+        if self.job(job).is_some() {
+            return Some(Answer::Accepted { job, replayed: false });
+        }
+        let known = self.ledger.keys.get(key?)?;
+        Some(if known.fingerprint == *fingerprint {
+            Answer::Accepted { job: known.job, replayed: true }
+        } else {
+            Answer::Refused(Refusal::KeyReused { job: known.job })
+        })
+    }
+
+    fn refusal(&self) -> Option<Answer> {
+        let ledger = &self.ledger;
+        if !ledger.is_open() {
+            return Some(Answer::Refused(Refusal::Starting));
+        }
+        let full =
+            ledger.open_jobs() >= ledger.bounds.open_jobs || ledger.live_bytes() >= ledger.bounds.live_bytes;
+        full.then_some(Answer::Refused(Refusal::Full))
+    }
+
+    fn accept(
+        &mut self,
+        id: JobId,
+        spec: &Arc<protocol::JobSpec>,
+        key: Option<Arc<str>>,
+        fingerprint: &[u8; 32],
+        origin: &Origin,
+    ) -> Answer {
+        if let Some(key) = &key {
+            self.ledger.keys.insert(Arc::clone(key), KeyRecord { job: id, fingerprint: *fingerprint });
+        }
+        let job = Job {
+            id,
+            spec: Arc::clone(spec),
+            order: 0,
+            state: JobState::Queued,
+            reason: None,
+            not_before_ms: None,
+            not_before_wall_ms: None,
+            submitted_wall_ms: self.ledger.wall_ms,
+            started_wall_ms: None,
+            finished_wall_ms: None,
+            attempts: Vec::new(),
+            failures: 0,
+            lost: 0,
+            result: None,
+            rev: self.rev(),
+        };
+        self.ledger.add(job, key);
+        self.fact(What::Accepted { job: id, gateway: origin.gateway });
+        Answer::Accepted { job: id, replayed: false }
+    }
+
+    fn assign(&mut self, id: JobId, number: u32, node: NodeId, boot: Boot) -> Option<()> {
+        let job = self.job(id)?;
+        let fits = job.state == JobState::Queued && job.attempts.len() + 1 == number as usize;
+        if !fits || self.ledger.member(node)?.boot != boot {
+            return None;
+        }
+        let attempt = Attempt {
+            number,
+            node,
+            boot,
+            term: self.term,
+            state: AttemptState::Running,
+            reason: None,
+            exit_code: None,
+            signal: None,
+            started_wall_ms: self.ledger.wall_ms,
+            finished_wall_ms: None,
+            cpu_ms: None,
+            memory_peak_bytes: None,
+        };
+        let what = What::Assigned { attempt: AttemptRef { job: id, attempt: number }, node };
+        self.change(id, what, |job| {
+            job.state = JobState::Running;
+            job.started_wall_ms.get_or_insert(attempt.started_wall_ms);
+            job.attempts.push(attempt);
+        });
+        Some(())
+    }
+
+    fn finish(&mut self, id: JobId, number: u32, node: NodeId, outcome: &Arc<Outcome>) -> Option<()> {
+        let job = self.job(id)?;
+        let place = (number as usize).checked_sub(1)?;
+        let attempt = job.attempts.get(place).filter(|a| a.node == node)?;
+        #[cfg(feature = "mutants")]
+        if self.ledger.mutant == Some(crate::ledger::LedgerMutant::SecondResult)
+            && job.state.is_terminal()
+            && outcome.end == End::Success
+        {
+            self.overwrite(id, number, node, outcome);
+            return Some(());
+        }
+        if is_noted(attempt) {
+            return None;
+        }
+        let current = job.state == JobState::Running && place + 1 == job.attempts.len();
+        match outcome.end {
+            _ if job.state.is_terminal() => self.note_on_ended(id, place, node, outcome),
+            End::Success => self.succeed(id, place, node, outcome),
+            End::Failure(reason) if current => self.fail(id, place, node, outcome, reason),
+            End::Failure(reason) => {
+                let what = What::Superseded { attempt: reference(id, place), node };
+                self.change(id, what, |job| note(&mut job.attempts[place], outcome, Some(reason)));
+            }
+        }
+        Some(())
+    }
+
+    /// The first success of any attempt ends an open job, whatever the job was doing.
+    fn succeed(&mut self, id: JobId, place: usize, node: NodeId, outcome: &Arc<Outcome>) {
+        let wall_ms = self.ledger.wall_ms;
+        let state = JobState::Succeeded;
+        let what = What::Finished { attempt: reference(id, place), node, state, reason: None };
+        self.change(id, what, |job| {
+            let attempt = &mut job.attempts[place];
+            note(attempt, outcome, None);
+            attempt.state = AttemptState::Succeeded;
+            attempt.finished_wall_ms = Some(wall_ms);
+            for other in job.attempts.iter_mut().filter(|a| a.state == AttemptState::Running) {
+                other.state = AttemptState::Superseded;
+            }
+            job.result = Some(Arc::clone(outcome));
+            end(job, state, None, wall_ms);
+        });
+    }
+
+    /// A failure of the current attempt: another try after a pause while there are tries left.
+    fn fail(&mut self, id: JobId, place: usize, node: NodeId, outcome: &Arc<Outcome>, reason: Reason) {
+        let Some(job) = self.job(id) else { return };
+        let failures = job.failures + 1;
+        let tries_left = failures < job.spec.max_attempts && job.attempts.len() < self.ledger.bounds.attempts;
+        let pause_ms = doubled(job.spec.retry_base_ms, failures - 1).min(job.spec.retry_max_ms);
+        let (clock_ms, wall_ms) = (self.ledger.clock_ms, self.ledger.wall_ms);
+        let attempt = reference(id, place);
+        let what = if tries_left {
+            What::Failed { attempt, node, reason, not_before_ms: clock_ms.saturating_add(pause_ms) }
+        } else {
+            What::Finished { attempt, node, state: JobState::Failed, reason: Some(reason) }
+        };
+        self.change(id, what, |job| {
+            let attempt = &mut job.attempts[place];
+            note(attempt, outcome, Some(reason));
+            attempt.state = AttemptState::Failed;
+            attempt.finished_wall_ms = Some(wall_ms);
+            job.failures = failures;
+            if tries_left {
+                schedule(job, clock_ms, wall_ms, pause_ms);
+            } else {
+                job.result = Some(Arc::clone(outcome));
+                end(job, JobState::Failed, Some(reason), wall_ms);
+            }
+        });
+    }
+
+    /// A result of a job that has ended: noted on its attempt, and nothing else changes.
+    fn note_on_ended(&mut self, id: JobId, place: usize, node: NodeId, outcome: &Arc<Outcome>) {
+        let wall_ms = self.ledger.wall_ms;
+        self.change(id, What::Superseded { attempt: reference(id, place), node }, |job| {
+            let cancelled = job.state == JobState::Cancelled;
+            let attempt = &mut job.attempts[place];
+            let reason = match outcome.end {
+                End::Success => None,
+                End::Failure(reason) => Some(reason),
+            };
+            note(attempt, outcome, reason);
+            attempt.state = if cancelled { AttemptState::Cancelled } else { AttemptState::Superseded };
+            attempt.finished_wall_ms = Some(wall_ms);
+        });
+    }
+
+    fn requeue(&mut self, id: JobId, number: u32, cause: LossCause) -> Option<()> {
+        let job = self.job(id)?;
+        let attempt = job.current().filter(|a| a.number == number)?;
+        let node = attempt.node;
+        let lost = job.lost + u32::from(cause == LossCause::Silent);
+        let verdict = self.after_loss(job, lost, cause);
+        let (clock_ms, wall_ms) = (self.ledger.clock_ms, self.ledger.wall_ms);
+        let attempt = AttemptRef { job: id, attempt: number };
+        self.change(id, What::Requeued { attempt, node, cause, state: verdict.state }, |job| {
+            if let Some(attempt) = job.attempts.last_mut() {
+                attempt.state = AttemptState::Lost;
+                attempt.finished_wall_ms = Some(wall_ms);
+            }
+            job.lost = lost;
+            match verdict.state {
+                JobState::Failed => end(job, JobState::Failed, verdict.reason, wall_ms),
+                JobState::Scheduled => schedule(job, clock_ms, wall_ms, verdict.pause_ms),
+                _ => job.state = JobState::Queued,
+            }
+        });
+        Some(())
+    }
+
+    /// A worker that went silent counts towards `max_lost`, from the second one on with a pause that doubles. One that
+    /// started anew does not count: the whole cluster may have been restarted. (So a job that kills its node is stopped
+    /// by the bound on attempts alone when that node is always back before its liveness ends.)
+    fn after_loss(&self, job: &Job, lost: u32, cause: LossCause) -> Verdict {
+        let poison = lost >= job.spec.max_lost && cause == LossCause::Silent;
+        if poison || job.attempts.len() >= self.ledger.bounds.attempts {
+            return Verdict { state: JobState::Failed, reason: Some(Reason::Lost), pause_ms: 0 };
+        }
+        if lost < 2 || cause == LossCause::Restarted {
+            return Verdict { state: JobState::Queued, reason: None, pause_ms: 0 };
+        }
+        let pause_ms = doubled(LOST_PAUSE_MS, lost - 2).min(job.spec.retry_max_ms);
+        Verdict { state: JobState::Scheduled, reason: None, pause_ms }
+    }
+
+    fn cancel(&mut self, id: JobId) -> Option<()> {
+        self.job(id).filter(|job| !job.state.is_terminal())?;
+        let wall_ms = self.ledger.wall_ms;
+        self.change(id, What::Cancelled { job: id }, |job| {
+            for attempt in job.attempts.iter_mut().filter(|a| a.state == AttemptState::Running) {
+                attempt.state = AttemptState::Cancelled;
+            }
+            end(job, JobState::Cancelled, None, wall_ms);
+        });
+        Some(())
+    }
+
+    fn expire(&mut self, id: JobId, reason: Reason) -> Option<()> {
+        self.job(id).filter(|job| !job.state.is_terminal() && job.state != JobState::Running)?;
+        let wall_ms = self.ledger.wall_ms;
+        self.change(id, What::Expired { job: id, reason }, |job| {
+            end(job, JobState::Failed, Some(reason), wall_ms);
+        });
+        Some(())
+    }
+
+    fn release(&mut self, id: JobId) -> Option<()> {
+        let job = self.job(id).filter(|job| job.state == JobState::Scheduled)?;
+        if job.not_before_ms.is_some_and(|not_before_ms| not_before_ms > self.ledger.clock_ms) {
+            return None;
+        }
+        self.change(id, What::Released { job: id }, |job| {
+            job.state = JobState::Queued;
+            job.not_before_ms = None;
+            job.not_before_wall_ms = None;
+        });
+        Some(())
+    }
+
+    fn configure(&mut self, change: &Change) -> Option<()> {
+        match change {
+            Change::Member(member) => {
+                self.ledger.members.join(member).then_some(())?;
+                self.fact(What::Joined { node: member.id, name: member.name.clone() });
+            }
+            Change::Open => {
+                (!self.ledger.open).then_some(())?;
+                self.ledger.open = true;
+                self.fact(What::Opened);
+            }
+            Change::Leave(node) => {
+                self.ledger.members.leave(*node).then_some(())?;
+                self.ledger.gateways.retire(*node);
+                self.fact(What::Left { node: *node });
+            }
+        }
+        Some(())
+    }
+
+    #[cfg(feature = "mutants")]
+    fn overwrite(&mut self, id: JobId, number: u32, node: NodeId, outcome: &Arc<Outcome>) {
+        let attempt = AttemptRef { job: id, attempt: number };
+        let state = JobState::Succeeded;
+        self.change(id, What::Finished { attempt, node, state, reason: None }, |job| {
+            job.state = state;
+            job.reason = None;
+            job.result = Some(Arc::clone(outcome));
+            if let Some(attempt) = job.attempts.get_mut(number as usize - 1) {
+                attempt.state = AttemptState::Succeeded;
+            }
+        });
+    }
+}
+
+fn reference(job: JobId, place: usize) -> AttemptRef {
+    AttemptRef { job, attempt: place as u32 + 1 }
+}
+
+/// Writes what the worker saw onto the attempt.
+fn note(attempt: &mut Attempt, outcome: &Outcome, reason: Option<Reason>) {
+    attempt.reason = reason;
+    attempt.exit_code = outcome.exit_code;
+    attempt.signal = outcome.signal;
+    attempt.cpu_ms = outcome.cpu_ms;
+    attempt.memory_peak_bytes = outcome.memory_peak_bytes;
+}
+
+/// The one place where a job gets a state that is for ever.
+fn end(job: &mut Job, state: JobState, reason: Option<Reason>, wall_ms: u64) {
+    assert!(!job.state.is_terminal(), "terminal_is_final: {} was {} already", job.id, job.state.word());
+    job.state = state;
+    job.reason = reason;
+    job.not_before_ms = None;
+    job.not_before_wall_ms = None;
+    job.finished_wall_ms = Some(wall_ms);
+}
+
+fn schedule(job: &mut Job, clock_ms: u64, wall_ms: u64, pause_ms: u64) {
+    job.state = JobState::Scheduled;
+    job.not_before_ms = Some(clock_ms.saturating_add(pause_ms));
+    job.not_before_wall_ms = Some(wall_ms.saturating_add(pause_ms));
+}
+
+/// `base_ms` doubled so many times, without running over.
+fn doubled(base_ms: u64, times: u32) -> u64 {
+    base_ms.saturating_mul(1_u64.checked_shl(times).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,58 @@
+//! Idempotency keys: one key is one job (`key_is_one_job`). Keys of open jobs are all kept; of ended jobs the newest.
+
+use alloc::sync::Arc;
+
+use crate::shards::Shards;
+use protocol::JobId;
+
+/// Which job a key made, and of which request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeyRecord {
+    pub(crate) job: JobId,
+    pub(crate) fingerprint: [u8; 32],
+}
+
+/// All remembered keys.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys {
+    records: Shards<Arc<str>, KeyRecord>,
+    /// Keys of ended jobs, by when they ended.
+    ended: Shards<u64, Arc<str>>,
+    /// The oldest and the next place in `ended`.
+    first: u64,
+    next: u64,
+}
+
+impl Keys {
+    pub(crate) fn new() -> Self {
+        Self { records: Shards::new(), ended: Shards::new(), first: 0, next: 0 }
+    }
+
+    pub(crate) fn get(&self, key: &Arc<str>) -> Option<&KeyRecord> {
+        self.records.get(key)
+    }
+
+    pub(crate) fn insert(&mut self, key: Arc<str>, record: KeyRecord) {
+        self.records.insert(key, record);
+    }
+
+    /// The job of this key has ended: from here on it is one of at most `keep`.
+    pub(crate) fn ended(&mut self, key: Arc<str>, keep: usize) {
+        self.ended.insert(self.next, key);
+        self.next += 1;
+        while self.ended.len() > keep {
+            if let Some(oldest) = self.ended.remove(&self.first) {
+                self.records.remove(&oldest);
+            }
+            self.first += 1;
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    pub(crate) fn ended_len(&self) -> usize {
+        self.ended.len()
+    }
+}

@@ -1,0 +1,447 @@
+//! The replicated state: every node builds the same one from the same entries. What a command does to it is in `apply`.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::digest::Digest;
+use crate::facts::Facts;
+use crate::gateways::{Gateways, Known};
+use crate::keys::Keys;
+use crate::limits::Bounds;
+use crate::members::Members;
+use crate::shards::{Order, Places, Shards};
+use protocol::{
+    Answer, AttemptRef, AttemptState, Boot, Fact, Job, JobId, JobState, Member, NodeId, Origin, Outcome, Rev,
+};
+
+/// Priorities a job may have: 0 to 9.
+const LEVELS: usize = 10;
+
+/// The replicated state. A clone is cheap (it shares all pieces) and stays as it was.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    pub(crate) bounds: Bounds,
+    #[cfg(feature = "mutants")]
+    pub(crate) mutant: Option<LedgerMutant>,
+    pub(crate) jobs: Shards<JobId, Held>,
+    pub(crate) order: Order,
+    pub(crate) keys: Keys,
+    pub(crate) members: Members,
+    pub(crate) gateways: Gateways,
+    pub(crate) facts: Facts,
+    pub(crate) open: bool,
+    pub(crate) clock_ms: u64,
+    pub(crate) wall_ms: u64,
+    pub(crate) applied: u64,
+    pub(crate) digest: Digest,
+    totals: Totals,
+    /// Places of queued jobs, one set for each priority.
+    queued: [Places; LEVELS],
+    scheduled: Places,
+    /// Places of running jobs, by the node their current attempt is committed to.
+    running: Arc<BTreeMap<NodeId, Places>>,
+}
+
+/// A job with what only the ledger needs to know of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) job: Arc<Job>,
+    pub(crate) key: Option<Arc<str>>,
+    /// Cluster time at which it was accepted.
+    pub(crate) accepted_ms: u64,
+}
+
+/// What is counted and not searched for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Totals {
+    by_state: [u64; JobState::ALL.len()],
+    bytes: u64,
+}
+
+/// A rule broken on purpose, to show that the invariants find it.
+#[cfg(feature = "mutants")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LedgerMutant {
+    /// A later success overwrites the result of an ended job.
+    SecondResult,
+}
+
+/// What applying an entry brought about; the only source of anything that leaves a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Something is so now.
+    Fact(Arc<Fact>),
+    /// A gateway's number has its answer.
+    Decided {
+        /// Which number.
+        origin: Origin,
+        /// The id it asked for.
+        job: JobId,
+        /// The answer, the same each time.
+        answer: Answer,
+    },
+    /// What a command expected no longer held: it did nothing.
+    Void {
+        /// Its place in the entry, from 0.
+        command: usize,
+        /// The job it was about.
+        job: Option<JobId>,
+    },
+}
+
+impl Ledger {
+    /// The ledger before the first entry.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_bounds(Bounds::default())
+    }
+
+    /// A ledger with other bounds. All nodes of a cluster need the same.
+    #[must_use]
+    pub fn with_bounds(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            #[cfg(feature = "mutants")]
+            mutant: None,
+            jobs: Shards::new(),
+            order: Order::default(),
+            keys: Keys::new(),
+            members: Members::default(),
+            gateways: Gateways::default(),
+            facts: Facts::default(),
+            open: false,
+            clock_ms: 0,
+            wall_ms: 0,
+            applied: 0,
+            digest: Digest::new(),
+            totals: Totals::default(),
+            queued: Default::default(),
+            scheduled: Places::default(),
+            running: Arc::default(),
+        }
+    }
+
+    /// A ledger with a broken rule.
+    #[cfg(feature = "mutants")]
+    #[must_use]
+    pub fn with_mutant(mutant: LedgerMutant) -> Self {
+        Self { mutant: Some(mutant), ..Self::new() }
+    }
+
+    /// A job by its id.
+    #[must_use]
+    pub fn job(&self, id: JobId) -> Option<&Arc<Job>> {
+        self.jobs.get(&id).map(|held| &held.job)
+    }
+
+    /// Cluster time at which a job was accepted.
+    #[must_use]
+    pub fn accepted_clock_ms(&self, id: JobId) -> Option<u64> {
+        self.jobs.get(&id).map(|held| held.accepted_ms)
+    }
+
+    /// Jobs from the newest acceptance back, below the given [`Job::order`] (exclusive) when there is one.
+    pub fn newest(&self, below_order: Option<u64>) -> impl Iterator<Item = &Arc<Job>> + '_ {
+        let end = below_order.map_or(self.order.len() + 1, |below| below.min(self.order.len() + 1));
+        (1..end).rev().filter_map(|order| self.job(self.order.get(order)?))
+    }
+
+    /// How many jobs there are in each state; every state is present.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<JobState, u64> {
+        JobState::ALL.iter().zip(self.totals.by_state).map(|(state, count)| (*state, count)).collect()
+    }
+
+    /// Bytes of all jobs held, with their results.
+    #[must_use]
+    pub fn live_bytes(&self) -> u64 {
+        self.totals.bytes
+    }
+
+    /// Jobs that have not ended.
+    #[must_use]
+    pub fn open_jobs(&self) -> u64 {
+        let open = JobState::ALL.iter().zip(self.totals.by_state).filter(|(state, _)| !state.is_terminal());
+        open.map(|(_, count)| count).sum()
+    }
+
+    /// A member by its id.
+    #[must_use]
+    pub fn member(&self, id: NodeId) -> Option<&Member> {
+        self.members.get(id)
+    }
+
+    /// All members, in the order of joining.
+    pub fn members(&self) -> impl Iterator<Item = &Member> + '_ {
+        self.members.iter()
+    }
+
+    /// A member by its name.
+    #[must_use]
+    pub fn member_named(&self, name: &str) -> Option<&Member> {
+        self.members.named(name)
+    }
+
+    /// Whether enough voters were in sync once, so that jobs are taken.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Cluster time of the last entry, milliseconds.
+    #[must_use]
+    pub fn clock_ms(&self) -> u64 {
+        self.clock_ms
+    }
+
+    /// The highest wall time any entry named, milliseconds since 1970.
+    #[must_use]
+    pub fn wall_ms(&self) -> u64 {
+        self.wall_ms
+    }
+
+    /// Index of the last applied entry; 0: none yet.
+    #[must_use]
+    pub fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// This moment: the last applied entry, and the last fact in it.
+    #[must_use]
+    pub fn rev(&self) -> Rev {
+        let newest = self.facts.newest().filter(|fact| fact.rev.index == self.applied);
+        newest.map_or(Rev { epoch: 0, index: self.applied, n: 0 }, |fact| fact.rev)
+    }
+
+    /// Kept facts with a higher number, in order.
+    pub fn facts_after(&self, number: u64) -> impl Iterator<Item = &Arc<Fact>> {
+        self.facts.after(number)
+    }
+
+    /// Number of the oldest fact that is kept.
+    #[must_use]
+    pub fn first_fact_kept(&self) -> u64 {
+        self.facts.first()
+    }
+
+    /// Number of the newest fact; 0: none yet.
+    #[must_use]
+    pub fn last_fact(&self) -> u64 {
+        self.facts.last()
+    }
+
+    /// Running attempts committed to a node, with the start of it each is meant for, oldest job first.
+    pub fn attempts_on(&self, node: NodeId) -> impl Iterator<Item = (AttemptRef, Boot)> + '_ {
+        self.running.get(&node).into_iter().flat_map(Places::iter).filter_map(|order| {
+            let job = self.job(self.order.get(order)?)?;
+            let attempt = job.current()?;
+            Some((AttemptRef { job: job.id, attempt: attempt.number }, attempt.boot))
+        })
+    }
+
+    /// Nodes that running attempts are committed to, members or not.
+    pub fn busy_nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.running.keys().copied()
+    }
+
+    /// Queued jobs: the highest priority first, then as accepted.
+    pub fn queued(&self) -> impl Iterator<Item = JobId> + '_ {
+        let places = self.queued.iter().rev().flat_map(Places::iter);
+        places.filter_map(|order| self.order.get(order))
+    }
+
+    /// Jobs that wait for their time, as accepted.
+    pub fn scheduled(&self) -> impl Iterator<Item = JobId> + '_ {
+        self.scheduled.iter().filter_map(|order| self.order.get(order))
+    }
+
+    /// The recorded answer of a gateway's number.
+    #[must_use]
+    pub fn decided(&self, origin: &Origin) -> Option<Answer> {
+        match self.gateways.known(origin) {
+            Known::Yes(answer) => Some(answer),
+            Known::No | Known::Stale => None,
+        }
+    }
+
+    /// Whether a job was made under this key.
+    #[must_use]
+    pub fn knows_key(&self, key: &str) -> bool {
+        self.keys.get(&Arc::from(key)).is_some()
+    }
+
+    /// Running digest over all entries and facts: equal on nodes that applied the same.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.digest.value()
+    }
+
+    /// Takes in a new job. Its order is given here.
+    pub(crate) fn add(&mut self, mut job: Job, key: Option<Arc<str>>) {
+        job.order = self.order.push(job.id);
+        self.totals.bytes += job.spec.weight_bytes();
+        self.index(&job, true);
+        let held = Held { job: Arc::new(job), key, accepted_ms: self.clock_ms };
+        self.jobs.insert(held.job.id, held);
+    }
+
+    /// The one way to change a job: keeps every index and count, and asserts what holds for ever.
+    pub(crate) fn change(&mut self, id: JobId, rev: Rev, how: impl FnOnce(&mut Job)) {
+        let Some(before) = self.job(id).cloned() else { unreachable!("only known jobs are changed") };
+        self.index(&before, false);
+        // Ours must be the only hold on it again, else the job would be copied.
+        let (state, result) = (before.state, before.result.clone());
+        drop(before);
+        let Some(held) = self.jobs.get_mut(&id) else { unreachable!("only known jobs are changed") };
+        let job = Arc::make_mut(&mut held.job);
+        how(job);
+        job.rev = rev;
+        let (after, key) = (Arc::clone(&held.job), held.key.clone());
+        if state.is_terminal() && !self.is_mutant() {
+            assert!(after.state == state, "terminal_is_final: {id} was {} already", state.word());
+            assert!(after.result == result, "one_result: {id} has its result already");
+        }
+        self.totals.bytes -= result.map_or(0, |outcome| result_bytes(&outcome));
+        self.totals.bytes += after.result.as_ref().map_or(0, |outcome| result_bytes(outcome));
+        self.index(&after, true);
+        if let (Some(key), false, true) = (key, state.is_terminal(), after.state.is_terminal()) {
+            self.keys.ended(key, self.bounds.ended_keys);
+        }
+    }
+
+    fn is_mutant(&self) -> bool {
+        #[cfg(feature = "mutants")]
+        return self.mutant.is_some();
+        #[cfg(not(feature = "mutants"))]
+        false
+    }
+
+    /// Puts a job into the indexes of its state, or takes it out of them.
+    fn index(&mut self, job: &Job, into: bool) {
+        let count = &mut self.totals.by_state[place_of(job.state)];
+        *count = if into { *count + 1 } else { *count - 1 };
+        let put =
+            |places: &mut Places| if into { places.insert(job.order) } else { places.remove(job.order) };
+        match (job.state, job.current()) {
+            (JobState::Queued, _) => put(&mut self.queued[level_of(job)]),
+            (JobState::Scheduled, _) => put(&mut self.scheduled),
+            (_, Some(attempt)) => {
+                let running = Arc::make_mut(&mut self.running);
+                let places = running.entry(attempt.node).or_default();
+                put(places);
+                if places.len() == 0 {
+                    running.remove(&attempt.node);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Asserts that all of it fits together. Walks everything: for tests and the simulator.
+    pub fn check(&self) {
+        let mut found = Totals::default();
+        let (mut running, mut ended_keys, mut keys) = (0, 0, 0);
+        for (id, held) in self.jobs.iter() {
+            let job = &held.job;
+            assert!(
+                job.id == *id && self.order.get(job.order) == Some(*id),
+                "acked_survives: {id} has its place"
+            );
+            found.by_state[place_of(job.state)] += 1;
+            found.bytes += job.spec.weight_bytes();
+            found.bytes += job.result.as_ref().map_or(0, |outcome| result_bytes(outcome));
+            running += u64::from(job.state == JobState::Running);
+            if let Some(key) = &held.key {
+                let known = self.keys.get(key).is_some_and(|record| record.job == *id);
+                assert!(known || job.state.is_terminal(), "key_is_one_job: an open job's key is remembered");
+                keys += usize::from(known);
+                ended_keys += usize::from(known && job.state.is_terminal());
+            }
+            check_job(job);
+        }
+        assert!(found == self.totals, "counts and bytes match the jobs");
+        assert!(self.order.len() as usize == self.jobs.len(), "acked_survives: every accepted job is there");
+        assert!(keys == self.keys.len() && ended_keys == self.keys.ended_len(), "keys and jobs match");
+        let in_state = |state: JobState, id: JobId| self.job(id).is_some_and(|job| job.state == state);
+        let queued: Vec<JobId> = self.queued().collect();
+        assert!(
+            queued.len() as u64 == found.by_state[place_of(JobState::Queued)],
+            "every queued job is indexed"
+        );
+        assert!(queued.iter().all(|id| in_state(JobState::Queued, *id)), "the queue holds queued jobs");
+        let scheduled: Vec<JobId> = self.scheduled().collect();
+        assert!(
+            scheduled.len() as u64 == found.by_state[place_of(JobState::Scheduled)],
+            "every wait is indexed"
+        );
+        assert!(scheduled.iter().all(|id| in_state(JobState::Scheduled, *id)), "waits are of scheduled jobs");
+        let held = self.busy_nodes().flat_map(|node| self.attempts_on(node).map(move |a| (node, a)));
+        let on_nodes: Vec<_> = held.collect();
+        assert!(on_nodes.len() as u64 == running, "every running attempt is indexed");
+        for (node, (attempt, boot)) in on_nodes {
+            let current = self.job(attempt.job).and_then(|job| job.current());
+            assert!(current.is_some_and(|a| a.node == node && a.boot == boot), "it is on the node it is on");
+        }
+        self.members.check();
+        self.gateways.check();
+    }
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Whether an attempt's own end is recorded on it, so that its result brings nothing new. A lost, superseded or
+/// cancelled attempt can still bring one, once.
+#[must_use]
+pub fn is_noted(attempt: &protocol::Attempt) -> bool {
+    match attempt.state {
+        AttemptState::Running => false,
+        AttemptState::Succeeded | AttemptState::Failed => true,
+        AttemptState::Lost => attempt.reason.is_some(),
+        AttemptState::Superseded | AttemptState::Cancelled => attempt.finished_wall_ms.is_some(),
+    }
+}
+
+fn check_job(job: &Job) {
+    let id = job.id;
+    let of = |state: AttemptState| job.attempts.iter().filter(|a| a.state == state).count();
+    for (place, attempt) in job.attempts.iter().enumerate() {
+        assert!(attempt.number as usize == place + 1, "attempts of {id} are numbered from 1");
+    }
+    let running = usize::from(job.state == JobState::Running);
+    assert!(
+        of(AttemptState::Running) == running,
+        "no_run_while_held: {id} runs once while running, else never"
+    );
+    let succeeded = usize::from(job.state == JobState::Succeeded);
+    assert!(of(AttemptState::Succeeded) == succeeded, "one_result: one attempt made the success of {id}");
+    assert!(
+        job.finished_wall_ms.is_some() == job.state.is_terminal(),
+        "{id} has one end, and then a time of it"
+    );
+    assert!(job.reason.is_some() == (job.state == JobState::Failed), "{id} has a reason when it failed");
+    assert!(job.not_before_ms.is_some() == (job.state == JobState::Scheduled), "{id} waits for a named time");
+    match job.state {
+        JobState::Succeeded => assert!(job.result.is_some(), "one_result: {id} succeeded with a result"),
+        JobState::Failed => {}
+        _ => assert!(job.result.is_none(), "one_result: {id} has none before its end"),
+    }
+}
+
+fn place_of(state: JobState) -> usize {
+    JobState::ALL.iter().position(|s| *s == state).unwrap_or_default()
+}
+
+fn level_of(job: &Job) -> usize {
+    usize::from(job.spec.priority).min(LEVELS - 1)
+}
+
+fn result_bytes(outcome: &Outcome) -> u64 {
+    let fixed = 200;
+    let error = outcome.error.as_ref().map_or(0, alloc::string::String::len);
+    (outcome.output.len() + outcome.stderr.len() + error + fixed) as u64
+}

@@ -1,0 +1,50 @@
+//! The replicated ledger, and the mind of whoever leads.
+//!
+//! ```text
+//!      log ──Entry──▶ Ledger ──Effect──┐             every node has one and builds the same
+//!       ▲                              ▼
+//!       └──Entry── proposal ◀──── Master ◀── heard (forwards, reports, results) ── broker link
+//!                                   │  ▲
+//!               Output: send, ◀─────┘  └── tick (one tick of cluster time), configuration (voters, learners)
+//!               voters, hand over
+//! ```
+//!
+//! **Decides:** what each command does to the ledger ([`Ledger::apply`]), and, on the leader, which commands to propose:
+//! who waits, who gets what, whose worker is lost, who is a member.
+//! **May not touch:** clocks, files, sockets, random sources (`no_std` makes the compiler the guard). Integers only, and
+//! no order that a hash decides. It does not see `worker`, which mirrors its shape.
+//! **Driven by:** whoever holds both: entries in the order of the log go to [`Ledger::apply`], and while this node leads
+//! what comes of them goes to [`Master::applied`]. Promotion is a constructor, [`Master::take_over`]; stepping down drops
+//! the value. Nothing leaves as an answer or a dispatch except from an applied entry.
+//! **Leaves out:** how an order is agreed on (`consensus`), how an attempt runs (`worker`, `node`), history that left
+//! memory.
+//!
+//! Read [`ledger`], then `apply`, then [`master`]; [`placement`] stands alone.
+#![no_std]
+
+extern crate alloc;
+
+mod apply;
+mod deadlines;
+mod digest;
+mod facts;
+mod forwards;
+mod gateways;
+mod keys;
+pub mod ledger;
+pub mod limits;
+pub mod master;
+mod members;
+pub mod placement;
+mod queue;
+mod roster;
+mod shards;
+
+#[cfg(feature = "mutants")]
+pub use ledger::LedgerMutant;
+pub use ledger::{Effect, Ledger, is_noted};
+pub use limits::Bounds;
+#[cfg(feature = "mutants")]
+pub use master::Mutant;
+pub use master::{Master, Output, Settings};
+pub use placement::{ReasonLine, RunsJobs, Verdict, Why, why};

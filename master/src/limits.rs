@@ -1,0 +1,62 @@
+//! Bounds that only this room needs; those shared by several rooms are in [`protocol::limits`].
+
+use protocol::limits;
+
+/// Shards of the ledger's maps: a write after a clone copies one of them.
+pub const SHARDS: usize = 1024;
+/// Jobs in one chunk of the order of acceptance, and in one chunk of an index over it.
+pub const ORDER_CHUNK: u64 = 1024;
+/// Facts in one chunk of the ring.
+pub const FACT_CHUNK: usize = 250;
+/// First pause of a job whose workers died under it more than once; doubles with each further one.
+pub const LOST_PAUSE_MS: u64 = 1_000;
+/// A job waits this much as though it were one priority level higher.
+pub const AGEING_MS: u64 = 30_000;
+/// Shapes of work that one filling may fail to place before it pauses until the next turn.
+pub const SHAPES_TRIED: usize = 256;
+/// Looks at a worker that one filling may take before it pauses until the next turn.
+pub const LOOKS: usize = 50_000;
+/// Bytes of commands that may wait for their entry; above it a `Submit` is refused as `Full`.
+pub const WAITING_BYTES: usize = limits::OPEN_FORWARD_BYTES;
+/// Commands taken from the waiting ones into one entry: the rest of it is kept for assignments.
+pub const WAITING_PER_ENTRY: usize = limits::ENTRY_COMMANDS / 2;
+/// Nodes the leader listens to: all members, and as many that ask to become one.
+pub const PEERS: usize = 2 * limits::MEMBERS;
+/// How often a wish for other voters or learners is said again, and the loads behind choices are told.
+pub const REMIND_MS: u64 = 1_000;
+/// Jobs asking to fail when unsatisfiable that are looked at in one second.
+pub const UNDECIDED_LOOKS: usize = 256;
+/// What a slot in use adds to a worker's score, per mille, when all slots are in use.
+pub const SLOTS_PERMILLE: u64 = 400;
+/// What an attempt that is not in its worker's load yet is taken to use, thousandths of a core.
+pub const SENT_CPU_MILLI: u64 = 1_000;
+
+/// Bounds of the ledger, equal on every node: a field and not constants so that tests can lower them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Jobs that may be open at once.
+    pub open_jobs: u64,
+    /// Bytes of jobs the ledger may hold.
+    pub live_bytes: u64,
+    /// Keys of ended jobs that are remembered.
+    pub ended_keys: usize,
+    /// Facts that are kept, about (whole chunks leave).
+    pub facts: usize,
+    /// Answers remembered for one gateway.
+    pub answers: usize,
+    /// Attempts of one job.
+    pub attempts: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            open_jobs: limits::QUEUE_JOBS,
+            live_bytes: limits::QUEUE_BYTES,
+            ended_keys: limits::ENDED_KEYS,
+            facts: limits::FACTS_KEPT,
+            answers: limits::OPEN_FORWARDS,
+            attempts: limits::ATTEMPTS_KEPT,
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Containers that are cheap to clone however much they hold: everything is in pieces behind `Arc`, and a write after a
+//! clone copies the one piece it touches.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::limits::{ORDER_CHUNK, SHARDS};
+use protocol::JobId;
+
+/// Keys that say which piece they live in.
+pub(crate) trait Spread: Ord + Clone {
+    /// Any number; equal keys give equal numbers.
+    fn spread(&self) -> u64;
+}
+
+impl Spread for JobId {
+    fn spread(&self) -> u64 {
+        // The low half of a ULID is random and the high half is time: both take part.
+        let folded = (self.0 >> 64) as u64 ^ self.0 as u64;
+        folded.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32
+    }
+}
+
+impl Spread for Arc<str> {
+    fn spread(&self) -> u64 {
+        let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
+        self.bytes().fold(0xCBF2_9CE4_8422_2325, step) >> 16
+    }
+}
+
+impl Spread for u64 {
+    fn spread(&self) -> u64 {
+        *self >> 8
+    }
+}
+
+/// A map in [`SHARDS`] pieces.
+#[derive(Clone, Debug)]
+pub(crate) struct Shards<K, V> {
+    pieces: Arc<Vec<Arc<BTreeMap<K, V>>>>,
+    len: usize,
+}
+
+impl<K: Spread, V: Clone> Shards<K, V> {
+    pub(crate) fn new() -> Self {
+        let empty = Arc::new(BTreeMap::new());
+        Self { pieces: Arc::new(alloc::vec![empty; SHARDS]), len: 0 }
+    }
+
+    fn place(key: &K) -> usize {
+        (key.spread() % SHARDS as u64) as usize
+    }
+
+    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+        self.pieces[Self::place(key)].get(key)
+    }
+
+    /// The value for writing. Copies its piece when a clone shares it.
+    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        let place = Self::place(key);
+        if !self.pieces[place].contains_key(key) {
+            return None;
+        }
+        Arc::make_mut(&mut Arc::make_mut(&mut self.pieces)[place]).get_mut(key)
+    }
+
+    pub(crate) fn insert(&mut self, key: K, value: V) {
+        let piece = &mut Arc::make_mut(&mut self.pieces)[Self::place(&key)];
+        if Arc::make_mut(piece).insert(key, value).is_none() {
+            self.len += 1;
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
+        let place = Self::place(key);
+        if !self.pieces[place].contains_key(key) {
+            return None;
+        }
+        let removed = Arc::make_mut(&mut Arc::make_mut(&mut self.pieces)[place]).remove(key);
+        self.len -= usize::from(removed.is_some());
+        removed
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// All of it, in no order that means anything.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> + '_ {
+        self.pieces.iter().flat_map(|piece| piece.iter())
+    }
+}
+
+/// Which job was accepted as the how-manieth, from 1, without holes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Order {
+    chunks: Arc<Vec<Arc<Vec<JobId>>>>,
+    len: u64,
+}
+
+impl Order {
+    /// Appends, and says which place that is.
+    pub(crate) fn push(&mut self, job: JobId) -> u64 {
+        let chunks = Arc::make_mut(&mut self.chunks);
+        if self.len.is_multiple_of(ORDER_CHUNK) {
+            chunks.push(Arc::new(Vec::with_capacity(ORDER_CHUNK as usize)));
+        }
+        if let Some(last) = chunks.last_mut() {
+            Arc::make_mut(last).push(job);
+        }
+        self.len += 1;
+        self.len
+    }
+
+    pub(crate) fn get(&self, order: u64) -> Option<JobId> {
+        let place = order.checked_sub(1)?;
+        let chunk = self.chunks.get((place / ORDER_CHUNK) as usize)?;
+        chunk.get((place % ORDER_CHUNK) as usize).copied()
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+}
+
+const WORDS: usize = (ORDER_CHUNK / 64) as usize;
+
+/// A set of places in the order of acceptance, as bits in chunks; walked from the oldest on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Places {
+    chunks: Arc<BTreeMap<u64, Arc<[u64; WORDS]>>>,
+    len: u64,
+}
+
+impl Places {
+    pub(crate) fn insert(&mut self, order: u64) {
+        let (chunk, word, bit) = Self::locate(order);
+        let words = Arc::make_mut(&mut self.chunks).entry(chunk).or_default();
+        let word = &mut Arc::make_mut(words)[word];
+        self.len += u64::from(*word & bit == 0);
+        *word |= bit;
+    }
+
+    pub(crate) fn remove(&mut self, order: u64) {
+        let (chunk, word, bit) = Self::locate(order);
+        let chunks = Arc::make_mut(&mut self.chunks);
+        let Some(words) = chunks.get_mut(&chunk) else { return };
+        let words = Arc::make_mut(words);
+        self.len -= u64::from(words[word] & bit != 0);
+        words[word] &= !bit;
+        if words.iter().all(|w| *w == 0) {
+            chunks.remove(&chunk);
+        }
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u64> + '_ {
+        self.chunks.iter().flat_map(|(chunk, words)| {
+            (0..ORDER_CHUNK)
+                .filter(move |i| words[(i / 64) as usize] >> (i % 64) & 1 == 1)
+                .map(move |i| chunk * ORDER_CHUNK + i)
+        })
+    }
+
+    fn locate(order: u64) -> (u64, usize, u64) {
+        let place = order % ORDER_CHUNK;
+        (order / ORDER_CHUNK, (place / 64) as usize, 1 << (place % 64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clone_keeps_what_it_saw() {
+        let mut map = Shards::new();
+        for n in 0..5_000_u64 {
+            map.insert(JobId(u128::from(n) << 40), n);
+        }
+        let before = map.clone();
+        map.remove(&JobId(7 << 40));
+        if let Some(value) = map.get_mut(&JobId(8 << 40)) {
+            *value = 0;
+        }
+        assert_eq!((before.len(), map.len()), (5_000, 4_999));
+        assert_eq!((before.get(&JobId(7 << 40)), map.get(&JobId(7 << 40))), (Some(&7), None));
+        assert_eq!((before.get(&JobId(8 << 40)), map.get(&JobId(8 << 40))), (Some(&8), Some(&0)));
+        let shared = before.pieces.iter().zip(map.pieces.iter()).filter(|(a, b)| Arc::ptr_eq(a, b)).count();
+        assert!(shared >= SHARDS - 2, "a write copies only its piece, {shared} are still shared");
+    }
+
+    #[test]
+    fn places_are_walked_from_the_oldest() {
+        let mut places = Places::default();
+        for order in [4_000, 3, 1_024, 1_023, 3] {
+            places.insert(order);
+        }
+        assert_eq!(places.iter().collect::<Vec<_>>(), [3, 1_023, 1_024, 4_000]);
+        places.remove(1_023);
+        places.remove(77);
+        assert_eq!((places.len(), places.iter().count()), (3, 3));
+    }
+}
