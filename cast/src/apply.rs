@@ -1,0 +1,171 @@
+//! From consensus to the ledger, and from the ledger to whoever must hear of it: nothing leaves a node except from here.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use consensus::{Peer, Refused, Step};
+use master::{Effect, Master};
+use protocol::{Entry, Fact, NodeId, What, native};
+
+use crate::Output;
+use crate::cast::Cast;
+use crate::mutant::Mutant;
+
+/// A member counts as caught up when its log lacks at most so many entries.
+const CAUGHT_UP_ENTRIES: u64 = 1_000;
+
+impl Cast {
+    pub(crate) fn carry_out(&mut self, step: Step) {
+        match step {
+            Step::Apply(entry) => self.apply(&entry),
+            Step::Members { .. } => {
+                self.outputs.push(Output::Members);
+                self.look_at_members();
+            }
+            Step::Following { term, leader } => {
+                if self.master.take().is_some() {
+                    self.outputs.push(Output::Demoted);
+                }
+                let leader = leader.map(|peer| NodeId(peer.0)).filter(|node| *node != self.me());
+                self.follow(leader.map(|node| (node, term)));
+                self.outputs.push(Output::Led { term, leader });
+            }
+            Step::Leading { term, .. } => self.take_over(term),
+            Step::Read { context } => {
+                if let Some(ticket) = self.reads.confirmed(context) {
+                    self.outputs.push(Output::ReadReady { ticket });
+                }
+            }
+        }
+    }
+
+    /// Promotion is a constructor: everything a master knows it learns from the ledger and from the workers' lists.
+    fn take_over(&mut self, term: u64) {
+        let settings = master::Settings {
+            me: self.me(),
+            expect: self.settings.expect,
+            voters: self.settings.voters,
+            tick_ms: self.settings.tick_ms,
+            runs_jobs: self.settings.runs_jobs,
+            hold_dispatch: self.settings.hold_dispatch,
+            mutant: Mutant::of_master(self.settings.mutant),
+        };
+        self.master = Some(Master::take_over(settings, &self.ledger, term));
+        self.outputs.push(Output::Promoted { term });
+        self.follow(Some((self.me(), term)));
+        self.look_at_members();
+    }
+
+    fn apply(&mut self, committed: &consensus::Entry) {
+        let entry: Entry = match native::decode(&committed.data) {
+            Ok(entry) => entry,
+            // Every replica would fail in the same way only if this were a command of a newer version: stop, not differ.
+            Err(error) => {
+                let text = format!("applying entry {}: {error}; is this program older than the cluster?", committed.index);
+                self.outputs.push(Output::Fatal(text));
+                return;
+            }
+        };
+        let effects = self.ledger.apply(committed.index, &entry);
+        let me = self.me();
+        for effect in &effects {
+            match effect {
+                Effect::Fact(fact) => {
+                    self.note(fact);
+                    let job = fact.what.job().and_then(|id| self.ledger.job(id)).cloned();
+                    self.outputs.push(Output::Fact { fact: fact.clone(), job });
+                }
+                Effect::Decided { origin, answer, .. } => {
+                    if origin.gateway == me && origin.boot == self.settings.member.boot {
+                        self.gateway.answered(origin.number, answer.clone());
+                    }
+                }
+                Effect::Void { .. } => {}
+            }
+        }
+        if let Some(master) = &mut self.master {
+            master.applied(&self.ledger, &effects);
+        }
+    }
+
+    /// Members came or moved: the body dials them, and the broker link may need another address.
+    fn note(&mut self, fact: &Fact) {
+        if let What::Joined { node, .. } | What::Left { node } = &fact.what {
+            self.outputs.push(Output::Members);
+            if self.following.is_some_and(|f| f.node == *node) {
+                self.name_leader();
+            }
+        }
+    }
+
+    /// Tells the master who votes, who listens and who has caught up.
+    pub(crate) fn look_at_members(&mut self) {
+        let Some(master) = &mut self.master else { return };
+        let status = self.consensus.status();
+        let node = |peer: &Peer| NodeId(peer.0);
+        let near = status.last_index.saturating_sub(CAUGHT_UP_ENTRIES);
+        let mut caught_up: BTreeSet<NodeId> = status
+            .progress
+            .iter()
+            .filter(|(_, matched, active)| *active && *matched > 0 && *matched >= near)
+            .map(|(peer, _, _)| node(peer))
+            .collect();
+        caught_up.insert(self.settings.member.id);
+        let voters: Vec<NodeId> = status.voters.iter().map(node).collect();
+        let learners: Vec<NodeId> = status.learners.iter().map(node).collect();
+        master.configuration(&self.ledger, &voters, &learners, status.joint, &caught_up);
+    }
+
+    /// Everything that waits makes one entry.
+    pub(crate) fn propose(&mut self) {
+        let Some(master) = &mut self.master else { return };
+        let Some(entry) = master.proposal(&self.ledger, self.wall_ms) else { return };
+        match self.consensus.propose(Bytes::from(native::encode(&entry))) {
+            Ok(()) => {}
+            // The step that ends this lead is on its way, and the master goes with it.
+            Err(Refused::NotLeader) => {}
+            Err(Refused::Busy) => master.give_back(entry),
+            Err(error @ Refused::Invalid) => {
+                self.outputs.push(Output::Fatal(format!("proposing an entry of {} commands: {error}", entry.commands.len())));
+            }
+        }
+    }
+
+    pub(crate) fn drain_master(&mut self) {
+        let Some(master) = &mut self.master else { return };
+        let outputs = master.drain();
+        let term = self.consensus.status().term;
+        for output in outputs {
+            match output {
+                master::Output::Send { to, body } => {
+                    if let Some((_, session)) = self.sessions.get(&to).copied() {
+                        self.say_to_node(to, session, term, body);
+                    }
+                }
+                master::Output::Members { voters, learners } => {
+                    let peers = |nodes: &[NodeId]| nodes.iter().map(|n| Peer(n.0)).collect::<Vec<_>>();
+                    // Refused while one is pending: the master is told each tick how things stand and asks again.
+                    let _ = self.consensus.change_members(&peers(&voters), &peers(&learners));
+                }
+                master::Output::Transfer { to } => self.transfer(to),
+                master::Output::Loads { looked } => self.outputs.push(Output::Looked(looked)),
+            }
+        }
+    }
+
+    /// Hands the lead to `to`, or to the voter whose log is the most complete.
+    fn transfer(&mut self, to: Option<NodeId>) {
+        let status = self.consensus.status();
+        let me = Peer(self.me().0);
+        let fit = status
+            .progress
+            .iter()
+            .filter(|(peer, _, active)| *active && *peer != me && status.voters.contains(peer))
+            .max_by_key(|(_, matched, _)| *matched)
+            .map(|(peer, _, _)| *peer);
+        if let Some(peer) = to.map(|node| Peer(node.0)).or(fit) {
+            // Refused means that it is no voter or a change is pending: the asker sees the lead where it was.
+            let _ = self.consensus.transfer(peer);
+        }
+    }
+}

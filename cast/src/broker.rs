@@ -1,0 +1,122 @@
+//! What is said on the broker link: who may be heard, and under which session an answer goes back.
+
+use protocol::{Answer, Envelope, Forward, NodeId, Refusal, ToMaster, ToNode};
+
+use crate::cast::{Cast, Following, Own};
+use crate::mutant::Mutant;
+use crate::{Lead, Output};
+
+impl Cast {
+    /// There is another leader (possibly this node itself), or none: a new session begins.
+    pub(crate) fn follow(&mut self, leader: Option<(NodeId, u64)>) {
+        if self.following.map(|f| (f.node, f.term)) == leader {
+            return;
+        }
+        self.following = leader.map(|(node, term)| {
+            self.last_session += 1;
+            Following { node, term, session: self.last_session }
+        });
+        self.name_leader();
+        let known = self.following.is_some();
+        self.worker.follow(known);
+        self.gateway.follow(known);
+    }
+
+    /// Tells the body whom to speak to. Said again when the leader's address changed.
+    pub(crate) fn name_leader(&mut self) {
+        let me = self.me();
+        let other = self.following.filter(|f| f.node != me);
+        let lead = other.map(|f| Lead {
+            node: f.node,
+            address: self.ledger.member(f.node).map(|member| member.broker.clone()),
+            session: f.session,
+        });
+        self.outputs.push(Output::Follow(lead));
+    }
+
+    pub(crate) fn say_to_leader(&mut self, body: ToMaster) {
+        let Some(following) = self.following else { return };
+        let envelope = Envelope {
+            from: self.me(),
+            boot: self.settings.member.boot,
+            session: following.session,
+            term: following.term,
+            body,
+        };
+        if following.node == self.me() {
+            self.own.push_back(Own::Master(envelope));
+        } else {
+            self.outputs.push(Output::ToMaster(envelope));
+        }
+    }
+
+    /// What this node said to itself since the last round.
+    pub(crate) fn hear_self(&mut self) {
+        for _ in 0..self.own.len() {
+            match self.own.pop_front() {
+                Some(Own::Master(envelope)) => self.hear_node(envelope),
+                Some(Own::Node(envelope)) => self.hear_leader(envelope),
+                None => return,
+            }
+        }
+    }
+
+    /// A node speaks to this one as to the leader of a term. Only that term's leader listens; lower sessions are refused.
+    pub(crate) fn hear_node(&mut self, envelope: Envelope<ToMaster>) {
+        let (from, boot, session) = (envelope.from, envelope.boot, envelope.session);
+        let leads = self.master.is_some() && self.consensus.status().term == envelope.term;
+        if !leads {
+            if let ToMaster::Forward(Forward { number, .. }) = envelope.body {
+                let body = ToNode::Forwarded { number, answer: Answer::Refused(Refusal::NotLeader) };
+                self.say_to_node(from, session, envelope.term, body);
+            }
+            return;
+        }
+        let known = self.sessions.entry(from).or_insert((boot, session));
+        if (boot, session) < *known {
+            return;
+        }
+        *known = (boot, session);
+        self.acknowledge_early(&envelope);
+        if let Some(master) = &mut self.master {
+            master.heard(&self.ledger, from, boot, session, envelope.body);
+        }
+    }
+
+    /// Does nothing, except in the purposely broken build that acknowledges before a majority has the job.
+    fn acknowledge_early(&mut self, envelope: &Envelope<ToMaster>) {
+        if let ToMaster::Forward(Forward { number, request: protocol::Request::Submit { job, .. }, .. }) = &envelope.body
+            && Mutant::acks_early(self.settings.mutant)
+        {
+            let answer = Answer::Accepted { job: *job, replayed: false };
+            let body = ToNode::Forwarded { number: *number, answer };
+            self.say_to_node(envelope.from, envelope.session, envelope.term, body);
+        }
+    }
+
+    pub(crate) fn say_to_node(&mut self, to: NodeId, session: u64, term: u64, body: ToNode) {
+        let envelope = Envelope { from: self.me(), boot: self.settings.member.boot, session, term, body };
+        if to == self.me() {
+            self.own.push_back(Own::Node(envelope));
+        } else {
+            self.outputs.push(Output::ToNode { to, envelope });
+        }
+    }
+
+    /// The leader speaks to this node: heard only from the leader this node follows, in this session and term.
+    pub(crate) fn hear_leader(&mut self, envelope: Envelope<ToNode>) {
+        let named = Following { node: envelope.from, term: envelope.term, session: envelope.session };
+        if self.following != Some(named) {
+            return;
+        }
+        match envelope.body {
+            ToNode::Forwarded { number, answer } => self.gateway.answered(number, answer),
+            ToNode::Answered(mut answered) => {
+                self.roster = std::mem::take(&mut answered.roster);
+                self.outputs.push(Output::Roster);
+                self.worker.heard(ToNode::Answered(answered));
+            }
+            body @ (ToNode::Dispatch(_) | ToNode::Settled { .. }) => self.worker.heard(body),
+        }
+    }
+}

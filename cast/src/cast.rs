@@ -1,0 +1,238 @@
+//! One node's minds in one value.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use consensus::{Config, Consensus, Peer, Restored};
+use master::{Ledger, Master};
+use protocol::{Envelope, NodeId, NodeLoad, ToMaster, ToNode};
+use worker::{Gateway, Worker};
+
+use crate::mutant::Mutant;
+use crate::reads::Reads;
+use crate::{Input, Output, SessionKey, Settings};
+
+/// Rounds of one turn: what minds say to each other inside one node is heard in the next round. More is left for the
+/// next turn, so that a turn ends.
+const ROUNDS: usize = 64;
+
+/// The minds of one node. Made at each start from what the disk kept; dropped by `/stop`.
+pub struct Cast {
+    pub(crate) settings: Settings,
+    pub(crate) consensus: Consensus,
+    pub(crate) ledger: Ledger,
+    pub(crate) master: Option<Master>,
+    pub(crate) worker: Worker,
+    pub(crate) gateway: Gateway,
+    pub(crate) reads: Reads,
+    /// Whom worker and gateway speak to.
+    pub(crate) following: Option<Following>,
+    /// Counts this node's sessions with leaders.
+    pub(crate) last_session: u64,
+    /// As a leader: the newest session of each node.
+    pub(crate) sessions: BTreeMap<NodeId, SessionKey>,
+    /// What this node says to itself, as its own leader or its own worker.
+    pub(crate) own: VecDeque<Own>,
+    pub(crate) roster: Vec<NodeLoad>,
+    pub(crate) leaderless_ms: u64,
+    /// The join of this very start is on its way.
+    pub(crate) joining: bool,
+    pub(crate) wall_ms: u64,
+    pub(crate) outputs: Vec<Output>,
+}
+
+/// The leader that worker and gateway speak to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Following {
+    pub(crate) node: NodeId,
+    pub(crate) term: u64,
+    pub(crate) session: u64,
+}
+
+/// A message from this node to itself.
+#[derive(Clone, Debug)]
+pub(crate) enum Own {
+    Master(Envelope<ToMaster>),
+    Node(Envelope<ToNode>),
+}
+
+impl Cast {
+    /// Minds as the disk left them. The ledger fills as the log is applied again.
+    ///
+    /// # Errors
+    /// The log contradicts itself or a setting is out of range.
+    pub fn open(
+        settings: Settings,
+        hard: Option<consensus::HardState>,
+        entries: Vec<consensus::Entry>,
+    ) -> Result<Self, consensus::Error> {
+        let config = Config {
+            id: Peer(settings.member.id.0),
+            seed: settings.seed,
+            heartbeat_ticks: settings.heartbeat_ticks,
+            election_ticks: settings.election_ticks,
+            mutant: Mutant::of_consensus(settings.mutant),
+        };
+        let restored = Restored { founder: Peer(settings.founder.0), hard, entries };
+        let salt = mix(settings.member.id.0 ^ mix(settings.member.boot.0));
+        Ok(Self {
+            consensus: Consensus::open(config, restored)?,
+            ledger: Mutant::ledger(settings.mutant),
+            master: None,
+            worker: Worker::new(settings.offer.clone()),
+            gateway: Gateway::new(),
+            reads: Reads::new(salt),
+            following: None,
+            last_session: 0,
+            sessions: BTreeMap::new(),
+            own: VecDeque::new(),
+            roster: Vec::new(),
+            leaderless_ms: 0,
+            joining: false,
+            wall_ms: 0,
+            outputs: Vec::new(),
+            settings,
+        })
+    }
+
+    /// Something happened. `wall_ms` (since 1970) is for display and goes into entries this node writes as leader.
+    pub fn handle(&mut self, input: Input, wall_ms: u64) {
+        self.wall_ms = wall_ms;
+        match input {
+            Input::Tick => self.tick(),
+            Input::Peer(message) => self.hear_peer(message),
+            Input::LinkClosed { peer, gone } => self.link_closed(peer, gone),
+            Input::ToMaster(envelope) => self.hear_node(envelope),
+            Input::ToNode(envelope) => self.hear_leader(envelope),
+            Input::Synced(number) => self.consensus.persisted(number),
+            Input::Ask { ticket, request } => self.ask(ticket, request),
+            Input::Read { ticket } => self.read(ticket),
+            Input::Ended { attempt, outcome } => self.worker.ended(attempt, outcome),
+            Input::Load(load) => self.worker.loaded(load),
+            Input::SessionLost => {
+                let leader = self.following.map(|f| (f.node, f.term));
+                self.follow(None);
+                self.follow(leader);
+            }
+        }
+    }
+
+    /// Lets the minds hear each other until nothing is left to say, and returns what is to be done outside.
+    pub fn turn(&mut self, wall_ms: u64) -> Vec<Output> {
+        self.wall_ms = wall_ms;
+        for _ in 0..ROUNDS {
+            self.drain_minds();
+            self.hear_self();
+            self.propose();
+            let turn = self.consensus.turn();
+            if turn.is_empty() && self.own.is_empty() {
+                break;
+            }
+            // Entries go to the followers before this node's own sync is even begun.
+            self.outputs.extend(turn.send.into_iter().map(Output::Peer));
+            self.outputs.extend(turn.write.into_iter().map(Output::Write));
+            for step in turn.steps {
+                self.carry_out(step);
+            }
+        }
+        self.drain_minds();
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// The replicated state as this node has applied it.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Consensus as this node sees it.
+    #[must_use]
+    pub fn status(&self) -> consensus::Status {
+        self.consensus.status()
+    }
+
+    /// Whether this node leads and may act.
+    #[must_use]
+    pub fn is_master(&self) -> bool {
+        self.master.is_some()
+    }
+
+    /// The roster as the leader last told it.
+    #[must_use]
+    pub fn roster(&self) -> &[NodeLoad] {
+        &self.roster
+    }
+
+    /// The worker's mind, for looking.
+    #[must_use]
+    pub fn worker(&self) -> &Worker {
+        &self.worker
+    }
+
+    /// How long no leader has been known; 0 while one is.
+    #[must_use]
+    pub fn leaderless_ms(&self) -> u64 {
+        self.leaderless_ms
+    }
+
+    /// Every other node this one should have a consensus link with, and where the ledger says it is.
+    #[must_use]
+    pub fn peers(&self) -> Vec<(NodeId, Option<String>)> {
+        let status = self.consensus.status();
+        let mut peers: BTreeMap<NodeId, Option<String>> =
+            status.voters.iter().chain(&status.learners).map(|peer| (NodeId(peer.0), None)).collect();
+        for member in self.ledger.members() {
+            peers.insert(member.id, Some(member.link.clone()));
+        }
+        peers.remove(&self.settings.member.id);
+        peers.into_iter().collect()
+    }
+
+    pub(crate) fn me(&self) -> NodeId {
+        self.settings.member.id
+    }
+
+    fn tick(&mut self) {
+        let tick_ms = self.settings.tick_ms;
+        self.consensus.tick();
+        self.worker.tick(tick_ms);
+        self.gateway.tick(tick_ms);
+        let known = self.following.is_some();
+        self.leaderless_ms = if known { 0 } else { self.leaderless_ms.saturating_add(tick_ms) };
+        let due = self.reads.tick(tick_ms);
+        self.outputs.extend(due.lost.into_iter().map(|ticket| Output::ReadLost { ticket }));
+        for context in due.ask {
+            self.ask_consensus(context);
+        }
+        self.join();
+        if let Some(master) = &mut self.master {
+            master.tick(&self.ledger);
+        }
+        self.look_at_members();
+    }
+
+    fn hear_peer(&mut self, message: consensus::Message) {
+        match self.consensus.step(message) {
+            Err(error @ consensus::Error::BeyondLog { .. }) => self.outputs.push(Output::Fatal(error.to_string())),
+            // Anything else foreign or late is dropped: the engine is as it was, and peers say things again.
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    fn link_closed(&mut self, peer: NodeId, gone: bool) {
+        self.consensus.unreachable(Peer(peer.0));
+        if gone {
+            // Up to two ticks (0–100 ms) apart, so that not all stand at once.
+            let term = self.consensus.status().term;
+            let after_ticks = mix(self.settings.seed ^ mix(self.me().0 ^ term)) % 3;
+            self.consensus.leader_gone(Peer(peer.0), usize::try_from(after_ticks).unwrap_or(0));
+        }
+    }
+}
+
+/// Spreads the bits of a number (the finaliser of SplitMix64, Steele and others, 2014).
+pub(crate) fn mix(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,196 @@
+//! The three minds of one node, and the order in which they hear each other.
+//!
+//! ```text
+//!              ┌───────────────────────────── cast ─────────────────────────────┐
+//!   Input ───▶ │ consensus ──Step──▶ ledger ──Effect──▶ master (only while      │ ───▶ Output
+//!   (message,  │     ▲                  │                 │  this node leads)   │   (message, write,
+//!    tick,     │     └────── Entry ─────┼─────────────────┘                     │    run, kill, tell,
+//!    synced…)  │                        └─▶ gateway      worker ◀─ ToNode       │    fact …)
+//!              └────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! Both bodies, the real `node` and the virtual `simulator`, drive this very room, so that what is proven there runs here.
+//!
+//! **Decides:** when a mind hears what; that nothing leaves before its entry is applied; that a leader acts only after
+//! the first entry of its own term; that messages of another session or term are not heard.
+//! **May not touch:** clocks, files, sockets, threads, chance (a seed is an argument); the inside of any mind.
+//! **Driven by:** [`Cast::handle`] for each input (peer messages first, at most one tick a turn), then [`Cast::turn`];
+//! after a write is on disk, [`Input::Synced`].
+//! **Leaves out:** input and output of every kind, words for people.
+
+mod apply;
+mod ask;
+mod broker;
+mod cast;
+mod mutant;
+mod reads;
+
+pub use cast::Cast;
+pub use mutant::Mutant;
+
+use std::sync::Arc;
+
+use protocol::{
+    AttemptRef, Boot, Dispatch, Envelope, Fact, Job, Load, Member, NodeId, Offer, Outcome, Refusal, Request, ToMaster,
+    ToNode,
+};
+
+/// How one node's minds shall be.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// This node as the others shall know it: id, start, name and addresses (its number is the ledger's to give).
+    pub member: Member,
+    /// Who founded the cluster: every log begins with this one voter.
+    pub founder: NodeId,
+    /// Source of all chance in here.
+    pub seed: u64,
+    /// Length of a tick.
+    pub tick_ms: u64,
+    /// Ticks between a leader's heartbeats.
+    pub heartbeat_ticks: usize,
+    /// Ticks of silence after which a follower stands for election, at least; at most twice that.
+    pub election_ticks: usize,
+    /// Voters that must have been in sync once before the first write.
+    pub expect: usize,
+    /// Voters the cluster aims at.
+    pub voters: usize,
+    /// What this node offers as a worker.
+    pub offer: Offer,
+    /// Whether a leader runs jobs itself.
+    pub runs_jobs: master::RunsJobs,
+    /// Test hook: a leader records assignments and does not send them.
+    pub hold_dispatch: bool,
+    /// A purposely broken rule; none outside the simulator.
+    pub mutant: Option<Mutant>,
+}
+
+/// Something happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// One tick of `tick_ms` passed, however late it is noticed.
+    Tick,
+    /// A peer's consensus message.
+    Peer(consensus::Message),
+    /// The link with a peer ended. `gone`: its kernel closed or refused it, so the process is probably no more.
+    LinkClosed {
+        /// Which peer.
+        peer: NodeId,
+        /// Closed by its side, not by silence.
+        gone: bool,
+    },
+    /// A node speaks to this one as to a leader.
+    ToMaster(Envelope<ToMaster>),
+    /// The leader speaks to this node.
+    ToNode(Envelope<ToNode>),
+    /// Every write up to this number is on disk.
+    Synced(u64),
+    /// A user's request; [`Output::Tell`] brings the ticket back. Tickets start at 1.
+    Ask {
+        /// Names the asker.
+        ticket: u64,
+        /// What is asked.
+        request: Request,
+    },
+    /// A user's read that must see everything acknowledged before it; [`Output::ReadReady`] brings the ticket back.
+    Read {
+        /// Names the reader.
+        ticket: u64,
+    },
+    /// The runner says that an attempt is gone.
+    Ended {
+        /// Which.
+        attempt: AttemptRef,
+        /// What it brought back.
+        outcome: Outcome,
+    },
+    /// The probe measured.
+    Load(Load),
+    /// The body had to give up the broker link's present session: a new one begins, and everything is said again.
+    SessionLost,
+}
+
+/// Something to do. In order.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Send this to a peer on the consensus link.
+    Peer(consensus::Message),
+    /// Write this, strictly first in, first out; then [`Input::Synced`].
+    Write(consensus::Write),
+    /// Speak to this leader on the broker link from now on (never this node itself), or to none.
+    Follow(Option<Lead>),
+    /// Send this to the leader last named by `Follow`.
+    ToMaster(Envelope<ToMaster>),
+    /// Send this to a node, under the session in the envelope.
+    ToNode {
+        /// Whom.
+        to: NodeId,
+        /// What.
+        envelope: Envelope<ToNode>,
+    },
+    /// Start an attempt; [`Input::Ended`] when it is gone.
+    Run(Dispatch),
+    /// End an attempt; [`Input::Ended`] when it is gone.
+    Kill(AttemptRef),
+    /// Tell a user what became of the request.
+    Tell {
+        /// Names the asker.
+        ticket: u64,
+        /// What became of it.
+        told: worker::Told,
+    },
+    /// A read may look now.
+    ReadReady {
+        /// Names the reader.
+        ticket: u64,
+    },
+    /// No majority confirmed a read in time.
+    ReadLost {
+        /// Names the reader.
+        ticket: u64,
+    },
+    /// The ledger recorded something; `job` is as the whole entry left it.
+    Fact {
+        /// What.
+        fact: Arc<Fact>,
+        /// The job it is about.
+        job: Option<Arc<Job>>,
+    },
+    /// Somebody else leads, or nobody is known to.
+    Led {
+        /// Of which term.
+        term: u64,
+        /// Who.
+        leader: Option<NodeId>,
+    },
+    /// This node leads from here on and may act.
+    Promoted {
+        /// Its term.
+        term: u64,
+    },
+    /// This node leads no longer.
+    Demoted,
+    /// As a leader this node looked at these workers' loads to place a job.
+    Looked(Vec<(NodeId, Load)>),
+    /// Members or configuration changed: dial [`Cast::peers`].
+    Members,
+    /// The leader told its roster anew: [`Cast::roster`].
+    Roster,
+    /// The cluster will not have this node: it must end and say so.
+    NotAdmitted(Refusal),
+    /// This node must stop: it would differ from the others.
+    Fatal(String),
+}
+
+/// The leader to speak to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lead {
+    /// Who.
+    pub node: NodeId,
+    /// Where its broker link is, if the ledger knows.
+    pub address: Option<String>,
+    /// The session all messages name.
+    pub session: u64,
+}
+
+/// The two numbers that order a node's sessions.
+pub(crate) type SessionKey = (Boot, u64);
