@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use master::Ledger;
-use protocol::{ClusterId, Fact, Job, JobId, Member, NodeId, NodeLoad, Request};
+use protocol::{ClusterId, Fact, Job, Member, NodeId, NodeLoad, Request};
 use tokio::sync::{mpsc, oneshot};
 pub use worker::Told;
 
@@ -148,14 +148,5 @@ impl Valve {
         let mut reached = self.reached.subscribe();
         // An error means that the valve itself is gone, which `self` rules out.
         let _ = reached.wait_for(|now| *now == stopped).await;
-    }
-}
-
-/// The job a request made or touched, for answers.
-#[must_use]
-pub fn job_of(request: &Request) -> Option<JobId> {
-    match request {
-        Request::Submit { job, .. } | Request::Cancel { job } => Some(*job),
-        Request::Join(_) | Request::Transfer { .. } => None,
     }
 }

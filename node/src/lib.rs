@@ -12,14 +12,21 @@
 //! **Driven by:** [`run`], which serves until it is told to end.
 //! **Leaves out:** foreign ZeroMQ ports, sealing of links, the archive (later versions).
 
+pub mod admit;
 pub mod ask;
 pub mod broker;
 pub mod disk;
+mod hands;
 pub mod http;
+mod incarnation;
 pub mod keeper;
 pub mod link;
 pub mod narrate;
 pub mod probe;
 pub mod runner;
+mod run;
 pub mod settings;
+mod shows;
 pub mod stage;
+
+pub use run::{RunError, run};

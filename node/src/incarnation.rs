@@ -1,0 +1,251 @@
+//! One start of a node: everything that `/stop` closes and forgets, and the loop that turns its minds.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use cast::{Cast, Input, Output};
+use consensus::Recovered;
+use protocol::{AttemptRef, Boot, Load, Member, Outcome};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use crate::ask::Ask;
+use crate::broker::BrokerTold;
+use crate::disk::{Folder, Identity};
+use crate::hands::Hands;
+use crate::link::LinkTold;
+use crate::stage::{Stage, StageError};
+
+/// A tick: half a heartbeat, so that elections are drawn finely enough.
+pub(crate) fn tick_ms(heartbeat_ms: u64) -> u64 {
+    (heartbeat_ms / 2).max(5)
+}
+
+/// Things of one kind that one turn takes; what waits beyond waits for the next turn.
+pub(crate) const TURN_EVENTS: usize = 512;
+/// One turn takes no more events once it has taken so long.
+const TURN_TIME: Duration = Duration::from_millis(5);
+/// A tick later than this is worth a line in the log.
+const LAG_WORTH_A_LINE: Duration = Duration::from_millis(100);
+/// Messages of peers that wait for the loop.
+const PEER_INBOX: usize = 8_192;
+/// Batches of the broker link that wait for the loop.
+const BROKER_INBOX: usize = 64;
+/// A leader that is told to end hands over for at most so long.
+const HANDOVER: Duration = Duration::from_secs(1);
+
+/// How a start ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// By `/stop`.
+    Stopped,
+    /// The process is to end.
+    Asked,
+}
+
+/// What the disk's thread last said.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DiskState {
+    pub(crate) synced: u64,
+    pub(crate) failed: Option<String>,
+}
+
+/// Where the outside puts what happened.
+pub(crate) struct Inboxes {
+    pub(crate) peers: mpsc::Receiver<LinkTold>,
+    pub(crate) broker: mpsc::Receiver<Vec<BrokerTold>>,
+    pub(crate) disk: watch::Receiver<DiskState>,
+    pub(crate) ended: mpsc::Receiver<(AttemptRef, Outcome)>,
+    pub(crate) load: watch::Receiver<Load>,
+    pub(crate) joined: mpsc::Receiver<Result<Vec<Member>, crate::admit::AdmitError>>,
+}
+
+/// The other ends of [`Inboxes`].
+pub(crate) struct Slots {
+    pub(crate) peers: mpsc::Sender<LinkTold>,
+    pub(crate) broker: mpsc::Sender<Vec<BrokerTold>>,
+    pub(crate) disk: watch::Sender<DiskState>,
+    pub(crate) ended: mpsc::Sender<(AttemptRef, Outcome)>,
+    pub(crate) load: watch::Sender<Load>,
+    pub(crate) joined: mpsc::Sender<Result<Vec<Member>, crate::admit::AdmitError>>,
+}
+
+fn inboxes(slots: usize) -> (Slots, Inboxes) {
+    let (peers, peers_in) = mpsc::channel(PEER_INBOX);
+    let (broker, broker_in) = mpsc::channel(BROKER_INBOX);
+    let (disk, disk_in) = watch::channel(DiskState::default());
+    // Every running attempt ends once, and none starts before the last end was taken: this never fills.
+    let (ended, ended_in) = mpsc::channel(2 * slots + 64);
+    let (load, load_in) = watch::channel(Load::default());
+    let (joined, joined_in) = mpsc::channel(4);
+    let slots = Slots { peers, broker, disk, ended, load, joined };
+    (slots, Inboxes { peers: peers_in, broker: broker_in, disk: disk_in, ended: ended_in, load: load_in, joined: joined_in })
+}
+
+/// One start.
+pub(crate) struct Incarnation {
+    pub(crate) cast: Cast,
+    pub(crate) hands: Hands,
+    inboxes: Inboxes,
+    synced: u64,
+    tick: Duration,
+    next_tick: Instant,
+}
+
+impl Incarnation {
+    /// Opens sockets and minds. The disk is handed the folder when the loop begins.
+    pub(crate) fn open(
+        stage: &Stage,
+        handle: &Handle,
+        identity: Identity,
+        boot: Boot,
+        recovered: Recovered,
+        members: Vec<Member>,
+    ) -> Result<Self, StageError> {
+        let settings = &stage.settings;
+        let (slots, inboxes) = inboxes(settings.slots as usize);
+        if let Some(cut) = &recovered.cut {
+            let line = format!(
+                "cut a torn tail of {} bytes at offset {} of log segment {}: it was never acknowledged",
+                cut.bytes, cut.offset, cut.segment
+            );
+            stage.log.record(logdb::Level::Warn, "torn-tail", None, &line);
+        }
+        let mut hands = Hands::open(stage, handle, identity, boot, slots, members)?;
+        let cast = Cast::open(hands.cast_settings(settings, identity, boot), recovered.hard, recovered.entries)?;
+        hands.keep_writer(recovered.writer);
+        let tick = Duration::from_millis(tick_ms(settings.heartbeat_ms));
+        Ok(Self { cast, hands, inboxes, synced: 0, tick, next_tick: Instant::now() + tick })
+    }
+
+    /// Turns until stopped or told to end; gives the folder back.
+    pub(crate) async fn serve(mut self, stage: &mut Stage, folder: Folder) -> Result<(Folder, Ended), StageError> {
+        self.hands.start_disk(folder)?;
+        stage.front.valve.reach(false);
+        if stage.was_stopped {
+            self.hands.resumed();
+        }
+        self.hands.join_cluster(&self.cast);
+        let mut inputs = Vec::with_capacity(TURN_EVENTS);
+        let mut handover: Option<Instant> = None;
+        loop {
+            if stage.stopping_now() {
+                self.hands.stopped();
+                return Ok((self.silence().await, Ended::Stopped));
+            }
+            if *stage.ending.borrow() {
+                let over = *handover.get_or_insert_with(|| self.begin_handover());
+                if Instant::now() >= over || !self.cast.is_master() {
+                    return Ok((self.silence().await, Ended::Asked));
+                }
+            }
+            self.wait(stage, &mut inputs).await?;
+            self.turn(stage, &mut inputs)?;
+        }
+    }
+
+    /// Waits for whatever comes first, then takes all that waits, peers first, each kind up to its bound.
+    async fn wait(&mut self, stage: &mut Stage, inputs: &mut Vec<Input>) -> Result<(), StageError> {
+        let inboxes = &mut self.inboxes;
+        tokio::select! {
+            biased;
+            _ = stage.stopping.changed() => {}
+            _ = stage.ending.changed(), if !*stage.ending.borrow() => {}
+            Some(told) = inboxes.peers.recv() => self.hands.link_told(told, inputs),
+            Ok(()) = inboxes.disk.changed() => {}
+            Some(batch) = inboxes.broker.recv() => broker_told(batch, inputs),
+            Some((attempt, outcome)) = inboxes.ended.recv() => self.hands.ended(attempt, outcome, inputs),
+            Some(ask) = stage.asks.recv() => self.hands.asked(ask, inputs),
+            Ok(()) = inboxes.load.changed() => inputs.push(Input::Load(*inboxes.load.borrow_and_update())),
+            Some(joined) = inboxes.joined.recv() => self.hands.joined(joined?),
+            () = tokio::time::sleep_until(self.next_tick) => {}
+        }
+        self.take_waiting(stage, inputs)
+    }
+
+    fn take_waiting(&mut self, stage: &mut Stage, inputs: &mut Vec<Input>) -> Result<(), StageError> {
+        let began = Instant::now();
+        let inboxes = &mut self.inboxes;
+        while inputs.len() < TURN_EVENTS {
+            let Ok(told) = inboxes.peers.try_recv() else { break };
+            self.hands.link_told(told, inputs);
+        }
+        let disk = inboxes.disk.borrow_and_update().clone();
+        if let Some(text) = disk.failed {
+            return Err(StageError::DiskFailed(text));
+        }
+        if disk.synced > self.synced {
+            self.synced = disk.synced;
+            inputs.push(Input::Synced(disk.synced));
+        }
+        for _ in 0..TURN_EVENTS {
+            let Ok(batch) = inboxes.broker.try_recv() else { break };
+            broker_told(batch, inputs);
+            if began.elapsed() > TURN_TIME {
+                break;
+            }
+        }
+        for _ in 0..TURN_EVENTS {
+            let Ok((attempt, outcome)) = inboxes.ended.try_recv() else { break };
+            self.hands.ended(attempt, outcome, inputs);
+        }
+        for _ in 0..TURN_EVENTS {
+            let Ok(ask) = stage.asks.try_recv() else { break };
+            self.hands.asked(ask, inputs);
+        }
+        Ok(())
+    }
+
+    /// One turn: everything taken, then at most one tick, however late it is.
+    fn turn(&mut self, stage: &mut Stage, inputs: &mut Vec<Input>) -> Result<(), StageError> {
+        let wall_ms = wall_ms();
+        for input in inputs.drain(..) {
+            self.cast.handle(input, wall_ms);
+        }
+        let now = Instant::now();
+        if now >= self.next_tick {
+            let late = now - self.next_tick;
+            if late > LAG_WORTH_A_LINE {
+                let line = format!("the owner loop was {} ms late", late.as_millis());
+                stage.log.record(logdb::Level::Warn, "lag", None, &line);
+            }
+            self.next_tick = now + self.tick.saturating_sub(late.min(self.tick / 2));
+            self.cast.handle(Input::Tick, wall_ms);
+        }
+        let outputs: Vec<Output> = self.cast.turn(wall_ms);
+        self.hands.carry_out(&mut self.cast, outputs)
+    }
+
+    /// A leader gives its lead away before it goes.
+    fn begin_handover(&mut self) -> Instant {
+        if self.cast.is_master() && self.cast.status().voters.len() > 1 {
+            let request = protocol::Request::Transfer { to: None };
+            self.cast.handle(Input::Ask { ticket: self.hands.nobodys_ticket(), request }, wall_ms());
+            return Instant::now() + HANDOVER;
+        }
+        Instant::now()
+    }
+
+    /// Falls silent at once: sockets closed, children dead, what was not on disk forgotten.
+    async fn silence(self) -> Folder {
+        drop(self.cast);
+        self.hands.close().await
+    }
+}
+
+fn broker_told(batch: Vec<BrokerTold>, inputs: &mut Vec<Input>) {
+    for told in batch {
+        inputs.push(match told {
+            BrokerTold::ToMaster { envelope } => Input::ToMaster(envelope),
+            BrokerTold::ToNode { envelope } => Input::ToNode(envelope),
+        });
+    }
+}
+
+/// Wall time in milliseconds since 1970: for display and calendars only.
+pub(crate) fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+

@@ -1,0 +1,153 @@
+//! One node from its first line to its last: folder and HTTP first, then the stage, until a signal says that it is enough.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::ask::{ASKS, Front, Valve};
+use crate::disk::{DiskError, Folder};
+use crate::http::{self, Served};
+use crate::runner::Outputs;
+use crate::settings::Settings;
+use crate::stage::{Stage, StageError};
+
+/// Events a slow reader may lag behind until it is told to start over.
+const EVENTS: usize = 4_096;
+/// Folder of the node's own log lines, inside its data folder.
+const LOG_FOLDER: &str = "logging";
+/// How long open streams may hold up the end of a process.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// Why a node ended that was not asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// An address beyond loopback without the word that allows it.
+    #[error(
+        "listening on {host}: links between nodes are not sealed in this version, so an address beyond loopback needs --insecure"
+    )]
+    Exposed {
+        /// The host it was to listen on.
+        host: String,
+    },
+    /// The HTTP port could not be had.
+    #[error("listening for HTTP on {address}: {cause}")]
+    Listen {
+        /// Which address.
+        address: String,
+        /// Why not.
+        cause: std::io::Error,
+    },
+    /// The process could not be set up.
+    #[error("starting the node: {0}")]
+    Start(std::io::Error),
+    /// The node's own log could not be opened.
+    #[error("opening the node's log: {0}")]
+    Log(#[from] logdb::OpenError),
+    /// The data folder is not usable.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The stage ended by itself.
+    #[error(transparent)]
+    Stage(#[from] StageError),
+    /// The stage's thread is gone: a broken invariant, named on standard error.
+    #[error("running the node: its owner loop ended by a broken invariant")]
+    Broken,
+}
+
+/// Runs a node until SIGTERM or SIGINT. A leader hands over first; children end with the node.
+///
+/// # Errors
+/// [`RunError`], naming the address, file or setting.
+pub fn run(settings: Settings) -> Result<(), RunError> {
+    if !settings.insecure && !is_loopback(&settings.listen_host) {
+        return Err(RunError::Exposed { host: settings.listen_host });
+    }
+    let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .map_err(RunError::Start)?;
+    let outcome = runtime.block_on(serve(Arc::new(settings)));
+    runtime.shutdown_timeout(GOODBYE);
+    outcome
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+async fn serve(settings: Arc<Settings>) -> Result<(), RunError> {
+    let address = format!("{}:{}", settings.listen_host, settings.http_port);
+    let listener =
+        TcpListener::bind(&address).await.map_err(|cause| RunError::Listen { address: address.clone(), cause })?;
+    let found = Folder::open(&settings.data)?;
+    let log_folder = settings.data.join(LOG_FOLDER);
+    let log = logdb::Log::open(&settings.name, Some(&log_folder), Some(logdb::stdout_console()))?;
+    let (asks, asked) = mpsc::channel(ASKS);
+    let front = Front {
+        asks,
+        events: broadcast::Sender::new(EVENTS),
+        valve: Arc::new(Valve::default()),
+        outputs: Outputs::default(),
+    };
+    let (end, ending) = watch::channel(false);
+    let served = Served::new(front.clone(), Arc::clone(&settings), log.clone());
+    let mut http_ending = ending.clone();
+    let http = tokio::spawn(http::serve(listener, http::app(served), async move {
+        // An error means that the other end is gone, which is an end too.
+        let _ = http_ending.wait_for(|end| *end).await;
+    }));
+    let stage = Stage::new(settings, log.clone(), front, asked, ending);
+    let mut stage = on_its_own_thread(stage, found)?;
+    let outcome = tokio::select! {
+        outcome = &mut stage => outcome,
+        () = told_to_end() => {
+            end.send_replace(true);
+            stage.await
+        }
+    };
+    end.send_replace(true);
+    let _ = tokio::time::timeout(GOODBYE, http).await;
+    let outcome = match outcome {
+        Ok(outcome) => outcome.map_err(RunError::from),
+        Err(_) => Err(RunError::Broken),
+    };
+    if let Err(error) = &outcome {
+        log.record(logdb::Level::Error, "ended", None, &error.to_string());
+    }
+    log.flush(GOODBYE);
+    log.close();
+    outcome
+}
+
+/// The owner loop has a thread to itself: nothing else may make it wait.
+fn on_its_own_thread(
+    stage: Stage,
+    found: crate::disk::Found,
+) -> Result<oneshot::Receiver<Result<(), StageError>>, RunError> {
+    let handle = tokio::runtime::Handle::current();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Start)?;
+    let (told, outcome) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("stage".to_string())
+        .spawn(move || {
+            // Nobody listens any more only when the whole process is ending.
+            let _ = told.send(runtime.block_on(stage.serve(handle, found)));
+        })
+        .map_err(RunError::Start)?;
+    Ok(outcome)
+}
+
+async fn told_to_end() {
+    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -1,0 +1,190 @@
+//! What one node shows of itself: lines for its log, events for whoever watches, and views for whoever asks.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use cast::{Cast, Output};
+use protocol::{Fact, Job, JobId, Load, Member, NodeId};
+use tokio::sync::broadcast;
+
+use crate::ask::{Event, View};
+use crate::disk::Identity;
+use crate::narrate::Narrator;
+use crate::stage::Stage;
+
+/// Jobs taken while no leader was known, whose line `Sent payload` waits for one; beyond that the line is left out.
+const UNSENT: usize = 1_024;
+
+/// The showing side of one start.
+pub(crate) struct Shows {
+    narrator: Narrator,
+    events: broadcast::Sender<Event>,
+    views_wanted: Vec<u64>,
+    redial: bool,
+    /// Who leads and where its HTTP is, for lines.
+    leader: Option<NodeId>,
+    previous: Option<NodeId>,
+    leaderless_since: Instant,
+    unsent: Vec<JobId>,
+    members: Arc<Vec<Member>>,
+}
+
+impl Shows {
+    pub(crate) fn new(stage: &Stage, narrator: Narrator) -> Self {
+        Self {
+            narrator,
+            events: stage.front.events.clone(),
+            views_wanted: Vec::new(),
+            redial: true,
+            leader: None,
+            previous: None,
+            leaderless_since: Instant::now(),
+            unsent: Vec::new(),
+            members: Arc::default(),
+        }
+    }
+
+    pub(crate) fn want_view(&mut self, ticket: u64) {
+        self.views_wanted.push(ticket);
+    }
+
+    pub(crate) fn views_wanted(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.views_wanted)
+    }
+
+    pub(crate) fn redial(&mut self) {
+        self.redial = true;
+    }
+
+    pub(crate) fn redial_wanted(&mut self) -> bool {
+        std::mem::take(&mut self.redial)
+    }
+
+    /// A user's job came to this node.
+    pub(crate) fn created(&mut self, job: JobId) {
+        self.narrator.created(job);
+        match self.leader_port() {
+            Some(port) => self.narrator.sent_to_leader(job, &port),
+            None if self.unsent.len() < UNSENT => self.unsent.push(job),
+            None => {}
+        }
+    }
+
+    /// An attempt begins here.
+    pub(crate) fn started(&self, job: JobId) {
+        self.narrator.started(job);
+    }
+
+    /// An attempt is gone here and its result is on its way.
+    pub(crate) fn finished(&self, job: JobId) {
+        self.narrator.finished(job, &self.leader_port().unwrap_or_default());
+    }
+
+    /// `/stop` closed this node.
+    pub(crate) fn stopped(&self) {
+        self.narrator.stopped();
+    }
+
+    /// `/stop` opened it again.
+    pub(crate) fn resumed(&self) {
+        self.narrator.resumed();
+    }
+
+    /// Lines and events of one output.
+    pub(crate) fn show(&mut self, cast: &Cast, output: Output) {
+        match output {
+            Output::Fact { fact, job } => self.fact(cast, fact, job),
+            Output::Promoted { term } => {
+                self.narrator.promoted(term);
+                self.led(cast, term, Some(cast_id(cast)));
+            }
+            Output::Demoted => self.narrator.demoted(),
+            Output::Led { term, leader } => self.led(cast, term, leader),
+            Output::Looked(loads) => {
+                let name = |id: NodeId| cast.ledger().member(id).map_or_else(|| id.to_string(), |m| m.name.clone());
+                let named: Vec<(String, Load)> = loads.into_iter().map(|(id, load)| (name(id), load)).collect();
+                self.narrator.loads(&named);
+            }
+            Output::Members => {
+                self.members = Arc::new(cast.ledger().members().cloned().collect());
+                self.redial = true;
+                self.nodes(cast);
+            }
+            Output::Roster => self.nodes(cast),
+            _ => {}
+        }
+    }
+
+    /// This moment of the node, whole.
+    pub(crate) fn view(&self, cast: &Cast, identity: Identity) -> View {
+        let status = cast.status();
+        let ids = |peers: &[consensus::Peer]| peers.iter().map(|peer| NodeId(peer.0)).collect();
+        View {
+            ledger: cast.ledger().clone(),
+            cluster: identity.cluster,
+            node: identity.node,
+            founder: identity.founder,
+            leader: self.leader,
+            term: status.term,
+            commit: status.commit,
+            applied: status.applied,
+            voters: ids(&status.voters),
+            learners: ids(&status.learners),
+            roster: cast.roster().to_vec(),
+            leaderless_ms: cast.leaderless_ms(),
+        }
+    }
+
+    fn fact(&mut self, cast: &Cast, fact: Arc<Fact>, job: Option<Arc<Job>>) {
+        self.narrator.fact(&fact, cast.ledger(), cast.is_master());
+        if let Some(job) = job {
+            // Nobody may be watching.
+            let _ = self.events.send(Event::Job { fact, job });
+        }
+    }
+
+    fn led(&mut self, cast: &Cast, term: u64, leader: Option<NodeId>) {
+        if leader == self.leader {
+            return;
+        }
+        if leader.is_none() {
+            self.leaderless_since = Instant::now();
+            self.previous = self.leader;
+        }
+        let before = self.leader.or(self.previous);
+        let gap_ms = if self.leader.is_some() {
+            0
+        } else {
+            u64::try_from(self.leaderless_since.elapsed().as_millis()).unwrap_or(u64::MAX)
+        };
+        self.leader = leader;
+        let Some(leader) = leader else { return };
+        self.remember_port(cast);
+        let _ = self.events.send(Event::Leader { term, leader, previous: before, gap_ms });
+        if let Some(port) = self.leader_port() {
+            for job in std::mem::take(&mut self.unsent) {
+                self.narrator.sent_to_leader(job, &port);
+            }
+        }
+    }
+
+    fn remember_port(&mut self, cast: &Cast) {
+        if self.members.is_empty() {
+            self.members = Arc::new(cast.ledger().members().cloned().collect());
+        }
+    }
+
+    fn leader_port(&self) -> Option<String> {
+        let leader = self.leader?;
+        self.members.iter().find(|member| member.id == leader).map(|member| member.http_port().to_string())
+    }
+
+    fn nodes(&self, cast: &Cast) {
+        let roster = Arc::new(cast.roster().to_vec());
+        let _ = self.events.send(Event::Nodes { roster, members: Arc::clone(&self.members) });
+    }
+}
+
+fn cast_id(cast: &Cast) -> NodeId {
+    NodeId(cast.status().id.0)
+}

@@ -1,0 +1,179 @@
+//! The owner loop: one batch of what happened goes to the minds, what they want is carried out, and nothing in between
+//! waits. `/stop` is a valve on this loop; resuming is a start from disk, the same code.
+//!
+//! ```text
+//!   Stage (a process) ──▶ Incarnation (a start: folder, sockets, children, minds) ──▶ turn, turn, turn …
+//!        ▲                       │
+//!        └── stopped: folder ────┘
+//! ```
+
+use std::sync::Arc;
+
+use protocol::Answer;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+
+use crate::admit::{self, AdmitError};
+use crate::ask::{Ask, Front, Told};
+use crate::broker::BrokerError;
+use crate::disk::{DiskError, Folder, Found};
+use crate::incarnation::{Ended, Incarnation};
+use crate::settings::Settings;
+
+/// Why the loop ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    /// The data folder failed; nothing in memory counts as written any more.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// A write or sync failed.
+    #[error("stopping this node: {0}")]
+    DiskFailed(String),
+    /// The consensus link could not be opened.
+    #[error("listening for the consensus link on {address}: {cause}")]
+    Link {
+        /// Which address.
+        address: String,
+        /// Why not.
+        cause: std::io::Error,
+    },
+    /// The broker link could not be opened.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// Jobs cannot be run.
+    #[error("preparing to run jobs in {folder}: {cause}")]
+    Runner {
+        /// The scratch folder.
+        folder: String,
+        /// Why not.
+        cause: std::io::Error,
+    },
+    /// The log contradicts itself.
+    #[error(transparent)]
+    Consensus(#[from] consensus::Error),
+    /// The cluster will not have this node.
+    #[error(transparent)]
+    Admit(#[from] AdmitError),
+    /// The leader refused this node for good.
+    #[error("joining the cluster: {0}")]
+    NotAdmitted(String),
+    /// This node would differ from the others if it went on.
+    #[error("stopping this node: {0}")]
+    Fatal(String),
+}
+
+/// What outlives a `/stop`.
+pub(crate) struct Stage {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) log: logdb::Log,
+    pub(crate) front: Front,
+    pub(crate) asks: mpsc::Receiver<Ask>,
+    pub(crate) ending: watch::Receiver<bool>,
+    pub(crate) stopping: watch::Receiver<bool>,
+    /// The start to come follows a `/stop`.
+    pub(crate) was_stopped: bool,
+}
+
+/// What interrupts waiting.
+enum Interrupt {
+    Ending,
+    Stopping,
+}
+
+impl Stage {
+    pub(crate) fn new(
+        settings: Arc<Settings>,
+        log: logdb::Log,
+        front: Front,
+        asks: mpsc::Receiver<Ask>,
+        ending: watch::Receiver<bool>,
+    ) -> Self {
+        let stopping = front.valve.watch();
+        Self { settings, log, front, asks, ending, stopping, was_stopped: false }
+    }
+
+    /// Serves until the process is told to end; sockets and children live on the runtime of `handle`.
+    pub(crate) async fn serve(mut self, handle: Handle, mut found: Found) -> Result<(), StageError> {
+        loop {
+            let Some((folder, ended)) = self.one_start(&handle, found).await? else { return Ok(()) };
+            if ended == Ended::Asked || !self.rest().await {
+                return Ok(());
+            }
+            self.was_stopped = true;
+            found = folder.reopen()?;
+        }
+    }
+
+    /// One start, from disk to the next stop. None: told to end while it was still looking for its cluster.
+    async fn one_start(&mut self, handle: &Handle, found: Found) -> Result<Option<(Folder, Ended)>, StageError> {
+        let (incarnation, folder) = match found {
+            Found::Empty(folder) => {
+                let Some((identity, members)) = self.find_cluster().await? else {
+                    return Ok(self.stopping_now().then_some((folder, Ended::Stopped)));
+                };
+                let (folder, boot, recovered) = folder.found(identity)?;
+                (Incarnation::open(self, handle, identity, boot, recovered, members)?, folder)
+            }
+            Found::Member(folder, identity, boot, recovered) => {
+                (Incarnation::open(self, handle, identity, boot, recovered, Vec::new())?, folder)
+            }
+        };
+        incarnation.serve(self, folder).await.map(Some)
+    }
+
+    async fn find_cluster(&mut self) -> Result<Option<(crate::disk::Identity, Vec<protocol::Member>)>, StageError> {
+        let settings = Arc::clone(&self.settings);
+        self.front.valve.reach(false);
+        tokio::select! {
+            found = admit::find(&settings) => Ok(Some(found?)),
+            _ = self.refuse_all() => Ok(None),
+        }
+    }
+
+    /// Stopped: forgets whoever asks, until it is resumed (true) or told to end (false).
+    async fn rest(&mut self) -> bool {
+        self.front.valve.reach(true);
+        loop {
+            if *self.ending.borrow() {
+                return false;
+            }
+            if !*self.stopping.borrow_and_update() {
+                return true;
+            }
+            tokio::select! {
+                biased;
+                ended = self.ending.changed() => if ended.is_err() { return false },
+                turned = self.stopping.changed() => if turned.is_err() { return false },
+                // Dropped without an answer: HTTP says `stopped`.
+                Some(_) = self.asks.recv() => {}
+            }
+        }
+    }
+
+    /// Answers everybody that there is no cluster yet, until something interrupts.
+    async fn refuse_all(&mut self) -> Interrupt {
+        loop {
+            if *self.ending.borrow() {
+                return Interrupt::Ending;
+            }
+            if self.stopping_now() {
+                return Interrupt::Stopping;
+            }
+            tokio::select! {
+                biased;
+                ended = self.ending.changed() => if ended.is_err() { return Interrupt::Ending },
+                turned = self.stopping.changed() => if turned.is_err() { return Interrupt::Ending },
+                Some(ask) = self.asks.recv() => {
+                    if let Ask::Request { reply, .. } = ask {
+                        // The asker may be gone; nothing was done for it.
+                        let _ = reply.send(Told::Answer(Answer::Refused(protocol::Refusal::Starting)));
+                    }
+                }
+            }
+        }
+    }
+
+    pub(crate) fn stopping_now(&self) -> bool {
+        *self.stopping.borrow()
+    }
+}
