@@ -93,8 +93,12 @@ impl Consensus {
         if !guard::admits(&message, &self.raw.raft)? {
             return Ok(());
         }
-        if message.kind() == MessageKind::TimeoutNow && !self.may_stand() {
-            return Ok(());
+        self.learn_commit(&message);
+        match message.kind() {
+            MessageKind::TimeoutNow if !self.may_stand() => return Ok(()),
+            // Nobody was asked before the log was synced, so this is no answer to us.
+            MessageKind::VoteResponse | MessageKind::PreVoteResponse if !self.log_synced() => return Ok(()),
+            _ => {}
         }
         if matches!(message.kind(), MessageKind::PreVote | MessageKind::Vote) {
             // Somebody stands already: two at once would split the votes.
@@ -393,6 +397,24 @@ impl Consensus {
         turn.steps.extend(good.into_iter().map(|(_, context)| Step::Read { context }));
     }
 
+    /// Who refuses a vote says how far it knows the log to be committed. The engine listens to that only from its own term
+    /// on, but a refused pre-vote may come from a lower one. Without it a sole new voter that restarted before it heard that
+    /// a joint state was left could wait for ever for votes of members who know that they are none any more.
+    fn learn_commit(&mut self, message: &Message) {
+        let raft = &mut self.raw.raft;
+        let refused = matches!(message.kind, MessageKind::PreVoteResponse | MessageKind::VoteResponse)
+            && message.reject;
+        let stands = matches!(raft.state, StateRole::PreCandidate | StateRole::Candidate);
+        if !refused || !stands || message.term >= raft.term || message.commit_term == 0 {
+            return;
+        }
+        if raft.raft_log.maybe_commit(message.commit, message.commit_term) {
+            // The members may change now, so this election is off.
+            let term = raft.term;
+            raft.become_follower(term, raft::INVALID_ID);
+        }
+    }
+
     fn tick_stand(&mut self) {
         let Some(left) = self.stand.take() else { return };
         if self.raw.raft.leader_id != raft::INVALID_ID {
@@ -417,8 +439,14 @@ impl Consensus {
     /// then; with others this follows from waiting with the vote requests for the disk.
     fn may_stand(&self) -> bool {
         let raft = &self.raw.raft;
-        let synced = raft.raft_log.persisted == raft.raft_log.last_index();
-        raft.state != StateRole::Leader && raft.promotable() && (synced || !raft.prs().is_singleton())
+        raft.state != StateRole::Leader
+            && raft.promotable()
+            && (self.log_synced() || !raft.prs().is_singleton())
+    }
+
+    fn log_synced(&self) -> bool {
+        let log = &self.raw.raft.raft_log;
+        log.persisted == log.last_index()
     }
 
     /// The engine has just drawn a timeout from the process's random source, or may have: replace it by ours.

@@ -13,6 +13,7 @@ fn a_closed_link_brings_a_new_leader_long_before_the_timeout() {
         let old = world.leader().unwrap();
         let others: Vec<u64> = [1, 2, 3].into_iter().filter(|id| *id != old).collect();
         world.crash(old);
+        world.close_links(old);
         let since = world.now_ticks();
         world.mind(others[0]).leader_gone(Peer(old), 0);
         world.mind(others[1]).leader_gone(Peer(old), 2);

@@ -112,6 +112,8 @@ pub(crate) struct World {
     truth: BTreeMap<u64, Entry>,
     leaders: BTreeMap<u64, u64>,
     commands: u64,
+    /// Percent of messages that arrive with fields that nobody sent. Then promises are not checked.
+    pub(crate) forged: u64,
     /// What went wrong first.
     pub(crate) violation: Option<String>,
     pub(crate) transcript: String,
@@ -139,6 +141,7 @@ impl World {
             truth: BTreeMap::new(),
             leaders: BTreeMap::new(),
             commands: 0,
+            forged: 0,
             violation: None,
             transcript: String::new(),
             reads_answered: 0,
@@ -218,6 +221,11 @@ impl World {
         self.events.retain(
             |_, event| !matches!(event, Event::Tick(node) | Event::Synced { node, .. } if *node == id),
         );
+    }
+
+    /// What a node has sent is heard before its closed link is noticed; here: lost.
+    pub(crate) fn close_links(&mut self, id: u64) {
+        self.events.retain(|_, event| !matches!(event, Event::Deliver(message) if message.from().0 == id));
     }
 
     pub(crate) fn runs(&self, id: u64) -> bool {
@@ -318,7 +326,11 @@ impl World {
                 }
                 // Over the bytes that a real link would carry.
                 let bytes = postcard::to_allocvec(&message).unwrap();
-                let message: Message = postcard::from_bytes(&bytes).unwrap();
+                let message: Message = if self.chance.percent(self.forged) {
+                    forge(&bytes, &mut self.chance)
+                } else {
+                    postcard::from_bytes(&bytes).unwrap()
+                };
                 if let Err(error) = self.mind(to).step(message)
                     && matches!(
                         error,
@@ -446,6 +458,9 @@ impl World {
     }
 
     fn violated(&mut self, what: String) {
+        if self.forged > 0 {
+            return;
+        }
         let _ = writeln!(self.transcript, "{} VIOLATION {what}", self.now);
         self.violation.get_or_insert(format!("seed {}, moment {}: {what}", self.seed, self.now));
     }
@@ -454,4 +469,45 @@ impl World {
         self.sequence += 1;
         self.events.insert((self.now + moments, self.sequence), event);
     }
+}
+
+/// The message's fields in their order on the wire.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Fields {
+    kind: u8,
+    ends: [u64; 2],
+    numbers: [u64; 5],
+    reject: bool,
+    hint: u64,
+    context: bytes::Bytes,
+    entries: Vec<Entry>,
+}
+
+/// The same message with one or two fields changed to something near or absurd.
+fn forge(bytes: &[u8], chance: &mut Chance) -> Message {
+    let mut fields: Fields = postcard::from_bytes(bytes).unwrap();
+    for _ in 0..=chance.below(2) {
+        let number = match chance.below(4) {
+            0 => chance.below(4),
+            1 => u64::MAX - chance.below(3),
+            _ => chance.below(60),
+        };
+        match chance.below(12) {
+            0 => fields.kind = chance.below(11) as u8,
+            1 => fields.ends[chance.below(2) as usize] = number,
+            2..7 => fields.numbers[chance.below(5) as usize] = number,
+            7 => fields.reject = !fields.reject,
+            8 => fields.hint = number,
+            9 => fields.context = vec![7; chance.below(100) as usize].into(),
+            10 => fields.entries.clear(),
+            _ => {
+                let data = vec![chance.below(256) as u8; chance.below(20) as usize].into();
+                let kind =
+                    if chance.percent(50) { consensus::Kind::Normal } else { consensus::Kind::Members };
+                let index = fields.numbers[2].wrapping_add(1);
+                fields.entries.push(Entry { term: number, index, kind, data });
+            }
+        }
+    }
+    postcard::from_bytes(&postcard::to_allocvec(&fields).unwrap()).unwrap()
 }
