@@ -176,7 +176,6 @@ impl Cluster {
     }
 
     /// A request to node `k` as a test likes it.
-    #[must_use]
     pub fn request(&self, method: reqwest::Method, k: usize, path: &str) -> reqwest::RequestBuilder {
         self.http.request(method, format!("{}{path}", self.node(k).url()))
     }

@@ -1,0 +1,9 @@
+//! Clusters of real processes: what a user is promised, seen from where a user stands.
+
+mod bad_input;
+mod failover;
+mod holes;
+mod placement;
+mod restart;
+mod stop;
+mod story;
