@@ -1,0 +1,251 @@
+//! The desk: where handlers ask the stage, each question with its patience.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::response::Response;
+use protocol::{Answer, Job, JobId, NodeId, Request, limits};
+use tokio::sync::{Semaphore, broadcast, oneshot};
+use tokio::time::timeout;
+
+use super::limits::{APPLY_PATIENCE, EVENT_STREAMS, PEER_PATIENCE, SEEN_FRESH, VIEW_PATIENCE, WRITE_GRACE};
+use super::problem::{Kind, Problem};
+use super::{Served, shown};
+use crate::ask::{Ask, Event, Told, View};
+
+/// What handlers share.
+#[derive(Clone)]
+pub(super) struct Desk(Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) served: Served,
+    /// For asking other nodes.
+    pub(super) client: reqwest::Client,
+    pub(super) streams: Arc<Semaphore>,
+    /// Silent nodes, and whether they said that they are stopped.
+    pub(super) probes: Mutex<BTreeMap<NodeId, (Instant, bool)>>,
+    seen: Mutex<Option<(Instant, Seen)>>,
+    minted: Mutex<u128>,
+}
+
+impl std::ops::Deref for Desk {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+/// What the headers of an answer say.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) leader: Option<String>,
+    pub(super) term: u64,
+    pub(super) index: u64,
+    /// Hosts of the members, for the `Host` allow-list.
+    pub(super) hosts: Vec<String>,
+}
+
+impl Desk {
+    pub(super) fn new(served: Served) -> Self {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(2))
+            .timeout(PEER_PATIENCE)
+            .build()
+            .unwrap_or_default();
+        Self(Arc::new(Inner {
+            served,
+            client,
+            streams: Arc::new(Semaphore::new(EVENT_STREAMS)),
+            probes: Mutex::new(BTreeMap::new()),
+            seen: Mutex::new(None),
+            minted: Mutex::new(0),
+        }))
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.served.front.valve.is_stopped()
+    }
+
+    /// Ends when the node is stopped (at once when it is).
+    pub(super) async fn until_stopped(&self) {
+        let mut wanted = self.served.front.valve.watch();
+        // The valve outlives this call: `self` holds it.
+        let _ = wanted.wait_for(|stopped| *stopped).await;
+    }
+
+    /// This node's own state, as it is.
+    pub(super) async fn view(&self) -> Result<View, Problem> {
+        self.look(false, VIEW_PATIENCE).await.ok_or_else(|| self.no_view())
+    }
+
+    /// This node's state once a majority confirmed it; none when that takes too long.
+    pub(super) async fn confirmed(&self, patience: Duration) -> Option<View> {
+        self.look(true, patience).await
+    }
+
+    /// Why no state can be shown.
+    pub(super) fn no_view(&self) -> Problem {
+        if self.is_stopped() {
+            Problem::stopped()
+        } else {
+            Problem::new(Kind::Starting, "this node has not found its cluster yet")
+        }
+    }
+
+    async fn look(&self, linearizable: bool, patience: Duration) -> Option<View> {
+        let (reply, answer) = oneshot::channel();
+        let ask = Ask::View { linearizable, reply };
+        let view = timeout(patience, async {
+            self.served.front.asks.send(ask).await.ok()?;
+            answer.await.ok()
+        })
+        .await
+        .ok()??;
+        self.note(&view);
+        Some(view)
+    }
+
+    fn note(&self, view: &View) {
+        let seen = Seen {
+            leader: view.leader.map(|id| shown::node_name(&view.ledger, id)),
+            term: view.term,
+            index: view.applied,
+            hosts: shown::member_hosts(&view.ledger),
+        };
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), seen));
+    }
+
+    /// What was known at the last look, however old.
+    pub(super) fn remembered(&self) -> Option<Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(_, seen)| seen.clone())
+    }
+
+    /// What is known about leader and term, looked up again when that was long ago.
+    pub(super) async fn seen(&self) -> Option<Seen> {
+        let fresh = {
+            let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.as_ref().filter(|(at, _)| at.elapsed() < SEEN_FRESH).map(|(_, seen)| seen.clone())
+        };
+        if fresh.is_none() && !self.is_stopped() {
+            self.look(false, SEEN_FRESH).await;
+            return self.remembered();
+        }
+        fresh
+    }
+
+    /// Has the leader do something.
+    pub(super) async fn request(&self, request: Request) -> Result<Answer, Problem> {
+        let id = job_of(&request);
+        let patience = Duration::from_millis(limits::WRITE_PATIENCE_MS);
+        let (reply, told) = oneshot::channel();
+        match timeout(patience, self.served.front.asks.send(Ask::Request { request, reply })).await {
+            Err(_) => {
+                return Err(Problem::new(Kind::Full, "too many requests wait at this node").not_accepted());
+            }
+            Ok(Err(_)) => return Err(self.no_view().not_accepted()),
+            Ok(Ok(())) => {}
+        }
+        match timeout(patience + WRITE_GRACE, told).await {
+            Err(_) | Ok(Err(_)) => Err(Problem::outcome_unknown(id)),
+            Ok(Ok(Told::NoQuorum { handed_over: true })) => Err(Problem::outcome_unknown(id)),
+            Ok(Ok(Told::NoQuorum { handed_over: false })) => {
+                Err(Problem::new(Kind::NoQuorum, "no leader could be reached; repeating is safe")
+                    .not_accepted())
+            }
+            Ok(Ok(Told::Busy)) => {
+                Err(Problem::new(Kind::Full, "too many requests wait at this node").not_accepted())
+            }
+            Ok(Ok(Told::Answer(Answer::Refused(refusal)))) => Err(Problem::refused(refusal, id)),
+            Ok(Ok(Told::Answer(answer))) => Ok(answer),
+        }
+    }
+
+    /// What happens from now on.
+    pub(super) fn events(&self) -> broadcast::Receiver<Event> {
+        self.served.front.events.subscribe()
+    }
+
+    /// The job `id` and the state it is in, once this node's ledger holds it as `fits` wants. The leader's answer may be ahead of
+    /// the own apply. None when that takes longer than [`APPLY_PATIENCE`].
+    pub(super) async fn applied(&self, id: JobId, fits: impl Fn(&Job) -> bool) -> Option<(View, Arc<Job>)> {
+        let find = |view: View| {
+            let job = view.ledger.job(id).filter(|job| fits(job)).cloned();
+            job.map(|job| (view, job))
+        };
+        if let Some(found) = self.view().await.ok().and_then(find) {
+            return Some(found);
+        }
+        // A confirmed state is at least as new as the acknowledgement.
+        self.confirmed(APPLY_PATIENCE).await.and_then(find)
+    }
+
+    /// Waits until the job has ended or the time is over; gives the last state seen. None: the node was stopped.
+    pub(super) async fn ended(
+        &self,
+        id: JobId,
+        mut events: broadcast::Receiver<Event>,
+        wait: Duration,
+    ) -> Option<View> {
+        let hear = async {
+            loop {
+                match events.recv().await {
+                    Ok(Event::Job { job, .. }) if job.id == id && job.state.is_terminal() => return,
+                    Ok(_) => {}
+                    Err(broadcast::error::RecvError::Lagged(_)) => {
+                        let view = self.view().await.ok();
+                        if view.is_some_and(|view| is_ended(&view, id)) {
+                            return;
+                        }
+                    }
+                    Err(broadcast::error::RecvError::Closed) => std::future::pending::<()>().await,
+                }
+            }
+        };
+        let before = self.view().await.ok()?;
+        if is_ended(&before, id) {
+            return Some(before);
+        }
+        tokio::select! {
+            () = self.until_stopped() => return None,
+            _ = timeout(wait, hear) => {}
+        }
+        self.view().await.ok()
+    }
+
+    /// A new job id: a ULID of now, rising within this process also when the clock does not.
+    pub(super) fn mint(&self) -> Result<JobId, Problem> {
+        let mut random = [0_u8; 16];
+        getrandom::fill(&mut random).map_err(|error| {
+            Problem::new(Kind::Broken, format!("making a job id: {error}")).not_accepted()
+        })?;
+        let now_ms = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis() as u64);
+        let fresh = ulid::Ulid::from_parts(now_ms, u128::from_be_bytes(random)).0;
+        let mut minted = self.minted.lock().unwrap_or_else(PoisonError::into_inner);
+        *minted = if fresh > *minted { fresh } else { minted.wrapping_add(1) };
+        Ok(JobId(*minted))
+    }
+}
+
+/// The job a request makes or touches, for answers.
+fn job_of(request: &Request) -> Option<JobId> {
+    match request {
+        Request::Submit { job, .. } | Request::Cancel { job } => Some(*job),
+        Request::Join(_) | Request::Transfer { .. } => None,
+    }
+}
+
+fn is_ended(view: &View, id: JobId) -> bool {
+    view.ledger.job(id).is_some_and(|job| job.state.is_terminal())
+}
+
+/// An answer with a header that says how old it is.
+pub(super) fn aged(mut response: Response, age_ms: u64) -> Response {
+    response.headers_mut().insert("x-understudy-age", axum::http::HeaderValue::from(age_ms / 1000));
+    response
+}

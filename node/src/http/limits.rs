@@ -1,0 +1,58 @@
+//! Bounds of the HTTP side alone; those that other rooms must know are in `protocol::limits`.
+
+use std::time::Duration;
+
+/// Open connections, all together; more wait in the kernel's queue.
+pub(super) const CONNECTIONS: usize = 4_096;
+/// Open connections of one address; one more is closed at once.
+pub(super) const CONNECTIONS_ADDRESS: usize = 1_024;
+/// How long the head of a request may take to arrive, counted from the connection or the answer before.
+pub(super) const HEAD_PATIENCE: Duration = Duration::from_secs(30);
+/// The head of a request.
+pub(super) const HEAD_BYTES: usize = 16 << 10;
+/// How long a body may take to arrive.
+pub(super) const BODY_PATIENCE: Duration = Duration::from_secs(30);
+/// Bodies of small calls (`/leader/transfer`, joining).
+pub(super) const SMALL_BODY_BYTES: usize = 64 << 10;
+/// Nesting of a JSON body.
+pub(super) const JSON_DEPTH: usize = 64;
+/// How long the stage may take to show this node's own state.
+pub(super) const VIEW_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a read waits for a majority's word before it is answered with its age instead.
+pub(super) const CONFIRM_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a write waits for its outcome beyond the gateway's own patience.
+pub(super) const WRITE_GRACE: Duration = Duration::from_secs(5);
+/// How long an acknowledged job may take to reach this node's ledger before it is answered without.
+pub(super) const APPLY_PATIENCE: Duration = Duration::from_secs(5);
+/// How old what is known of leader and term may be in the headers of an answer that needed no look at the state.
+pub(super) const SEEN_FRESH: Duration = Duration::from_millis(250);
+/// How long `/stop` and its kin wait for the stage.
+pub(super) const VALVE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a transfer waits for the new leader before it answers.
+pub(super) const TRANSFER_PATIENCE: Duration = Duration::from_secs(5);
+/// Jobs looked at for one page of a filtered list; the page may then be short, and `next` leads on.
+pub(super) const SCAN_JOBS: usize = 200_000;
+/// Jobs of a page when nobody says how many.
+pub(super) const PAGE_JOBS_DEFAULT: usize = 50;
+/// Output of a job shown inside a list; a longer one is asked for by itself.
+pub(super) const LIST_OUTPUT_BYTES: usize = 4 << 10;
+/// Characters of the payload shown with a job.
+pub(super) const EXCERPT_CHARS: usize = 200;
+/// Event streams open at once.
+pub(super) const EVENT_STREAMS: usize = 1_024;
+/// Events that wait for one reader before it lags.
+pub(super) const EVENT_BACKLOG: usize = 64;
+/// How long a stream waits for this node to reach the revision its reader has seen elsewhere.
+pub(super) const BEHIND_PATIENCE: Duration = Duration::from_secs(2);
+/// Silence after which an event stream carries a comment.
+pub(super) const EVENT_COMMENT: Duration = Duration::from_secs(15);
+/// How long another node may take to answer over HTTP.
+pub(super) const PEER_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a silent node may take to say that it is stopped.
+pub(super) const PROBE_PATIENCE: Duration = Duration::from_millis(300);
+/// How long its answer is believed.
+pub(super) const PROBE_FRESH: Duration = Duration::from_secs(1);
+/// What is read of another node's answer.
+pub(super) const PEER_ANSWER_BYTES: usize = 2 << 20;
+/// Log records of one answer.
+pub(super) const LOG_RECORDS: usize = 1_000;

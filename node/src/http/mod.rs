@@ -1,0 +1,144 @@
+//! The HTTP side of a node: reads what people and programs ask, checks it, asks the stage, and writes what they hear.
+//!
+//! ```text
+//!   accept ─▶ stopped? ─▶ host ─▶ site ─▶ route ─▶ handler ──ask──▶ Front ─▶ stage
+//!   (bounds)                                          ▲                        │
+//!                                                     └──── Told, View, Event ─┘
+//! ```
+//!
+//! **Decides:** what a request must look like, how long it may take, how an answer looks.
+//! **May not touch:** a mind, a disk, a link; all it knows of the cluster is a [`View`](crate::ask::View).
+//! **Driven by:** [`serve`] on a listener, or calls to the router that [`app`] makes.
+//! **Leaves out:** tokens, batches, retries, schedules, `/openapi.json` (later versions answer them; now they are 404).
+
+mod body;
+mod cluster_log;
+mod desk;
+mod events;
+mod guard;
+mod internal;
+mod job;
+mod jobs;
+mod limits;
+mod logs;
+mod nodes;
+mod params;
+mod peers;
+mod problem;
+mod root;
+mod serve;
+mod shown;
+mod submit;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::ask::Front;
+use crate::settings::Settings;
+use desk::Desk;
+use problem::{Kind, Problem};
+
+pub use serve::serve;
+
+/// What the HTTP side serves from.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// Its end of the stage.
+    pub front: Front,
+    /// How the node shall be.
+    pub settings: Arc<Settings>,
+    /// This container's own log, for `/logging`.
+    pub log: logdb::Log,
+}
+
+impl Served {
+    /// Serves from these.
+    #[must_use]
+    pub fn new(front: Front, settings: Arc<Settings>, log: logdb::Log) -> Self {
+        Self { front, settings, log }
+    }
+}
+
+/// The whole HTTP side without pages; usable without a port.
+pub fn app(served: Served) -> Router {
+    app_with_pages(served, |_| Router::new())
+}
+
+/// The whole HTTP side. `pages` gets the API as a router of its own, to be called within the process, and gives the routes that
+/// stand beside it (`/`, …); these are guarded as the API is.
+pub fn app_with_pages(served: Served, pages: impl FnOnce(Router) -> Router) -> Router {
+    let desk = Desk::new(served);
+    let api = api(desk.clone());
+    pages(api.clone())
+        .merge(api)
+        .merge(roots(desk.clone()))
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn(guard::cross_site))
+        .layer(from_fn_with_state(desk.clone(), guard::host))
+        .layer(from_fn_with_state(desk, guard::stopped_gate))
+        .layer(from_fn(guard::safe))
+        .layer(CatchPanicLayer::custom(broken))
+}
+
+fn api(desk: Desk) -> Router {
+    let routes = Router::new()
+        .route("/jobs", post(submit::submit).get(jobs::list))
+        .route("/jobs/{id}", get(job::get))
+        .route("/jobs/{id}/output", get(job::output))
+        .route("/jobs/{id}/payload", get(job::payload))
+        .route("/jobs/{id}/why", get(job::why))
+        .route("/jobs/{id}/logs", get(logs::of_job))
+        .route("/jobs/{id}/cancel", post(submit::cancel))
+        .route("/status", get(nodes::status))
+        .route("/nodes", get(nodes::list))
+        .route("/nodes/{name}", get(nodes::one))
+        .route("/nodes/{name}/stop", post(nodes::stop))
+        .route("/nodes/{name}/resume", post(nodes::resume))
+        .route("/leader/transfer", post(nodes::transfer))
+        .route("/events", get(events::events));
+    Router::new()
+        .nest("/api/v1", routes)
+        .route(internal::JOIN_PATH, post(internal::join))
+        .route(internal::CLUSTER_PATH, get(internal::cluster))
+        .route("/api/{*rest}", axum::routing::any(unknown))
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(desk.clone(), guard::headers))
+        .with_state(desk)
+}
+
+fn roots(desk: Desk) -> Router {
+    let cluster = cluster_log::ClusterLog::new(desk.clone());
+    let logging = logdb::logging_router(desk.served.log.clone(), Some(cluster.source()));
+    Router::new()
+        .route("/stop", get(root::stop))
+        .route("/livez", get(root::livez))
+        .route("/readyz", get(root::readyz))
+        .route("/metrics", get(root::metrics))
+        .with_state(desk)
+        .merge(logging.layer(from_fn_with_state(cluster, cluster_log::refresh)))
+}
+
+async fn unknown(request: Request) -> Problem {
+    let path: String = request.uri().path().chars().take(200).collect();
+    Problem::new(Kind::NotFound, format!("there is no {} {path:?} here", request.method()))
+}
+
+async fn wrong_method(request: Request) -> Problem {
+    let path: String = request.uri().path().chars().take(200).collect();
+    Problem::new(Kind::MethodNotAllowed, format!("{path:?} takes no {}", request.method()))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands over what a panic left")]
+fn broken(_: Box<dyn std::any::Any + Send>) -> Response {
+    Problem::new(Kind::Broken, "answering this failed inside the node; its log says more").into_response()
+}
+
+#[cfg(test)]
+mod tests;

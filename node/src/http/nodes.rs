@@ -1,0 +1,239 @@
+//! The cluster and its nodes: how they stand, the soft crash of one, the lead handed over.
+
+use std::collections::BTreeMap;
+
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use master::Why;
+use protocol::{Answer, Job, Member, NodeId, Request as Asked};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::desk::{Desk, aged};
+use super::limits::{SMALL_BODY_BYTES, TRANSFER_PATIENCE, VALVE_PATIENCE};
+use super::params::Params;
+use super::problem::{Kind, Problem};
+use super::shown::{self, NodeShown};
+use super::{body, peers};
+use crate::ask::{Event, View};
+use crate::settings::RunsJobs;
+
+#[derive(Serialize)]
+struct Status {
+    cluster: String,
+    node: String,
+    role: &'static str,
+    leader: Option<String>,
+    term: u64,
+    commit_index: u64,
+    applied_index: u64,
+    quorum: bool,
+    open: bool,
+    voters: usize,
+    losses_survived: usize,
+    stopped: bool,
+    rev: String,
+    nodes: Vec<NodeShown>,
+    jobs: BTreeMap<&'static str, u64>,
+}
+
+pub(super) async fn status(State(desk): State<Desk>, uri: Uri) -> Result<Response, Problem> {
+    Params::read(&uri, &[])?;
+    let view = desk.view().await?;
+    let response = shown::json(&Status {
+        cluster: view.cluster.to_string(),
+        node: desk.served.settings.name.clone(),
+        role: shown::role(view.leader == Some(view.node)),
+        leader: view.leader.map(|id| shown::node_name(&view.ledger, id)),
+        term: view.term,
+        commit_index: view.commit,
+        applied_index: view.applied,
+        quorum: view.leader.is_some() && view.leaderless_ms == 0,
+        open: view.ledger.is_open(),
+        voters: view.voters.len(),
+        losses_survived: view.voters.len().saturating_sub(1) / 2,
+        stopped: desk.is_stopped(),
+        rev: view.ledger.rev().to_string(),
+        nodes: all(&desk, &view).await,
+        jobs: counts(&view),
+    });
+    Ok(if view.leaderless_ms > 0 { aged(response, view.leaderless_ms) } else { response })
+}
+
+/// Jobs by the word of their state.
+pub(super) fn counts(view: &View) -> BTreeMap<&'static str, u64> {
+    view.ledger.counts().into_iter().map(|(state, count)| (state.word(), count)).collect()
+}
+
+/// Every member, as everybody sees it, in order of joining.
+pub(super) async fn all(desk: &Desk, view: &View) -> Vec<NodeShown> {
+    let stopped = peers::stopped(desk, view).await;
+    let mut members: Vec<&Member> = view.ledger.members().collect();
+    members.sort_by_key(|member| member.number);
+    members.into_iter().map(|member| shown::node(member, view, stopped.contains(&member.id))).collect()
+}
+
+pub(super) async fn list(State(desk): State<Desk>, uri: Uri) -> Result<Response, Problem> {
+    Params::read(&uri, &[])?;
+    let view = desk.view().await?;
+    Ok(shown::json(
+        &json!({"items": shown_values(&all(&desk, &view).await), "rev": view.ledger.rev().to_string()}),
+    ))
+}
+
+fn shown_values(nodes: &[NodeShown]) -> Vec<Value> {
+    nodes.iter().filter_map(|node| serde_json::to_value(node).ok()).collect()
+}
+
+pub(super) async fn one(
+    State(desk): State<Desk>,
+    Path(name): Path<String>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    Params::read(&uri, &[])?;
+    let view = desk.view().await?;
+    let id = if is_self(&desk, &name) { view.node } else { named(&view, &name)?.id };
+    let wanted = id.to_string();
+    let nodes = all(&desk, &view).await;
+    let node = nodes.iter().find(|node| node.id == wanted).ok_or_else(|| unknown(&name))?;
+    Ok(shown::json(node))
+}
+
+fn is_self(desk: &Desk, name: &str) -> bool {
+    name == "self" || name == desk.served.settings.name
+}
+
+fn named(view: &View, name: &str) -> Result<Member, Problem> {
+    view.ledger.member_named(name).cloned().ok_or_else(|| unknown(name))
+}
+
+fn unknown(name: &str) -> Problem {
+    let name: String = name.chars().take(100).collect();
+    Problem::new(Kind::NotFound, format!("no node bears the name {name:?}"))
+}
+
+/// Why a job stands where it stands, in this node's view.
+pub(super) fn why(desk: &Desk, job: &Job, view: &View) -> Why {
+    let runs_jobs = match desk.served.settings.runs_jobs {
+        RunsJobs::Auto => master::RunsJobs::Auto,
+        RunsJobs::Always => master::RunsJobs::Always,
+        RunsJobs::Never => master::RunsJobs::Never,
+    };
+    master::why(job, &view.roster, &view.ledger, view.leader, runs_jobs)
+}
+
+pub(super) async fn stop(
+    desk: State<Desk>,
+    name: Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    turn(desk, name, request, true).await
+}
+
+pub(super) async fn resume(
+    desk: State<Desk>,
+    name: Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    turn(desk, name, request, false).await
+}
+
+async fn turn(
+    State(desk): State<Desk>,
+    Path(name): Path<String>,
+    request: Request,
+    stopped: bool,
+) -> Result<Response, Problem> {
+    if is_self(&desk, &name) {
+        turn_self(&desk, stopped).await?;
+        return Ok(shown::json(&json!({"node": desk.served.settings.name, "stopped": stopped})));
+    }
+    peers::refuse_loop(request.headers())?;
+    let member = named(&desk.view().await?, &name)?;
+    peers::relay(&desk, &member.http, request).await
+}
+
+/// Turns this node's own valve and waits until the stage has reached it, or [`VALVE_PATIENCE`] is over.
+pub(super) async fn turn_self(desk: &Desk, stopped: bool) -> Result<(), Problem> {
+    refuse_calm(desk)?;
+    let valve = &desk.served.front.valve;
+    valve.turn(stopped);
+    // Late is not wrong: from the turn on HTTP answers as asked.
+    let _ = timeout(VALVE_PATIENCE, valve.reached(stopped)).await;
+    Ok(())
+}
+
+pub(super) fn refuse_calm(desk: &Desk) -> Result<(), Problem> {
+    if desk.served.settings.chaos {
+        return Ok(());
+    }
+    Err(Problem::new(Kind::ChaosOff, "nodes can be stopped only when they are started with --chaos"))
+}
+
+/// `POST /leader/transfer` with `{to?}`; answers when another node leads.
+pub(super) async fn transfer(
+    State(desk): State<Desk>,
+    uri: Uri,
+    headers: HeaderMap,
+    given: Body,
+) -> Result<Response, Problem> {
+    Params::read(&uri, &[])?;
+    let bytes = body::read(&headers, given, "body", SMALL_BODY_BYTES).await?;
+    let view = desk.view().await?;
+    let to = match wish(&bytes)? {
+        Some(name) if is_self(&desk, &name) => Some(view.node),
+        Some(name) => Some(named(&view, &name)?.id),
+        None => None,
+    };
+    let mut events = desk.events();
+    if to.is_none() || to != view.leader {
+        match desk.request(Asked::Transfer { to }).await? {
+            Answer::Done | Answer::Accepted { .. } => {}
+            Answer::Refused(refusal) => return Err(Problem::refused(refusal, None)),
+        }
+        let led = async {
+            loop {
+                match events.recv().await {
+                    Ok(Event::Leader { term, leader, .. }) if term > view.term && fits(to, leader) => return,
+                    Ok(_) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(_) => std::future::pending::<()>().await,
+                }
+            }
+        };
+        // The hand-over is under way; how far it is, the answer says.
+        let _ = timeout(TRANSFER_PATIENCE, led).await;
+    }
+    let view = desk.view().await?;
+    let leader = view.leader.map(|id| shown::node_name(&view.ledger, id));
+    Ok(shown::json(&json!({"leader": leader, "term": view.term})))
+}
+
+fn fits(to: Option<NodeId>, leader: NodeId) -> bool {
+    to.is_none_or(|to| to == leader)
+}
+
+fn wish(bytes: &[u8]) -> Result<Option<String>, Problem> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(None);
+    }
+    let wrong = || Problem::field(Kind::Invalid, "body", "must be {} or {\"to\": \"NODE\"}", None);
+    let value = body::json(bytes)?;
+    let fields = value.as_object().ok_or_else(wrong)?;
+    if let Some(name) = fields.keys().find(|name| *name != "to") {
+        let name: String = name.chars().take(100).collect();
+        return Err(Problem::field(
+            Kind::Invalid,
+            &name,
+            "is no field of a transfer; did you mean to?",
+            None,
+        ));
+    }
+    match fields.get("to") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(name)) => Ok(Some(name.clone())),
+        Some(_) => Err(Problem::field(Kind::Invalid, "to", "must be the name of a node", None)),
+    }
+}

@@ -1,0 +1,264 @@
+//! How jobs and nodes look as JSON on the public surface. Times are RFC 3339 in UTC, nodes are named, bytes that are not text are base64.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, UNIX_EPOCH};
+
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use master::Ledger;
+use protocol::{Attempt, End, Job, JobState, Member, NodeId, NodeLoad, Outcome};
+use serde::Serialize;
+
+use super::limits::{EXCERPT_CHARS, LIST_OUTPUT_BYTES};
+use crate::ask::View;
+
+/// How much of a job is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// All of it.
+    Whole,
+    /// In a list: long outputs are left out.
+    Listed,
+    /// In an event: no output at all.
+    Event,
+}
+
+#[derive(Serialize)]
+pub(super) struct JobShown<'a> {
+    id: String,
+    class: &'a str,
+    state: &'static str,
+    reason: Option<&'static str>,
+    text: Option<String>,
+    not_before: Option<String>,
+    priority: u8,
+    labels: &'a BTreeMap<String, String>,
+    requires: &'a BTreeMap<String, String>,
+    submitter: &'a str,
+    batch: Option<String>,
+    retry_of: Option<String>,
+    payload_bytes: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_excerpt: Option<String>,
+    submitted_at: String,
+    started_at: Option<String>,
+    finished_at: Option<String>,
+    progress: Progress,
+    attempts: Vec<AttemptShown>,
+    result: Option<ResultShown>,
+    rev: String,
+}
+
+#[derive(Serialize)]
+struct Progress {
+    value: Option<u8>,
+    text: Option<String>,
+}
+
+#[derive(Serialize)]
+struct AttemptShown {
+    number: u32,
+    node: String,
+    term: u64,
+    state: &'static str,
+    reason: Option<&'static str>,
+    exit_code: Option<i32>,
+    signal: Option<i32>,
+    started_at: String,
+    finished_at: Option<String>,
+    cpu_ms: Option<u64>,
+    memory_peak_bytes: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct ResultShown {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_base64: Option<Option<String>>,
+    output_bytes: u64,
+    truncated: bool,
+    exit_code: Option<i32>,
+    error: Option<String>,
+    files: BTreeMap<String, String>,
+}
+
+/// The job, as everybody sees it.
+pub(super) fn job<'a>(job: &'a Job, ledger: &Ledger, extent: Extent) -> JobShown<'a> {
+    let spec = &job.spec;
+    JobShown {
+        id: job.id.to_string(),
+        class: &spec.class,
+        state: job.state.word(),
+        reason: job.reason.map(protocol::Reason::word),
+        text: text(job, ledger),
+        not_before: job.not_before_wall_ms.map(time),
+        priority: spec.priority,
+        labels: &spec.labels,
+        requires: &spec.requires,
+        submitter: &spec.submitter,
+        batch: None,
+        retry_of: spec.retry_of.map(|id| id.to_string()),
+        payload_bytes: spec.payload.len(),
+        payload_excerpt: (extent != Extent::Event).then(|| excerpt(&spec.payload)),
+        submitted_at: time(job.submitted_wall_ms),
+        started_at: job.started_wall_ms.map(time),
+        finished_at: job.finished_wall_ms.map(time),
+        progress: Progress { value: None, text: None },
+        attempts: job.attempts.iter().map(|a| attempt(a, ledger)).collect(),
+        result: job.state.is_terminal().then(|| result(job, extent)),
+        rev: job.rev.to_string(),
+    }
+}
+
+/// One sentence on where it stands.
+fn text(job: &Job, ledger: &Ledger) -> Option<String> {
+    let at = job.attempts.last().map(|a| node_name(ledger, a.node)).unwrap_or_default();
+    match job.state {
+        JobState::Scheduled => Some("waits before its next attempt".to_string()),
+        JobState::Blocked => Some("waits for other jobs".to_string()),
+        JobState::Queued => Some("waits for a worker".to_string()),
+        JobState::Running => Some(format!("runs on {at}")),
+        JobState::Succeeded => None,
+        JobState::Failed => Some(match job.result.as_ref().and_then(|outcome| outcome.error.clone()) {
+            Some(error) => error,
+            None => format!("failed: {}", job.reason.map_or("for no known reason", protocol::Reason::word)),
+        }),
+        JobState::Cancelled => Some("cancelled on request".to_string()),
+    }
+}
+
+fn attempt(attempt: &Attempt, ledger: &Ledger) -> AttemptShown {
+    AttemptShown {
+        number: attempt.number,
+        node: node_name(ledger, attempt.node),
+        term: attempt.term,
+        state: attempt.state.word(),
+        reason: attempt.reason.map(protocol::Reason::word),
+        exit_code: attempt.exit_code,
+        signal: attempt.signal,
+        started_at: time(attempt.started_wall_ms),
+        finished_at: attempt.finished_wall_ms.map(time),
+        cpu_ms: attempt.cpu_ms,
+        memory_peak_bytes: attempt.memory_peak_bytes,
+    }
+}
+
+/// A job that ended without running has an empty result, so that readers need no third case.
+fn result(job: &Job, extent: Extent) -> ResultShown {
+    let none = Outcome::failure(job.reason.unwrap_or(protocol::Reason::Exit), String::new());
+    let (outcome, error) = match &job.result {
+        Some(outcome) => (&**outcome, outcome.error.clone()),
+        None => (&none, Some(format!("it ended as {} without a result", job.state.word()))),
+    };
+    let shown = match extent {
+        Extent::Whole => true,
+        Extent::Listed => outcome.output.len() <= LIST_OUTPUT_BYTES,
+        Extent::Event => false,
+    };
+    let as_text = std::str::from_utf8(&outcome.output).ok().map(str::to_string);
+    let as_base64 =
+        as_text.is_none().then(|| base64::engine::general_purpose::STANDARD.encode(&outcome.output));
+    let error = match outcome.end {
+        End::Success => error,
+        End::Failure(reason) => error.or_else(|| Some(format!("failed: {}", reason.word()))),
+    };
+    ResultShown {
+        output: shown.then_some(as_text),
+        output_base64: shown.then_some(as_base64),
+        output_bytes: outcome.output_bytes,
+        truncated: outcome.truncated,
+        exit_code: outcome.exit_code,
+        error,
+        files: BTreeMap::new(),
+    }
+}
+
+/// The beginning of a payload, for lists.
+fn excerpt(payload: &[u8]) -> String {
+    let head = &payload[..payload.len().min(EXCERPT_CHARS * 4)];
+    String::from_utf8_lossy(head).chars().take(EXCERPT_CHARS).collect()
+}
+
+#[derive(Serialize)]
+pub(super) struct NodeShown {
+    pub(super) id: String,
+    pub(super) name: String,
+    url: String,
+    role: &'static str,
+    voter: bool,
+    pub(super) alive: bool,
+    pub(super) stopped: bool,
+    draining: bool,
+    cpu_percent: u32,
+    memory_used_bytes: u64,
+    memory_total_bytes: u64,
+    slots: u32,
+    running: u32,
+    classes: BTreeSet<String>,
+    headers: BTreeMap<String, BTreeSet<String>>,
+    version: Option<&'static str>,
+}
+
+/// A member as everybody sees it. `stopped`: its HTTP said so.
+pub(super) fn node(member: &Member, view: &View, stopped: bool) -> NodeShown {
+    let line: Option<&NodeLoad> = view.roster.iter().find(|line| line.id == member.id);
+    let load = line.map(|line| line.load).unwrap_or_default();
+    let offer = line.map(|line| line.offer.clone()).unwrap_or_default();
+    let is_self = member.id == view.node;
+    let is_leader = view.leader == Some(member.id);
+    NodeShown {
+        id: member.id.to_string(),
+        name: member.name.clone(),
+        url: format!("http://{}", member.http),
+        role: role(is_leader),
+        voter: view.voters.contains(&member.id),
+        alive: is_self || is_leader || line.is_some_and(|line| line.alive),
+        stopped,
+        draining: offer.draining,
+        cpu_percent: (u64::from(load.cpu_used_milli) * 100 / u64::from(load.cpu_total_milli.max(1))) as u32,
+        memory_used_bytes: load.memory_used_bytes,
+        memory_total_bytes: load.memory_total_bytes,
+        slots: offer.slots,
+        running: line.map_or(0, |line| line.running),
+        classes: offer.classes,
+        headers: offer.headers,
+        version: is_self.then_some(env!("CARGO_PKG_VERSION")),
+    }
+}
+
+pub(super) fn role(is_leader: bool) -> &'static str {
+    if is_leader { "leader" } else { "worker" }
+}
+
+/// The name of a node, or its id when the ledger does not know it (any more).
+pub(super) fn node_name(ledger: &Ledger, id: NodeId) -> String {
+    ledger.member(id).map_or_else(|| id.to_string(), |member| member.name.clone())
+}
+
+/// The hosts by which members may be addressed.
+pub(super) fn member_hosts(ledger: &Ledger) -> Vec<String> {
+    let mut hosts = Vec::new();
+    for member in ledger.members() {
+        hosts.push(member.name.clone());
+        hosts.push(member.http.rsplit_once(':').map_or(member.http.as_str(), |(host, _)| host).to_string());
+    }
+    hosts
+}
+
+/// RFC 3339 in UTC with milliseconds.
+pub(super) fn time(wall_ms: u64) -> String {
+    let last_writable_ms = 253_402_300_799_999; // the end of the year 9999
+    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(wall_ms.min(last_writable_ms)))
+        .to_string()
+}
+
+/// A body of JSON. Our own values always serialise: no foreign keys, no failing `Serialize`.
+pub(super) fn json<T: Serialize>(value: &T) -> Response {
+    let bytes = match serde_json::to_vec(value) {
+        Ok(bytes) => bytes,
+        Err(error) => unreachable!("our own values always serialise: {error}"),
+    };
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], bytes).into_response()
+}

@@ -1,0 +1,163 @@
+//! `POST /jobs`: checked here, decided by the leader, answered only once a majority has it on disk.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request as HttpRequest, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::response::Response;
+use protocol::submit::{self, FieldError};
+use protocol::{Answer, Job, JobId, JobSpec, JobState, Request, Rev, limits};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::desk::Desk;
+use super::params::{self, Params};
+use super::problem::{Kind, Problem};
+use super::shown::{self, Extent};
+use super::{body, limits::APPLY_PATIENCE};
+use crate::ask::View;
+
+/// A submission, read and checked.
+struct Submission {
+    spec: JobSpec,
+    fingerprint: [u8; 32],
+}
+
+pub(super) async fn submit(State(desk): State<Desk>, request: HttpRequest) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let given = Params::read(&parts.uri, &["class", "wait"]).map_err(Problem::not_accepted)?;
+    let wait = given.wait().map_err(Problem::not_accepted)?.or_else(|| params::prefer_wait(&parts.headers));
+    let key = params::idempotency_key(&parts.headers).map_err(Problem::not_accepted)?;
+    let read = read(&parts.headers, &parts.uri, given.get("class"), body).await;
+    let Submission { spec, fingerprint } = read.map_err(Problem::not_accepted)?;
+    let (job, spec) = (desk.mint()?, Arc::new(spec));
+    // From before the submission on, so that no event of it is missed.
+    let events = desk.events();
+    let answer = desk.request(Request::Submit { job, spec: Arc::clone(&spec), key, fingerprint }).await?;
+    let Answer::Accepted { job: id, replayed } = answer else {
+        return Err(Problem::outcome_unknown(Some(job)));
+    };
+    let unknown = || Problem::outcome_unknown(Some(id));
+    if let Some(wait) = wait.filter(|wait| *wait > Duration::ZERO) {
+        desk.ended(id, events, wait).await.ok_or_else(unknown)?;
+    }
+    if desk.is_stopped() {
+        return Err(unknown());
+    }
+    Ok(answered(&desk, id, replayed, spec).await)
+}
+
+/// 201 (or 200 for a repeat) with the job as this node's ledger holds it.
+async fn answered(desk: &Desk, id: JobId, replayed: bool, spec: Arc<JobSpec>) -> Response {
+    let mut response = match desk.applied(id, |_| true).await {
+        Some((view, job)) => shown::json(&shown::job(&job, &view.ledger, Extent::Whole)),
+        // It is acknowledged all the same: this node is only slow to hear of it.
+        None => match desk.view().await {
+            Ok(view) => shown::json(&shown::job(&unseen(id, spec), &view.ledger, Extent::Whole)),
+            Err(_) => shown::json(&json!({"id": id.to_string(), "state": "queued", "rev": null})),
+        },
+    };
+    *response.status_mut() = if replayed { StatusCode::OK } else { StatusCode::CREATED };
+    let headers = response.headers_mut();
+    if let Ok(location) = HeaderValue::try_from(format!("/api/v1/jobs/{id}")) {
+        headers.insert(header::LOCATION, location);
+    }
+    if replayed {
+        headers.insert("idempotent-replayed", HeaderValue::from_static("true"));
+    }
+    response
+}
+
+/// The job as it was acknowledged, for a node that has not applied it within [`APPLY_PATIENCE`].
+fn unseen(id: JobId, spec: Arc<JobSpec>) -> Job {
+    let now_ms = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.saturating_sub(APPLY_PATIENCE).as_millis() as u64);
+    Job {
+        id,
+        spec,
+        order: 0,
+        state: JobState::Queued,
+        reason: None,
+        not_before_ms: None,
+        not_before_wall_ms: None,
+        submitted_wall_ms: now_ms,
+        started_wall_ms: None,
+        finished_wall_ms: None,
+        attempts: Vec::new(),
+        failures: 0,
+        lost: 0,
+        result: None,
+        rev: Rev::default(),
+    }
+}
+
+async fn read(
+    headers: &HeaderMap,
+    uri: &Uri,
+    class: Option<&str>,
+    body: Body,
+) -> Result<Submission, Problem> {
+    let query = uri.query().unwrap_or("");
+    match body::media_type(headers).as_str() {
+        "application/json" => {
+            let bytes = body::read(headers, body, "body", limits::JSON_BODY_BYTES).await?;
+            if class.is_some() {
+                let detail = "is only for a body that is the payload itself, not for application/json";
+                return Err(Problem::field(Kind::Invalid, "class", detail, None));
+            }
+            let value = body::json(&bytes)?;
+            let Value::Object(fields) = &value else {
+                return Err(Problem::field(Kind::Invalid, "body", "must be a JSON object", None));
+            };
+            let spec = submit::parse(fields).map_err(Problem::submission)?;
+            Ok(Submission { spec, fingerprint: submit::fingerprint(query, &value) })
+        }
+        "application/x-ndjson" => {
+            let detail = "application/x-ndjson is for batches; one job is application/json";
+            Err(Problem::field(Kind::Invalid, "Content-Type", detail, None))
+        }
+        _ => {
+            let Some(class) = class else { return Err(no_class()) };
+            let payload = body::read(headers, body, "payload", limits::PAYLOAD_BYTES).await?;
+            let hash: [u8; 32] = Sha256::digest(&payload).into();
+            let spec = submit::raw(class, payload).map_err(Problem::submission)?;
+            Ok(Submission { spec, fingerprint: submit::fingerprint(query, &json!(hash)) })
+        }
+    }
+}
+
+fn no_class() -> Problem {
+    let detail = "is required in the query (?class=echo) unless the body is application/json";
+    Problem::fields(
+        Kind::Invalid,
+        vec![FieldError { field: "class".to_string(), detail: detail.to_string(), limit: None }],
+    )
+}
+
+/// `POST /jobs/{id}/cancel`.
+pub(super) async fn cancel(
+    State(desk): State<Desk>,
+    axum::extract::Path(id): axum::extract::Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let id = params::job_id(&id)?;
+    params::idempotency_key(&headers)?;
+    let shown = |(view, job): (View, Arc<Job>)| shown::json(&shown::job(&job, &view.ledger, Extent::Whole));
+    match desk.request(Request::Cancel { job: id }).await {
+        Ok(_) => {
+            let found = desk.applied(id, |job| job.state.is_terminal()).await;
+            found.map(shown).ok_or_else(|| Problem::outcome_unknown(Some(id)))
+        }
+        // Cancelled before: that is what was asked for.
+        Err(problem) if problem.kind == Kind::Ended => {
+            match desk.applied(id, |job| job.state.is_terminal()).await {
+                Some(found) if found.1.state == JobState::Cancelled => Ok(shown(found)),
+                _ => Err(problem),
+            }
+        }
+        Err(problem) => Err(problem),
+    }
+}
