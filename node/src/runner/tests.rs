@@ -291,6 +291,8 @@ fn a_configured_command_gets_the_payload_and_one_that_cannot_start_is_named() {
 fn a_program_sees_nothing_of_the_node() {
     let folder = TempDir::new().unwrap();
     let body = Body::new(folder.path());
+    // A descriptor without close-on-exec, as a careless parent leaves them.
+    let leaked = nix::unistd::dup(fs::File::open("/dev/null").unwrap()).unwrap();
     let env = BTreeMap::from([
         ("MINE".to_owned(), "yes".to_owned()),
         ("UNDERSTUDY_JOB".to_owned(), "forged".to_owned()),
@@ -299,6 +301,7 @@ fn a_program_sees_nothing_of_the_node() {
         [ \"$HOME\" = \"$UNDERSTUDY_DIR\" ] && [ \"$(pwd)\" = \"$HOME\" ] && echo home; \
         ls /proc/self/fd | tr '\\n' ' '; echo; cat /proc/self/oom_score_adj; nice; ulimit -c; ulimit -v";
     let outcome = body.runs(7, JobSpec { env, memory_bytes: 512 << 20, ..sh(script) });
+    drop(leaked);
     let text = String::from_utf8(outcome.output.to_vec()).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     let names: Vec<&str> =
@@ -344,8 +347,9 @@ fn output_can_be_read_while_it_runs_and_no_longer() {
     assert_eq!(body.ended.recv_timeout(Duration::from_millis(100)), Err(RecvTimeoutError::Timeout));
 }
 
-/// Prints the numbers of itself, of a child that ignores TERM, and of a daemon in a session of its own.
-const FAMILY: &str = "trap '' TERM; sleep 1000 & one=$!; \
+/// Prints the numbers of itself, of a child that ignores TERM and has an empty environment, and of a grandchild below
+/// a daemon in a session of its own.
+const FAMILY: &str = "trap '' TERM; env -i sleep 1000 & one=$!; \
     setsid sh -c 'sleep 1000 & echo $!; exec sleep 1000' & \
     echo $$ $one; wait";
 
@@ -431,10 +435,14 @@ fn node(scratch: &Path, more: &[&str]) -> Child {
     command.arg(NODE_OF_TEST).arg(scratch).args(more).stdin(Stdio::null()).spawn().unwrap()
 }
 
-/// Runs [`FAMILY`] in a node of its own; the node, the family, the keeper.
-fn family_of_node(folder: &TempDir) -> (Child, Vec<i32>, i32) {
+/// The same without a daemon, and with nothing in its environment that tells whose it is.
+const NAMELESS_FAMILY: &str =
+    "exec env -i \"PATH=$PATH\" sh -c 'sleep 1000 & one=$!; sleep 1000 & echo $$ $one $!; wait'";
+
+/// Runs a family of three in a node of its own; the node, the family, the keeper.
+fn family_of_node(folder: &TempDir, family: &str) -> (Child, Vec<i32>, i32) {
     let told = folder.path().join("pids");
-    let script = format!("exec >{}; {FAMILY}", told.display());
+    let script = format!("exec >{}; {family}", told.display());
     let node = node(&folder.path().join("scratch"), &[&script]);
     let pids: Vec<i32> = eventually(|| {
         let text = fs::read_to_string(&told).ok()?;
@@ -449,7 +457,7 @@ fn family_of_node(folder: &TempDir) -> (Child, Vec<i32>, i32) {
 #[test]
 fn killing_the_node_kills_its_jobs_to_the_last_grandchild() {
     let folder = TempDir::new().unwrap();
-    let (mut node, pids, keeper) = family_of_node(&folder);
+    let (mut node, pids, keeper) = family_of_node(&folder, FAMILY);
     node.kill().unwrap();
     assert_eq!(node.wait().unwrap().signal(), Some(9));
     gone(&pids);
@@ -458,18 +466,20 @@ fn killing_the_node_kills_its_jobs_to_the_last_grandchild() {
 
 #[test]
 fn the_next_start_kills_what_node_and_keeper_left_together() {
-    let folder = TempDir::new().unwrap();
-    let (mut node, pids, keeper) = family_of_node(&folder);
-    // Stopped, the keeper cannot do its duty before it is killed too.
-    kill(Pid::from_raw(keeper), Signal::SIGSTOP).unwrap();
-    node.kill().unwrap();
-    node.wait().unwrap();
-    kill(Pid::from_raw(keeper), Signal::SIGKILL).unwrap();
-    gone(&[keeper]);
-    assert!(pids.iter().all(|pid| runs(*pid)), "nothing was left to kill");
-    let body = Body::new(&folder.path().join("scratch"));
-    assert!(!pids.iter().any(|pid| runs(*pid)), "{pids:?}");
-    body.nothing_left();
+    for family in [FAMILY, NAMELESS_FAMILY] {
+        let folder = TempDir::new().unwrap();
+        let (mut node, pids, keeper) = family_of_node(&folder, family);
+        // Stopped, the keeper cannot do its duty before it is killed too.
+        kill(Pid::from_raw(keeper), Signal::SIGSTOP).unwrap();
+        node.kill().unwrap();
+        node.wait().unwrap();
+        kill(Pid::from_raw(keeper), Signal::SIGKILL).unwrap();
+        gone(&[keeper]);
+        assert!(pids.iter().all(|pid| runs(*pid)), "nothing was left to kill");
+        let body = Body::new(&folder.path().join("scratch"));
+        assert!(!pids.iter().any(|pid| runs(*pid)), "{pids:?}");
+        body.nothing_left();
+    }
 }
 
 #[test]
