@@ -101,3 +101,23 @@ fn a_log_that_contradicts_itself_does_not_open() {
     let founder = Restored { founder: Peer(1), ..Restored::default() };
     assert!(matches!(Consensus::open(hasty, founder), Err(Error::Settings(_))));
 }
+
+#[test]
+fn a_sole_voter_says_nothing_of_its_term_before_that_is_on_disk() {
+    let mut world = World::new(12);
+    world.run_until("a leader", |world| world.leader() == Some(1));
+    world.start(2);
+    assert!(world.change_members(1, &[1], &[2]));
+    world.run_until("a learner", |world| world.status(2).learners.len() == 1);
+    world.crash(1);
+    let before = world.transcript.len();
+    world.start(1);
+    // From here on the disk takes for ever.
+    world.sync = u64::MAX >> 16;
+    world.run(3 * ELECTION_TICKS as u64);
+    assert_eq!(world.status(1).role, consensus::Role::Leader);
+    // It could be elected a second time in this term after a crash, and make other entries of the same index and term.
+    let said = &world.transcript[before..];
+    assert!(!said.contains("from: Peer(1)"), "{said}");
+    assert_eq!(world.leader(), None);
+}
