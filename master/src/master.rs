@@ -1,11 +1,29 @@
-//! What a leader decides.
+//! What a leader decides, and the value that leading is: made from the ledger alone, dropped when the lead is lost.
+//!
+//! ```text
+//!   heard ──▶ waiting commands ─┐
+//!   tick  ──▶ (loss, release)   ├─▶ proposal ──▶ consensus ──▶ Ledger::apply ──▶ applied ──▶ answers, dispatches
+//!   queue ──▶ assignments ──────┘        ▲
+//!   give_back ───────────────────────────┘
+//! ```
+//! What is in flight is only remembered to not say it twice. After each entry every job it touched is compared with the
+//! ledger ([`Master::applied`]), so that a command that did nothing leaves nothing behind.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::ledger::{Effect, Ledger};
+use crate::deadlines::Deadlines;
+use crate::ledger::Ledger;
+use crate::limits::{REMIND_MS, UNDECIDED_LOOKS, WAITING_PER_ENTRY};
 use crate::placement::RunsJobs;
-use protocol::{Boot, Entry, Load, NodeId, NodeLoad, ToMaster, ToNode};
+use crate::queue::Queue;
+use crate::roster::{Peer, Slot};
+use protocol::limits::{ENTRY_BYTES, ENTRY_COMMANDS, LIVENESS_MS};
+use protocol::{
+    AttemptRef, Boot, Change, Command, Entry, IfUnsatisfiable, JobId, JobSpec, Load, LossCause, Member,
+    NodeId, NodeLoad, Outcome, Reason, ToNode,
+};
 
 /// What the leader is told once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +63,8 @@ pub enum Output {
         /// What.
         body: ToNode,
     },
-    /// Change the configuration of the consensus to exactly this, in one joint change.
+    /// Change the configuration of the consensus to exactly this, in one joint change. Said again each second until it
+    /// is so.
     Members {
         /// All voters.
         voters: Vec<NodeId>,
@@ -66,44 +85,268 @@ pub enum Output {
 
 /// The mind of a leader.
 #[derive(Clone, Debug)]
-pub struct Master {}
+pub struct Master {
+    pub(crate) settings: Settings,
+    pub(crate) term: u64,
+    /// Cluster time, milliseconds: the ledger's at the beginning, then counted in ticks.
+    pub(crate) now_ms: u64,
+    pub(crate) peers: BTreeMap<NodeId, Peer>,
+    pub(crate) queue: Queue,
+    pub(crate) deadlines: Deadlines,
+    /// Commands for the next entries, in order, and about how many bytes they are.
+    pub(crate) waiting: VecDeque<Command>,
+    pub(crate) waiting_bytes: usize,
+    /// Entries consensus would not take.
+    returned: VecDeque<Entry>,
+    /// Jobs whose `Submit` is on its way.
+    pub(crate) arriving: BTreeMap<JobId, Arc<JobSpec>>,
+    /// `Assign`s on their way.
+    pub(crate) planned: BTreeMap<JobId, Planned>,
+    /// `Finish`es on their way, with who awaits word of it.
+    pub(crate) results: BTreeMap<AttemptRef, NodeId>,
+    /// `Requeue`s on their way.
+    pub(crate) requeueing: BTreeSet<AttemptRef>,
+    pub(crate) submits: BTreeSet<Asker>,
+    pub(crate) cancels: BTreeMap<JobId, Vec<Asker>>,
+    pub(crate) joins: BTreeMap<NodeId, (Member, Vec<Asker>)>,
+    /// Queued jobs that fail where nobody could run them, while that cannot be said yet.
+    pub(crate) undecided: BTreeSet<JobId>,
+    /// Counts jobs that are not in the ledger yet, for their order in the queue.
+    pub(crate) arrivals: u64,
+    pub(crate) last_chosen: NodeId,
+    pub(crate) voters: Vec<NodeId>,
+    pub(crate) wished: Option<(Vec<NodeId>, Vec<NodeId>, u64)>,
+    pub(crate) opening: bool,
+    pub(crate) loads_told_ms: Option<u64>,
+    swept_ms: u64,
+    pub(crate) outputs: Vec<Output>,
+}
+
+/// Who waits for an answer: a gateway in one of its starts, under one of its numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Asker {
+    pub(crate) gateway: NodeId,
+    pub(crate) boot: Boot,
+    pub(crate) number: u64,
+}
+
+/// An `Assign` on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Planned {
+    pub(crate) attempt: u32,
+    pub(crate) node: NodeId,
+    pub(crate) boot: Boot,
+}
 
 impl Master {
-    /// Takes the lead from the ledger alone.
+    /// Takes the lead in `term` from the ledger alone: what is queued can go at once, what runs keeps its worker for the
+    /// full liveness. The ledger must have applied the first entry of that term.
     #[must_use]
-    pub fn take_over(_settings: Settings, _ledger: &Ledger, _term: u64) -> Self {
-        Self {}
+    pub fn take_over(settings: Settings, ledger: &Ledger, term: u64) -> Self {
+        let now_ms = ledger.clock_ms();
+        let mut master = Self {
+            settings,
+            term,
+            now_ms,
+            peers: BTreeMap::new(),
+            queue: Queue::default(),
+            deadlines: Deadlines::default(),
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            returned: VecDeque::new(),
+            arriving: BTreeMap::new(),
+            planned: BTreeMap::new(),
+            results: BTreeMap::new(),
+            requeueing: BTreeSet::new(),
+            submits: BTreeSet::new(),
+            cancels: BTreeMap::new(),
+            joins: BTreeMap::new(),
+            undecided: BTreeSet::new(),
+            arrivals: 0,
+            last_chosen: NodeId(0),
+            voters: Vec::new(),
+            wished: None,
+            opening: false,
+            loads_told_ms: None,
+            swept_ms: now_ms,
+            outputs: Vec::new(),
+        };
+        for member in ledger.members() {
+            let mut peer = Peer::new(member.id, now_ms);
+            (peer.boot, peer.member_boot) = (member.boot, Some(member.boot));
+            master.peers.insert(member.id, peer);
+        }
+        for node in ledger.busy_nodes() {
+            let peer = master.peers.entry(node).or_insert_with(|| Peer::new(node, now_ms));
+            for (attempt, _) in ledger.attempts_on(node) {
+                let spec = ledger.job(attempt.job).map(|job| &*job.spec);
+                peer.occupy(attempt, Slot::new(spec, false, 0));
+            }
+        }
+        for id in ledger.queued().chain(ledger.scheduled()) {
+            master.compare(ledger, id);
+            let fails = |job: &protocol::Job| job.spec.if_unsatisfiable == IfUnsatisfiable::Fail;
+            if ledger.job(id).is_some_and(|job| fails(job)) && master.queue.contains(id) {
+                master.undecided.insert(id);
+            }
+        }
+        if master.settings.expect <= 1 {
+            master.open(ledger);
+        }
+        master
     }
-    /// One tick.
-    pub fn tick(&mut self, _ledger: &Ledger) {}
-    /// A node said something.
-    pub fn heard(&mut self, _ledger: &Ledger, _from: NodeId, _boot: Boot, _session: u64, _message: ToMaster) {
+
+    /// One tick of cluster time has gone by: silence, pauses, and what has to be looked at each second.
+    pub fn tick(&mut self, ledger: &Ledger) {
+        self.now_ms = self.now_ms.saturating_add(self.settings.tick_ms);
+        let now_ms = self.now_ms;
+        let silent = |peer: &Peer| peer.shown.alive && peer.silence_ms(now_ms) >= LIVENESS_MS;
+        let lost: Vec<NodeId> = self.peers.values().filter(|p| silent(p)).map(|p| p.shown.id).collect();
+        for node in lost {
+            if let Some(peer) = self.peers.get_mut(&node) {
+                peer.shown.alive = false;
+            }
+            self.take_back(ledger, node);
+            // What only others could run before may be for the leader now.
+            self.queue.wake();
+        }
+        while let Some(job) = self.deadlines.pop(now_ms) {
+            self.push(Command::Release { job });
+        }
+        #[cfg(feature = "mutants")]
+        self.take_back_too_early(ledger);
+        if now_ms.saturating_sub(self.swept_ms) >= REMIND_MS {
+            self.swept_ms = now_ms;
+            let busy: Vec<NodeId> = ledger.busy_nodes().collect();
+            busy.into_iter().for_each(|node| self.take_back(ledger, node));
+            self.decide_unsatisfiable(ledger);
+        }
     }
-    /// An entry was applied.
-    pub fn applied(&mut self, _ledger: &Ledger, _effects: &[Effect]) {}
-    /// Voters.
-    pub fn configuration(
-        &mut self,
-        _ledger: &Ledger,
-        _voters: &[NodeId],
-        _learners: &[NodeId],
-        _joint: bool,
-        _caught_up: &BTreeSet<NodeId>,
-    ) {
+
+    /// All that waits, as one entry; `wall_ms` is milliseconds since 1970. None when nothing waits.
+    pub fn proposal(&mut self, ledger: &Ledger, wall_ms: u64) -> Option<Entry> {
+        if let Some(entry) = self.returned.pop_front() {
+            return Some(Entry { clock_ms: self.now_ms, wall_ms, ..entry });
+        }
+        let mut commands = Vec::new();
+        let mut bytes = 0;
+        while commands.len() < WAITING_PER_ENTRY {
+            let Some(next) = self.waiting.front().map(weight_bytes) else { break };
+            if bytes + next > ENTRY_BYTES && !commands.is_empty() {
+                break;
+            }
+            bytes += next;
+            self.waiting_bytes -= next;
+            commands.extend(self.waiting.pop_front());
+        }
+        self.line_up(ledger, &mut commands);
+        let room = ENTRY_COMMANDS - commands.len();
+        self.fill(ledger, room, &mut commands);
+        if commands.is_empty() {
+            return None;
+        }
+        Some(Entry { clock_ms: self.now_ms, wall_ms, term: self.term, commands })
     }
-    /// What waits.
-    pub fn proposal(&mut self, _ledger: &Ledger, _wall_ms: u64) -> Option<Entry> {
-        None
+
+    /// Consensus would not take this entry now: it goes first next time.
+    pub fn give_back(&mut self, entry: Entry) {
+        self.returned.push_back(entry);
     }
-    /// Not taken.
-    pub fn give_back(&mut self, _entry: Entry) {}
-    /// What to do.
+
+    /// What to do now, in order.
     pub fn drain(&mut self) -> Vec<Output> {
-        Vec::new()
+        core::mem::take(&mut self.outputs)
     }
-    /// How busy each node is.
+
+    /// How busy each member is, by id.
     #[must_use]
-    pub fn roster(&self, _ledger: &Ledger) -> Vec<NodeLoad> {
-        Vec::new()
+    pub fn roster(&self, ledger: &Ledger) -> Vec<NodeLoad> {
+        let members = self.peers.values().filter(|peer| ledger.member(peer.shown.id).is_some());
+        members.map(|peer| peer.shown.clone()).collect()
     }
+
+    pub(crate) fn push(&mut self, command: Command) {
+        self.waiting_bytes += weight_bytes(&command);
+        self.waiting.push_back(command);
+    }
+
+    pub(crate) fn send(&mut self, to: NodeId, body: ToNode) {
+        self.outputs.push(Output::Send { to, body });
+    }
+
+    pub(crate) fn open(&mut self, ledger: &Ledger) {
+        if !ledger.is_open() && !self.opening {
+            self.opening = true;
+            self.push(Command::Configure(Change::Open));
+        }
+    }
+
+    /// Takes back what runs on a node that is lost or started anew; each attempt once.
+    pub(crate) fn take_back(&mut self, ledger: &Ledger, node: NodeId) {
+        let peer = self.peers.get(&node);
+        let gone = peer.is_none_or(|peer| !peer.shown.alive);
+        let heard = peer.map_or(Boot(0), |peer| peer.boot);
+        let boot = ledger.member(node).map_or(heard, |member| member.boot.max(heard));
+        for (attempt, meant_for) in ledger.attempts_on(node) {
+            let cause = match (meant_for < boot, gone) {
+                (true, _) => LossCause::Restarted,
+                (_, true) => LossCause::Silent,
+                _ => continue,
+            };
+            if self.requeueing.insert(attempt) {
+                self.push(Command::Requeue { job: attempt.job, attempt: attempt.attempt, cause });
+            }
+        }
+    }
+
+    #[cfg(feature = "mutants")]
+    fn take_back_too_early(&mut self, ledger: &Ledger) {
+        if self.settings.mutant != Some(Mutant::RedispatchWhileHeld) {
+            return;
+        }
+        let now_ms = self.now_ms;
+        let late = |peer: &&Peer| peer.silence_ms(now_ms) > 2 * protocol::limits::REPORT_MS;
+        let nodes: Vec<NodeId> = self.peers.values().filter(late).map(|peer| peer.shown.id).collect();
+        for node in nodes {
+            for (attempt, _) in ledger.attempts_on(node) {
+                if self.requeueing.insert(attempt) {
+                    let cause = LossCause::Silent;
+                    self.push(Command::Requeue { job: attempt.job, attempt: attempt.attempt, cause });
+                }
+            }
+        }
+    }
+
+    /// Ends jobs that asked to fail when nobody could run them, as soon as that is known.
+    fn decide_unsatisfiable(&mut self, ledger: &Ledger) {
+        let some: Vec<JobId> = self.undecided.iter().copied().take(UNDECIDED_LOOKS).collect();
+        for job in some {
+            if self.arriving.contains_key(&job) {
+                continue;
+            }
+            let known = ledger.job(job).filter(|_| self.queue.contains(job));
+            match known.map(|known| self.unsatisfiable(&known.spec)) {
+                Some(None) => {}
+                Some(Some(true)) => {
+                    self.undecided.remove(&job);
+                    self.push(Command::Expire { job, reason: Reason::Unsatisfiable });
+                }
+                Some(Some(false)) | None => {
+                    self.undecided.remove(&job);
+                }
+            }
+        }
+    }
+}
+
+/// About how many bytes a command takes in the log.
+fn weight_bytes(command: &Command) -> usize {
+    let fixed = 64;
+    let outcome_bytes = |outcome: &Outcome| outcome.output.len() + outcome.stderr.len();
+    fixed
+        + match command {
+            Command::Submit { spec, .. } => spec.weight_bytes() as usize + protocol::limits::KEY_BYTES,
+            Command::Finish { outcome, .. } => outcome_bytes(outcome),
+            _ => 0,
+        }
 }

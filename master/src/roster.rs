@@ -1,1 +1,188 @@
-//! To be written.
+//! What the leader knows of each node: which start and session it was last heard in, what it offers, how busy it is, and
+//! which slots are taken. *A slot is held until its worker says that it is gone.*
+
+use alloc::collections::{BTreeMap, VecDeque};
+
+use crate::placement::Seat;
+use protocol::limits::LIVENESS_MS;
+use protocol::{AttemptRef, Boot, JobSpec, NodeId, NodeLoad, Report};
+
+/// A node, heard or only known from the ledger.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    /// What is told to everybody. `alive` and `running` are kept true here.
+    pub(crate) shown: NodeLoad,
+    pub(crate) boot: Boot,
+    pub(crate) session: u64,
+    /// The start the ledger knows; none: it is no member.
+    pub(crate) member_boot: Option<Boot>,
+    /// It has reported in this start, so that its offer is known.
+    pub(crate) reported: bool,
+    /// Cluster time of its last believable sign of life.
+    fresh_ms: u64,
+    /// Cluster time at which its session began.
+    session_ms: u64,
+    /// Number of its last report in this session.
+    report: u64,
+    /// Number of our last answer in this session.
+    pub(crate) answered: u64,
+    /// Our latest answers with their times: an echo of one is a sign of life.
+    answers: VecDeque<(u64, u64)>,
+    pub(crate) slots: BTreeMap<AttemptRef, Slot>,
+    reserved_cpu_milli: u64,
+    reserved_memory_bytes: u64,
+    unseen: u32,
+}
+
+/// One slot in use.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slot {
+    /// Its `Assign` is not applied yet.
+    pub(crate) planned: bool,
+    /// Number of our last answer when it was dispatched: a later answer's echo shows that the dispatch had its chance.
+    pub(crate) sent_after: u64,
+    /// A report held it.
+    pub(crate) seen: bool,
+    cpu_milli: u32,
+    memory_bytes: u64,
+}
+
+impl Slot {
+    /// A slot for a job, as far as its spec is known.
+    pub(crate) fn new(spec: Option<&JobSpec>, planned: bool, sent_after: u64) -> Self {
+        let cpu_milli = spec.map_or(0, |s| s.cpu_milli);
+        let memory_bytes = spec.map_or(0, |s| s.memory_bytes);
+        Self { planned, sent_after, seen: false, cpu_milli, memory_bytes }
+    }
+}
+
+/// What a report meant for placement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// It came twice, or too late.
+    Old,
+    /// As before.
+    Same,
+    /// The node offers or has something else than before.
+    Changed,
+}
+
+impl Peer {
+    /// A node nobody has heard yet; it gets the full liveness to show itself.
+    pub(crate) fn new(id: NodeId, now_ms: u64) -> Self {
+        let (offer, load) = Default::default();
+        Self {
+            shown: NodeLoad { id, alive: true, offer, load, running: 0 },
+            boot: Boot(0),
+            session: 0,
+            member_boot: None,
+            reported: false,
+            fresh_ms: now_ms,
+            session_ms: now_ms,
+            report: 0,
+            answered: 0,
+            answers: VecDeque::new(),
+            slots: BTreeMap::new(),
+            reserved_cpu_milli: 0,
+            reserved_memory_bytes: 0,
+            unseen: 0,
+        }
+    }
+
+    /// Believes a message of this start and session, or not. Says whether the start is a new one.
+    pub(crate) fn admit(&mut self, boot: Boot, session: u64, now_ms: u64) -> Option<bool> {
+        if (boot, session) < (self.boot, self.session) {
+            return None;
+        }
+        let restarted = boot > self.boot;
+        if (boot, session) > (self.boot, self.session) {
+            (self.boot, self.session, self.session_ms) = (boot, session, now_ms);
+            (self.report, self.answered) = (0, 0);
+            self.answers.clear();
+            // What was dispatched in the ended session may never arrive.
+            self.slots.values_mut().for_each(|slot| slot.sent_after = 0);
+        }
+        if restarted {
+            self.reported = false;
+            self.slots.clear();
+            self.count();
+        }
+        Some(restarted)
+    }
+
+    /// Takes in a report, apart from what it holds.
+    pub(crate) fn hear(&mut self, report: &Report, now_ms: u64) -> Heard {
+        if report.number <= self.report {
+            return Heard::Old;
+        }
+        self.report = report.number;
+        let old = |at_ms: u64| now_ms.saturating_sub(at_ms) >= LIVENESS_MS;
+        while self.answers.front().is_some_and(|(_, at_ms)| old(*at_ms)) {
+            self.answers.pop_front();
+        }
+        let echoed = self.answers.iter().any(|(number, _)| *number == report.echo);
+        let too_early_to_echo = report.echo == 0 && !old(self.session_ms);
+        let was = self.shown.alive && self.reported;
+        if echoed || too_early_to_echo {
+            self.fresh_ms = now_ms;
+            self.shown.alive = true;
+        }
+        self.reported = true;
+        let totals = |load: &protocol::Load| (load.cpu_total_milli, load.memory_total_bytes);
+        let same = was == self.shown.alive
+            && self.shown.offer == report.offer
+            && totals(&self.shown.load) == totals(&report.load);
+        self.shown.load = report.load;
+        if self.shown.offer != report.offer {
+            self.shown.offer = report.offer.clone();
+        }
+        if same { Heard::Same } else { Heard::Changed }
+    }
+
+    /// Counts an answer that leaves now, and says its number.
+    pub(crate) fn answer(&mut self, now_ms: u64) -> u64 {
+        self.answered += 1;
+        self.answers.push_back((self.answered, now_ms));
+        self.answered
+    }
+
+    /// Milliseconds of cluster time since its last believable sign of life.
+    pub(crate) fn silence_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.fresh_ms)
+    }
+
+    /// Whether it may get work: present, and in the start the ledger knows.
+    pub(crate) fn fit(&self) -> bool {
+        self.shown.alive && self.reported && self.member_boot == Some(self.boot)
+    }
+
+    pub(crate) fn seat(&self, leader: NodeId) -> Seat<'_> {
+        Seat {
+            node: &self.shown,
+            sent: self.unseen,
+            reserved_cpu_milli: self.reserved_cpu_milli,
+            reserved_memory_bytes: self.reserved_memory_bytes,
+            leads: self.shown.id == leader,
+        }
+    }
+
+    pub(crate) fn occupy(&mut self, attempt: AttemptRef, slot: Slot) {
+        self.slots.insert(attempt, slot);
+        self.count();
+    }
+
+    /// Says whether the slot was in use.
+    pub(crate) fn free(&mut self, attempt: AttemptRef) -> bool {
+        let freed = self.slots.remove(&attempt).is_some();
+        self.count();
+        freed
+    }
+
+    /// Brings the sums in line with the slots in use, which are few.
+    pub(crate) fn count(&mut self) {
+        self.shown.running = self.slots.len() as u32;
+        self.unseen = self.slots.values().filter(|slot| !slot.seen).count() as u32;
+        self.reserved_cpu_milli = self.slots.values().map(|slot| u64::from(slot.cpu_milli)).sum();
+        self.reserved_memory_bytes = self.slots.values().map(|slot| slot.memory_bytes).sum();
+    }
+}

@@ -1,0 +1,131 @@
+//! Who gets a place in the entry that leaves now: assignments travel with the submissions and results that make them
+//! possible.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::ledger::Ledger;
+use crate::limits::{LOOKS, REMIND_MS, SHAPES_TRIED};
+use crate::master::{Master, Output, Planned};
+use crate::placement::{RunsJobs, choose, could_ever, others_could};
+use crate::roster::{Peer, Slot};
+use protocol::{AttemptRef, Command, IfUnsatisfiable, JobId, JobSpec, NodeId, Reason};
+
+/// Orders of jobs that are not in the ledger yet: after all that are.
+const ARRIVING: u64 = u64::MAX / 2;
+
+impl Master {
+    /// Puts the jobs that these commands submit into the queue, ahead of their being applied: an `Assign` later in the
+    /// log finds them queued, or does nothing. Those that ask to fail where nobody could run them end in this entry.
+    pub(crate) fn line_up(&mut self, ledger: &Ledger, commands: &mut Vec<Command>) {
+        let mut expired = Vec::new();
+        for command in commands.iter() {
+            let Command::Submit { job, spec, key, .. } = command else { continue };
+            let repeat =
+                ledger.job(*job).is_some() || key.as_deref().is_some_and(|key| ledger.knows_key(key));
+            if repeat || self.arriving.contains_key(job) {
+                continue;
+            }
+            if spec.if_unsatisfiable == IfUnsatisfiable::Fail {
+                match self.unsatisfiable(spec) {
+                    Some(true) => {
+                        expired.push(Command::Expire { job: *job, reason: Reason::Unsatisfiable });
+                        continue;
+                    }
+                    Some(false) => {}
+                    None => drop(self.undecided.insert(*job)),
+                }
+            }
+            self.arrivals += 1;
+            self.arriving.insert(*job, Arc::clone(spec));
+            self.queue.insert(*job, spec, self.now_ms, ARRIVING + self.arrivals);
+        }
+        commands.extend(expired);
+    }
+
+    /// Assigns waiting jobs to free slots, at most `room` of them.
+    pub(crate) fn fill(&mut self, ledger: &Ledger, room: usize, commands: &mut Vec<Command>) {
+        let Some(mut after) = self.queue.look() else { return };
+        let has_room = |peer: &&Peer| peer.fit() && peer.shown.running < peer.shown.offer.slots;
+        let mut free: Vec<NodeId> = self.peers.values().filter(has_room).map(|p| p.shown.id).collect();
+        let (mut looks, mut tries, mut assigned) = (LOOKS, SHAPES_TRIED, 0);
+        while !free.is_empty() {
+            let Some((place, job)) = self.queue.next(after) else { break };
+            if assigned >= room || looks < free.len() || tries == 0 {
+                self.queue.pause(after);
+                break;
+            }
+            looks -= free.len();
+            let Some((spec, attempt)) = self.wanted(ledger, job) else {
+                self.queue.remove(job);
+                continue;
+            };
+            match self.place(&spec, &free) {
+                Some(node) => {
+                    commands.extend(self.assign(job, attempt, &spec, node));
+                    assigned += 1;
+                    let full = |peer: &Peer| peer.shown.running >= peer.shown.offer.slots;
+                    free.retain(|id| *id != node || !self.peers.get(id).is_none_or(full));
+                }
+                None => {
+                    after = Some(place);
+                    tries -= 1;
+                }
+            }
+        }
+        if assigned > 0 {
+            self.tell_loads();
+        }
+    }
+
+    /// What a waiting job asks for, and the number its next attempt gets.
+    fn wanted(&self, ledger: &Ledger, job: JobId) -> Option<(Arc<JobSpec>, u32)> {
+        match ledger.job(job) {
+            Some(known) => Some((Arc::clone(&known.spec), known.attempts.len() as u32 + 1)),
+            None => self.arriving.get(&job).map(|spec| (Arc::clone(spec), 1)),
+        }
+    }
+
+    fn place(&self, spec: &JobSpec, free: &[NodeId]) -> Option<NodeId> {
+        let me = self.settings.me;
+        let seats = free.iter().filter_map(|id| self.peers.get(id)).map(|peer| peer.seat(me));
+        // Only the leader's own seat asks whether others could.
+        let others = free.contains(&me) && {
+            let present = self.peers.values().filter(|peer| peer.fit()).map(|peer| &peer.shown);
+            others_could(spec, present, Some(me))
+        };
+        choose(spec, seats, self.settings.runs_jobs, others, self.last_chosen)
+    }
+
+    fn assign(&mut self, job: JobId, attempt: u32, spec: &JobSpec, node: NodeId) -> Option<Command> {
+        let peer = self.peers.get_mut(&node)?;
+        let boot = peer.boot;
+        peer.occupy(AttemptRef { job, attempt }, Slot::new(Some(spec), true, 0));
+        self.queue.remove(job);
+        self.last_chosen = node;
+        self.planned.insert(job, Planned { attempt, node, boot });
+        Some(Command::Assign { job, attempt, node, boot })
+    }
+
+    fn tell_loads(&mut self) {
+        if self.loads_told_ms.is_some_and(|told_ms| self.now_ms.saturating_sub(told_ms) < REMIND_MS) {
+            return;
+        }
+        self.loads_told_ms = Some(self.now_ms);
+        let present = self.peers.values().filter(|peer| peer.fit());
+        let looked = present.map(|peer| (peer.shown.id, peer.shown.load)).collect();
+        self.outputs.push(Output::Loads { looked });
+    }
+
+    /// Whether no present node could ever run this; `None` while members have not said what they offer.
+    pub(crate) fn unsatisfiable(&self, spec: &JobSpec) -> Option<bool> {
+        let (me, runs_jobs) = (self.settings.me, self.settings.runs_jobs);
+        let counts = |peer: &&Peer| runs_jobs != RunsJobs::Never || peer.shown.id != me;
+        let members =
+            || self.peers.values().filter(|p| p.member_boot.is_some() && p.shown.alive).filter(counts);
+        if members().any(|peer| peer.reported && could_ever(spec, &peer.shown)) {
+            return Some(false);
+        }
+        members().all(|peer| peer.reported).then_some(true)
+    }
+}

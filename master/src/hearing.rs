@@ -1,0 +1,199 @@
+//! What nodes say to the leader: users' requests, workers' full lists, results.
+
+use alloc::collections::BTreeSet;
+use alloc::string::ToString;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::ledger::{Ledger, is_noted};
+use crate::limits::{PEERS, WAITING_BYTES};
+use crate::master::{Asker, Master, Output};
+use crate::roster::{Heard, Peer, Slot};
+use protocol::{
+    Answer, Answered, Attempt, AttemptRef, AttemptState, Boot, Command, Dispatch, Forward, JobId, JobState,
+    NodeId, Origin, Outcome, Refusal, Report, Request, ToMaster, ToNode, Verdict,
+};
+
+impl Master {
+    /// Takes in what a node says. A message of an earlier start or session is dropped; sessions of one start have to
+    /// rise, and with a higher one the numbering of reports and answers begins anew.
+    pub fn heard(&mut self, ledger: &Ledger, from: NodeId, boot: Boot, session: u64, message: ToMaster) {
+        if !self.peers.contains_key(&from) && self.peers.len() >= PEERS {
+            return;
+        }
+        let now_ms = self.now_ms;
+        let peer = self.peers.entry(from).or_insert_with(|| Peer::new(from, now_ms));
+        let Some(restarted) = peer.admit(boot, session, now_ms) else { return };
+        if restarted {
+            let ended = Asker { gateway: from, boot, number: 0 };
+            self.submits.retain(|asker| asker.gateway != from || *asker >= ended);
+            self.take_back(ledger, from);
+        }
+        match message {
+            ToMaster::Forward(forward) => self.forward(ledger, from, boot, forward),
+            ToMaster::Report(report) => self.report(ledger, from, &report),
+            ToMaster::Result { attempt, outcome } => self.result(ledger, from, attempt, outcome),
+        }
+    }
+
+    fn forward(&mut self, ledger: &Ledger, gateway: NodeId, boot: Boot, forward: Forward) {
+        let Forward { number, floor, request } = forward;
+        let asker = Asker { gateway, boot, number };
+        let starting =
+            !ledger.is_open() && matches!(request, Request::Submit { .. } | Request::Cancel { .. });
+        match request {
+            _ if starting => self.answer(asker, Answer::Refused(Refusal::Starting)),
+            Request::Submit { job, spec, key, fingerprint } => {
+                let origin = Origin { gateway, boot, number, floor };
+                if let Some(answer) = ledger.decided(&origin) {
+                    self.answer(asker, answer);
+                } else if self.submits.contains(&asker) {
+                    // It is on its way.
+                } else if self.waiting_bytes >= WAITING_BYTES {
+                    self.answer(asker, Answer::Refused(Refusal::Full));
+                } else {
+                    self.submits.insert(asker);
+                    self.push(Command::Submit { job, spec, key, fingerprint, origin });
+                }
+            }
+            Request::Cancel { job } => self.cancel(ledger, asker, job),
+            Request::Join(member) => self.join(ledger, asker, member),
+            Request::Transfer { to } => self.transfer(asker, to),
+        }
+    }
+
+    fn cancel(&mut self, ledger: &Ledger, asker: Asker, job: JobId) {
+        match ledger.job(job).map(|known| known.state) {
+            None => self.answer(asker, Answer::Refused(Refusal::NotFound)),
+            Some(JobState::Cancelled) => self.answer(asker, Answer::Done),
+            Some(state) if state.is_terminal() => self.answer(asker, Answer::Refused(Refusal::Ended { job })),
+            Some(_) => {
+                let first = !self.cancels.contains_key(&job);
+                let askers = self.cancels.entry(job).or_default();
+                if !askers.contains(&asker) {
+                    askers.push(asker);
+                }
+                if first {
+                    self.push(Command::Cancel { job });
+                }
+            }
+        }
+    }
+
+    fn transfer(&mut self, asker: Asker, to: Option<NodeId>) {
+        if to.is_some_and(|to| !self.voters.contains(&to)) {
+            let text = "only a voter can take the lead".to_string();
+            self.answer(asker, Answer::Refused(Refusal::Impossible(text)));
+            return;
+        }
+        self.answer(asker, Answer::Done);
+        self.outputs.push(Output::Transfer { to });
+    }
+
+    /// Answers a gateway, unless it has started anew since it asked.
+    pub(crate) fn answer(&mut self, asker: Asker, answer: Answer) {
+        if self.peers.get(&asker.gateway).is_some_and(|peer| peer.boot == asker.boot) {
+            self.send(asker.gateway, ToNode::Forwarded { number: asker.number, answer });
+        }
+    }
+
+    fn report(&mut self, ledger: &Ledger, from: NodeId, report: &Report) {
+        let now_ms = self.now_ms;
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        match peer.hear(report, now_ms) {
+            Heard::Old => return,
+            Heard::Changed => self.queue.wake(),
+            Heard::Same => {}
+        }
+        let boot = peer.boot;
+        let committed = ledger.attempts_on(from).filter(|(_, meant_for)| *meant_for == boot);
+        let hold: Vec<AttemptRef> = committed.map(|(attempt, _)| attempt).collect();
+        self.reconcile(ledger, from, report, &hold);
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let answer = peer.answer(now_ms);
+        let roster = self.roster(ledger);
+        self.send(from, ToNode::Answered(Answered { number: answer, report: report.number, hold, roster }));
+    }
+
+    /// Brings our view of a worker's slots in line with what it says it holds, and sends again what never reached it.
+    fn reconcile(&mut self, ledger: &Ledger, from: NodeId, report: &Report, hold: &[AttemptRef]) {
+        let held: BTreeSet<AttemptRef> = report.held.iter().copied().collect();
+        let wanted: BTreeSet<AttemptRef> = hold.iter().copied().collect();
+        let ended =
+            |attempt: &AttemptRef| report.kept.contains(attempt) || self.results.contains_key(attempt);
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let spec_of = |attempt: &AttemptRef| ledger.job(attempt.job).map(|job| &*job.spec);
+        for attempt in held.iter().chain(&wanted) {
+            let running = held.contains(attempt) || !ended(attempt);
+            if running && !peer.slots.contains_key(attempt) {
+                let slot = Slot::new(spec_of(attempt), false, peer.answered);
+                peer.slots.insert(*attempt, slot);
+            }
+        }
+        let (mut gone, mut missing) = (Vec::new(), Vec::new());
+        for (attempt, slot) in &mut peer.slots {
+            let had_its_chance = report.echo > slot.sent_after;
+            if held.contains(attempt) {
+                slot.seen = true;
+            } else if slot.planned {
+                // It has not left yet.
+            } else if wanted.contains(attempt) && !ended(attempt) {
+                if had_its_chance {
+                    slot.sent_after = peer.answered;
+                    missing.push(*attempt);
+                }
+            } else if had_its_chance || ended(attempt) {
+                gone.push(*attempt);
+            }
+        }
+        peer.slots.retain(|attempt, _| !gone.contains(attempt));
+        peer.count();
+        if !gone.is_empty() {
+            self.queue.wake();
+        }
+        missing.into_iter().for_each(|attempt| self.dispatch(ledger, from, attempt));
+    }
+
+    /// Sends a committed attempt to its worker.
+    pub(crate) fn dispatch(&mut self, ledger: &Ledger, to: NodeId, attempt: AttemptRef) {
+        let Some(job) = ledger.job(attempt.job) else { return };
+        let Some(current) = job.current().filter(|current| current.number == attempt.attempt) else { return };
+        if self.settings.hold_dispatch {
+            return;
+        }
+        let dispatch = Dispatch { attempt, term: current.term, spec: Arc::clone(&job.spec) };
+        self.send(to, ToNode::Dispatch(dispatch));
+    }
+
+    fn result(&mut self, ledger: &Ledger, from: NodeId, attempt: AttemptRef, outcome: Arc<Outcome>) {
+        // Its slot is free from here on: the next assignment travels with this result.
+        if self.peers.get_mut(&from).is_some_and(|peer| peer.free(attempt)) {
+            self.queue.wake();
+        }
+        let Some(known) = attempt_of(ledger, attempt).filter(|known| known.node == from) else {
+            self.send(from, ToNode::Settled { attempt, verdict: Verdict::Forgotten });
+            return;
+        };
+        if is_noted(known) {
+            let verdict = verdict_on(known);
+            self.send(from, ToNode::Settled { attempt, verdict });
+        } else if self.results.insert(attempt, from).is_none() {
+            let AttemptRef { job, attempt } = attempt;
+            self.push(Command::Finish { job, attempt, node: from, outcome });
+        }
+    }
+}
+
+/// An attempt as the ledger has it.
+pub(crate) fn attempt_of(ledger: &Ledger, attempt: AttemptRef) -> Option<&Attempt> {
+    let place = (attempt.attempt as usize).checked_sub(1)?;
+    ledger.job(attempt.job)?.attempts.get(place)
+}
+
+/// How a noted result was dealt with.
+pub(crate) fn verdict_on(attempt: &Attempt) -> Verdict {
+    match attempt.state {
+        AttemptState::Succeeded | AttemptState::Failed => Verdict::Recorded,
+        _ => Verdict::Superseded,
+    }
+}

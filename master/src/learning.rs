@@ -1,0 +1,153 @@
+//! What follows from an applied entry. Only here answers to submissions and dispatches come into being. Each job an entry
+//! touched is compared with the ledger as it is now, so that it does not matter which command did what.
+
+use alloc::vec::Vec;
+
+use crate::hearing::{attempt_of, verdict_on};
+use crate::ledger::{Effect, Ledger, is_noted};
+use crate::master::{Asker, Master};
+use crate::roster::{Peer, Slot};
+use protocol::{Answer, AttemptRef, Fact, JobId, JobState, NodeId, Refusal, ToNode, What};
+
+impl Master {
+    /// Takes in what an applied entry brought about; `ledger` is already after it.
+    pub fn applied(&mut self, ledger: &Ledger, effects: &[Effect]) {
+        for effect in effects {
+            match effect {
+                Effect::Fact(fact) => self.fact(ledger, fact),
+                Effect::Decided { origin, job, answer } => {
+                    let asker = Asker { gateway: origin.gateway, boot: origin.boot, number: origin.number };
+                    self.arriving.remove(job);
+                    if self.submits.remove(&asker) {
+                        self.answer(asker, answer.clone());
+                    }
+                    self.compare(ledger, *job);
+                }
+                Effect::Void { job: Some(job), .. } => {
+                    self.compare(ledger, *job);
+                    self.settle(ledger, *job);
+                }
+                Effect::Void { job: None, .. } => self.ask_again(ledger, None),
+            }
+        }
+    }
+
+    fn fact(&mut self, ledger: &Ledger, fact: &Fact) {
+        match &fact.what {
+            What::Assigned { attempt, node } => self.assigned(ledger, *attempt, *node),
+            What::Joined { node, .. } => {
+                let now_ms = self.now_ms;
+                let peer = self.peers.entry(*node).or_insert_with(|| Peer::new(*node, now_ms));
+                peer.member_boot = ledger.member(*node).map(|member| member.boot);
+                self.queue.wake();
+                self.take_back(ledger, *node);
+                self.ask_again(ledger, Some(*node));
+            }
+            What::Left { node } => {
+                self.peers.remove(node);
+                self.take_back(ledger, *node);
+            }
+            What::Opened => self.opening = false,
+            _ => {}
+        }
+        if let Some(job) = fact.what.job() {
+            self.compare(ledger, job);
+            self.settle(ledger, job);
+        }
+    }
+
+    /// An attempt is committed: only now it may leave.
+    fn assigned(&mut self, ledger: &Ledger, attempt: AttemptRef, node: NodeId) {
+        let planned = self.planned.get(&attempt.job).copied();
+        if let Some(planned) = planned.filter(|planned| planned.attempt == attempt.attempt) {
+            self.planned.remove(&attempt.job);
+            if planned.node != node {
+                self.free(planned.node, attempt);
+            }
+        }
+        let Some(known) = attempt_of(ledger, attempt) else { return };
+        let Some(peer) = self.peers.get_mut(&node) else { return };
+        if known.boot != peer.boot || !peer.shown.alive {
+            // It started anew, or went silent, while this was on its way.
+            peer.free(attempt);
+            self.take_back(ledger, node);
+            return;
+        }
+        let spec = ledger.job(attempt.job).map(|job| &*job.spec);
+        peer.occupy(attempt, Slot::new(spec, false, peer.answered));
+        self.dispatch(ledger, node, attempt);
+    }
+
+    /// Brings what we remember of a job in line with the ledger.
+    pub(crate) fn compare(&mut self, ledger: &Ledger, id: JobId) {
+        let job = ledger.job(id);
+        let state = job.map(|job| job.state);
+        if let Some(planned) = self.planned.get(&id).copied() {
+            let attempts = job.map_or(0, |job| job.attempts.len());
+            let waits = state == Some(JobState::Queued) || self.arriving.contains_key(&id);
+            let same_start = ledger.member(planned.node).is_some_and(|member| member.boot == planned.boot);
+            // Where its `Assign` would still be carried out, it is on its way; else it did, or will do, nothing.
+            if !(waits && attempts + 1 == planned.attempt as usize && same_start) {
+                self.planned.remove(&id);
+                self.free(planned.node, AttemptRef { job: id, attempt: planned.attempt });
+            }
+        }
+        match job {
+            Some(job) if job.state == JobState::Queued => {
+                self.deadlines.remove(id);
+                if !self.planned.contains_key(&id) {
+                    let accepted_ms = ledger.accepted_clock_ms(id).unwrap_or(self.now_ms);
+                    self.queue.insert(id, &job.spec, accepted_ms, job.order);
+                }
+            }
+            None if self.arriving.contains_key(&id) => {}
+            _ => {
+                self.queue.remove(id);
+                self.undecided.remove(&id);
+                match job.and_then(|job| job.not_before_ms) {
+                    Some(not_before_ms) => self.deadlines.set(id, not_before_ms),
+                    None => self.deadlines.remove(id),
+                }
+            }
+        }
+    }
+
+    /// Frees a slot that was only planned, unless the very attempt is committed there.
+    fn free(&mut self, node: NodeId, attempt: AttemptRef) {
+        let Some(peer) = self.peers.get_mut(&node) else { return };
+        if peer.slots.get(&attempt).is_some_and(|slot| slot.planned) {
+            peer.free(attempt);
+            self.queue.wake();
+        }
+    }
+
+    /// Says what became of a job to those who wait for word of it.
+    fn settle(&mut self, ledger: &Ledger, id: JobId) {
+        let all = AttemptRef { job: id, attempt: 0 }..=AttemptRef { job: id, attempt: u32::MAX };
+        let current = ledger.job(id).and_then(|job| job.current()).map(|attempt| attempt.number);
+        let ended: Vec<AttemptRef> = self.requeueing.range(all.clone()).copied().collect();
+        for attempt in ended.iter().filter(|attempt| Some(attempt.attempt) != current) {
+            self.requeueing.remove(attempt);
+        }
+        let awaited: Vec<(AttemptRef, NodeId)> =
+            self.results.range(all).map(|(a, node)| (*a, *node)).collect();
+        for (attempt, node) in awaited {
+            let known = attempt_of(ledger, attempt);
+            if let Some(known) = known.filter(|known| is_noted(known)) {
+                self.results.remove(&attempt);
+                self.send(node, ToNode::Settled { attempt, verdict: verdict_on(known) });
+            }
+        }
+        let state = ledger.job(id).map(|job| job.state);
+        if state.is_none_or(JobState::is_terminal) {
+            for asker in self.cancels.remove(&id).unwrap_or_default() {
+                let answer = match state {
+                    None => Answer::Refused(Refusal::NotFound),
+                    Some(JobState::Cancelled) => Answer::Done,
+                    Some(_) => Answer::Refused(Refusal::Ended { job: id }),
+                };
+                self.answer(asker, answer);
+            }
+        }
+    }
+}
