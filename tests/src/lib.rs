@@ -24,5 +24,5 @@ pub mod wait;
 
 pub use client::{Client, Told};
 pub use cluster::{Cluster, Plan};
-pub use process::{Ended, Node, program};
+pub use process::{Ended, Node, understudy};
 pub use wait::{eventually, until};

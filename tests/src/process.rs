@@ -38,6 +38,18 @@ pub fn program() -> &'static Path {
     })
 }
 
+/// The program under test with nothing of our own settings in its environment.
+#[must_use]
+pub fn understudy() -> Command {
+    let mut command = Command::new(program());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("UNDERSTUDY_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 /// How a program ended that was expected to end.
 #[derive(Debug)]
 pub struct Ended {
@@ -105,7 +117,7 @@ impl Node {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(program());
+        let mut command = understudy();
         command.args(&self.words).arg("--data").arg(&self.data).stdin(Stdio::null());
         command.envs(self.environment.iter().map(|(k, v)| (k, v)));
         command

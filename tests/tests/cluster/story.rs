@@ -11,7 +11,7 @@ use serde_json::Value;
 use tests::client::{id, job};
 use tests::ports::Ports;
 use tests::process::ended;
-use tests::{Cluster, Ended, Plan, eventually, program, until};
+use tests::{Cluster, Ended, Plan, eventually, understudy, until};
 
 /// The command of README, with another port.
 fn curl(url: &str) -> Value {
@@ -49,8 +49,8 @@ async fn each_built_in_class_gives_its_output() {
 }
 
 /// Runs a word of the command line against a node, with this on its standard input.
-fn understudy(url: &str, words: &[&str], input: &str) -> Ended {
-    let mut child = Command::new(program())
+fn say(url: &str, words: &[&str], input: &str) -> Ended {
+    let mut child = understudy()
         .args(words)
         .env("UNDERSTUDY_SERVER", url)
         .stdin(Stdio::piped())
@@ -66,13 +66,13 @@ fn understudy(url: &str, words: &[&str], input: &str) -> Ended {
 async fn the_command_line_pipes_input_to_a_script_and_exits_with_its_code() {
     let cluster = Cluster::start(Plan::of(3)).await;
     let url = cluster.node(2).url();
-    let product = understudy(&url, &["run", "sh", "read a b; echo $((a*b))"], "6 7\n");
+    let product = say(&url, &["run", "sh", "read a b; echo $((a*b))"], "6 7\n");
     assert_eq!((product.out.as_str(), product.status.code()), ("42\n", Some(0)), "{product:?}");
-    let failed = understudy(&url, &["run", "sh", "exit 7"], "");
+    let failed = say(&url, &["run", "sh", "exit 7"], "");
     assert_eq!(failed.status.code(), Some(7), "{failed:?}");
-    let echoed = understudy(&url, &["run", "echo", "hello"], "");
+    let echoed = say(&url, &["run", "echo", "hello"], "");
     assert_eq!(echoed.out.trim_end(), "hello", "{echoed:?}");
-    let submitted = understudy(&url, &["--json", "submit", "sleep", "0.1"], "");
+    let submitted = say(&url, &["--json", "submit", "sleep", "0.1"], "");
     assert!(submitted.status.success(), "{submitted:?}");
     let submitted: Value = serde_json::from_str(&submitted.out).expect("--json prints JSON");
     assert_eq!(cluster.client(1).ended(id(&submitted)).await["state"], "succeeded");
@@ -82,21 +82,21 @@ async fn the_command_line_pipes_input_to_a_script_and_exits_with_its_code() {
 async fn the_command_line_shows_stops_and_resumes_nodes() {
     let cluster = Cluster::start(Plan::of(3)).await;
     let url = cluster.node(1).url();
-    let status = understudy(&url, &["--json", "status"], "");
+    let status = say(&url, &["--json", "status"], "");
     let status: Value = serde_json::from_str(&status.out).unwrap_or_else(|e| panic!("{e}: {status:?}"));
     assert_eq!(status["nodes"].as_array().map(Vec::len), Some(3), "{status}");
-    assert!(understudy(&url, &["status"], "").out.contains("worker2"));
-    assert!(understudy(&url, &["health"], "").status.success());
+    assert!(say(&url, &["status"], "").out.contains("worker2"));
+    assert!(say(&url, &["health"], "").status.success());
 
     let leader = cluster.leader().await;
     let other = cluster.all().find(|k| *k != leader).expect("three nodes");
     let name = cluster.node(other).name.clone();
-    let stopped = understudy(&cluster.node(leader).url(), &["stop", &name], "");
+    let stopped = say(&cluster.node(leader).url(), &["stop", &name], "");
     assert!(stopped.status.success(), "{stopped:?}");
     let (code, _) = cluster.get(other, "/readyz").await.expect("a stopped node answers");
     assert_eq!(code, 503);
-    assert!(!understudy(&cluster.node(other).url(), &["health"], "").status.success());
-    let resumed = understudy(&cluster.node(leader).url(), &["resume", &name], "");
+    assert!(!say(&cluster.node(other).url(), &["health"], "").status.success());
+    let resumed = say(&cluster.node(leader).url(), &["resume", &name], "");
     assert!(resumed.status.success(), "{resumed:?}");
     eventually("the resumed node serves", async || cluster.status(other).await).await;
 }
@@ -192,7 +192,7 @@ async fn one_command_starts_a_cluster_runs_a_job_and_ends_with_all_its_children(
     let folder = tempfile::TempDir::with_prefix("understudy-up-").expect("a folder");
     let out = folder.path().join("out");
     let file = std::fs::File::create(&out).expect("a file");
-    let child = Command::new(program())
+    let child = understudy()
         .args(["up", "--port", &ports.base().to_string(), "--dir"])
         .arg(folder.path().join("cluster"))
         .stdin(Stdio::null())
@@ -222,4 +222,27 @@ async fn one_command_starts_a_cluster_runs_a_job_and_ends_with_all_its_children(
     until("up has ended", Duration::from_secs(60), async || up.0.try_wait().expect("a child")).await;
     let alive = http.get(format!("{master}/livez")).send().await;
     assert!(alive.is_err(), "no node is left behind");
+}
+
+#[tokio::test]
+async fn the_load_of_each_worker_is_told_when_one_is_chosen() {
+    let cluster = Cluster::start(Plan::of(3)).await;
+    let leader = cluster.leader().await;
+    eventually("loads of both workers are in the master's log", async || {
+        cluster.client(leader).run(&job("echo", "look")).await;
+        let request = cluster.request(Method::GET, leader, "/logging?format=jsonl&limit=10000");
+        let text = request.send().await.ok()?.text().await.ok()?;
+        let records: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let told = |name: &str, words: &str| {
+            let of =
+                |r: &&Value| r["node"] == name && r["message"].as_str().is_some_and(|m| m.starts_with(words));
+            records.iter().any(|r| of(&r))
+        };
+        let workers = cluster.all().filter(|k| *k != leader).map(|k| cluster.node(k).name.clone());
+        let all = workers
+            .into_iter()
+            .all(|name| told(&name, "The CPU usage is: ") && told(&name, "RAM memory /%/ used: "));
+        all.then_some(())
+    })
+    .await;
 }
