@@ -55,7 +55,7 @@ impl Ports {
     /// The flags that give node `k` its other ports.
     #[must_use]
     pub fn flags(&self, k: usize) -> Vec<String> {
-        let names = ["broker", "link"];
+        let names = ["broker", "link", "pub", "clients", "workers"];
         let flags = names.iter().zip(1..).map(|(name, n)| format!("--{name}-port={}", self.of(k) + n));
         flags.collect()
     }

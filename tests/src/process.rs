@@ -118,7 +118,8 @@ impl Node {
 
     fn command(&self) -> Command {
         let mut command = understudy();
-        command.args(&self.words).arg("--data").arg(&self.data).stdin(Stdio::null());
+        // On a leash: however this test ends, its nodes end with it.
+        command.args(&self.words).arg("--data").arg(&self.data).arg("--leash").stdin(Stdio::piped());
         command.envs(self.environment.iter().map(|(k, v)| (k, v)));
         command
     }

@@ -79,14 +79,8 @@ fn bad_words(cluster: &Cluster) -> Vec<Refused<'static>> {
     vec![
         refused("empty key", keyed(""), 422, "invalid", "Idempotency-Key"),
         refused("long key", keyed(&"k".repeat(256)), 422, "invalid", "255"),
-        refused("no id", get("/api/v1/jobs/..%2F..%2Fetc%2Fpasswd"), 404, "not-found", "passwd"),
-        refused(
-            "unknown id",
-            get("/api/v1/jobs/01ARZ3NDEKTSV4RRFFQ69G5FAV"),
-            404,
-            "not-found",
-            "01ARZ3NDEKTSV4RRFFQ69G5FAV",
-        ),
+        refused("no id", get("/api/v1/jobs/..%2F..%2Fetc%2Fpasswd"), 400, "malformed", "passwd"),
+        refused("unknown id", get("/api/v1/jobs/01ARZ3NDEKTSV4RRFFQ69G5FAV"), 404, "not-found", ""),
         refused("unknown state", get("/api/v1/jobs?state=done"), 422, "invalid", "state"),
         refused("bad wait", get("/api/v1/jobs/01ARZ3NDEKTSV4RRFFQ69G5FAV?wait=soon"), 422, "invalid", "wait"),
         refused("unknown path", get("/api/v1/nothing"), 404, "not-found", ""),
