@@ -9,7 +9,6 @@ use protocol::{Entry, Fact, NodeId, What, native};
 
 use crate::Output;
 use crate::cast::Cast;
-use crate::mutant::Mutant;
 
 /// A member counts as caught up when its log lacks at most so many entries.
 const CAUGHT_UP_ENTRIES: u64 = 1_000;
@@ -48,7 +47,8 @@ impl Cast {
             tick_ms: self.settings.tick_ms,
             runs_jobs: self.settings.runs_jobs,
             hold_dispatch: self.settings.hold_dispatch,
-            mutant: Mutant::of_master(self.settings.mutant),
+            #[cfg(feature = "mutants")]
+            mutant: crate::Mutant::of_master(self.settings.mutant),
         };
         self.master = Some(Master::take_over(settings, &self.ledger, term));
         self.outputs.push(Output::Promoted { term });
@@ -61,7 +61,10 @@ impl Cast {
             Ok(entry) => entry,
             // Every replica would fail in the same way only if this were a command of a newer version: stop, not differ.
             Err(error) => {
-                let text = format!("applying entry {}: {error}; is this program older than the cluster?", committed.index);
+                let text = format!(
+                    "applying entry {}: {error}; is this program older than the cluster?",
+                    committed.index
+                );
                 self.outputs.push(Output::Fatal(text));
                 return;
             }
@@ -126,7 +129,10 @@ impl Cast {
             Err(Refused::NotLeader) => {}
             Err(Refused::Busy) => master.give_back(entry),
             Err(error @ Refused::Invalid) => {
-                self.outputs.push(Output::Fatal(format!("proposing an entry of {} commands: {error}", entry.commands.len())));
+                self.outputs.push(Output::Fatal(format!(
+                    "proposing an entry of {} commands: {error}",
+                    entry.commands.len()
+                )));
             }
         }
     }

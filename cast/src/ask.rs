@@ -34,7 +34,8 @@ impl Cast {
         }
         let mine = &self.settings.member;
         let known = self.ledger.member(mine.id).is_some_and(|m| {
-            (m.boot, &m.name, &m.http, &m.link, &m.broker) == (mine.boot, &mine.name, &mine.http, &mine.link, &mine.broker)
+            (m.boot, &m.name, &m.http, &m.link, &m.broker)
+                == (mine.boot, &mine.name, &mine.http, &mine.link, &mine.broker)
         });
         if !known {
             self.joining = true;
@@ -64,7 +65,9 @@ impl Cast {
 
     fn joined(&mut self, told: Told) {
         self.joining = false;
-        if let Told::Answer(Answer::Refused(refusal @ (Refusal::NameTaken { .. } | Refusal::Impossible(_)))) = told {
+        if let Told::Answer(Answer::Refused(refusal @ (Refusal::NameTaken { .. } | Refusal::Impossible(_)))) =
+            told
+        {
             self.outputs.push(Output::NotAdmitted(refusal));
         }
     }

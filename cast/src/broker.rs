@@ -85,7 +85,8 @@ impl Cast {
 
     /// Does nothing, except in the purposely broken build that acknowledges before a majority has the job.
     fn acknowledge_early(&mut self, envelope: &Envelope<ToMaster>) {
-        if let ToMaster::Forward(Forward { number, request: protocol::Request::Submit { job, .. }, .. }) = &envelope.body
+        if let ToMaster::Forward(Forward { number, request: protocol::Request::Submit { job, .. }, .. }) =
+            &envelope.body
             && Mutant::acks_early(self.settings.mutant)
         {
             let answer = Answer::Accepted { job: *job, replayed: false };

@@ -212,7 +212,9 @@ impl Cast {
 
     fn hear_peer(&mut self, message: consensus::Message) {
         match self.consensus.step(message) {
-            Err(error @ consensus::Error::BeyondLog { .. }) => self.outputs.push(Output::Fatal(error.to_string())),
+            Err(error @ consensus::Error::BeyondLog { .. }) => {
+                self.outputs.push(Output::Fatal(error.to_string()))
+            }
             // Anything else foreign or late is dropped: the engine is as it was, and peers say things again.
             Ok(()) | Err(_) => {}
         }

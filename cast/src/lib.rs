@@ -31,8 +31,8 @@ pub use mutant::Mutant;
 use std::sync::Arc;
 
 use protocol::{
-    AttemptRef, Boot, Dispatch, Envelope, Fact, Job, Load, Member, NodeId, Offer, Outcome, Refusal, Request, ToMaster,
-    ToNode,
+    AttemptRef, Boot, Dispatch, Envelope, Fact, Job, Load, Member, NodeId, Offer, Outcome, Refusal, Request,
+    ToMaster, ToNode,
 };
 
 /// How one node's minds shall be.

@@ -49,7 +49,7 @@ impl Mutant {
 
     pub(crate) fn ledger(this: Option<Self>) -> master::Ledger {
         if this == Some(Self::SecondResult) {
-            master::Ledger::with_mutant(master::Mutant::SecondResult)
+            master::Ledger::with_mutant(master::LedgerMutant::SecondResult)
         } else {
             master::Ledger::new()
         }
@@ -63,10 +63,6 @@ impl Mutant {
     }
 
     pub(crate) fn of_consensus(_: Option<Self>) -> Option<consensus::Mutant> {
-        None
-    }
-
-    pub(crate) fn of_master(_: Option<Self>) -> Option<master::Mutant> {
         None
     }
 
