@@ -1,12 +1,46 @@
-//! The consensus link between nodes (9991). Stub of the API; being filled in.
-#![allow(clippy::todo, unused_variables, clippy::allow_attributes)]
+//! The consensus link between nodes (9991): plain TCP, one connection for each direction of a pair.
+//!
+//! ```text
+//!   dial(peers) ─▶ one dialler a peer ══ messages ══▶ listener of the peer ─▶ LinkTold::Message
+//!   send ─▶ queue ─┘        ◀── signs of life ──
+//! ```
+//!
+//! A connection is a session: what waits for it ends with it, and nothing is ever sent twice. Both ends say every 200 ms
+//! that they are there; one second of silence, a full queue or bytes that are no message close it. The end of a
+//! connection is told at once, and whether the other kernel did it: that is how a dead leader is noticed long before an
+//! election timeout. Addresses are hints: a name is resolved anew at each attempt.
+//!
+//! **Leaves out:** sealing and the second, bulk connection (later versions); whether a message makes sense (`consensus`).
 
+mod dialler;
+mod frame;
+mod hello;
+mod listener;
+mod queue;
+mod table;
+
+use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
 
 use consensus::Message;
 use protocol::{Boot, ClusterId, NodeId};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::AbortHandle;
+
+use table::{Dialler, Peer, Shared};
+
+/// Connecting, and each half of a handshake, end within this.
+const HANDSHAKE: Duration = Duration::from_secs(1);
+/// Bytes of a hello and of its answer.
+const HELLO_BYTES: usize = 8 << 10;
+
+/// Held by every task; when none is left, all sockets are closed.
+type Alive = mpsc::Sender<()>;
 
 /// Who this node is, for its hellos.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,11 +109,23 @@ pub enum LinkTold {
 }
 
 /// The running link. Dropping it closes everything, soon; [`Link::close`] waits for that.
-#[derive(Debug)]
-pub struct Link {}
+pub struct Link {
+    handle: Handle,
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    listener: AbortHandle,
+    alive: Alive,
+    ended: mpsc::Receiver<()>,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("address", &self.address).finish_non_exhaustive()
+    }
+}
 
 impl Link {
-    /// Listens at `HOST:PORT` and runs on the runtime of `handle`.
+    /// Listens at `HOST:PORT` and runs on the runtime of `handle`. What it hears goes to `told`; a full inbox slows the peers down.
     ///
     /// # Errors
     /// The address cannot be listened at; the text names it.
@@ -89,29 +135,109 @@ impl Link {
         identity: LinkIdentity,
         told: mpsc::Sender<LinkTold>,
     ) -> io::Result<Link> {
-        todo!()
+        let explain = |error: io::Error| {
+            io::Error::new(error.kind(), format!("listening at {listen} for the consensus link: {error}"))
+        };
+        let socket = TcpListener::bind(listen).map_err(explain)?;
+        socket.set_nonblocking(true).map_err(explain)?;
+        let address = socket.local_addr().map_err(explain)?;
+        let instance = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
+        let socket = {
+            let _inside = handle.enter();
+            tokio::net::TcpListener::from_std(socket).map_err(explain)?
+        };
+        let shared = Arc::new(Shared::new(identity, instance, told));
+        let (alive, ended) = mpsc::channel(1);
+        let listener = handle.spawn(listener::run(Arc::clone(&shared), socket, alive.clone())).abort_handle();
+        Ok(Link { handle: handle.clone(), address, shared, listener, alive, ended })
     }
 
     /// Where it listens (for port 0).
     #[must_use]
-    pub fn address(&self) -> std::net::SocketAddr {
-        todo!()
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
-    /// The peers wanted from now on, each with `HOST:PORT`; connections to others are closed.
+    /// The peers wanted from now on, each with `HOST:PORT`. Connections we dialled to others are closed; a changed address is used
+    /// at the next attempt.
     pub fn dial(&self, peers: Vec<(NodeId, String)>) {
-        todo!()
+        let us = self.shared.us.node;
+        let wanted: BTreeMap<NodeId, String> = peers.into_iter().filter(|(peer, _)| *peer != us).collect();
+        let mut table = self.shared.peers();
+        table.retain(|node, peer| {
+            if !wanted.contains_key(node) {
+                peer.hang_up();
+            }
+            peer.is_of_use()
+        });
+        for (node, address) in wanted {
+            let peer = table.entry(node).or_default();
+            match &peer.dialler {
+                Some(dialler) => {
+                    dialler.address.send_if_modified(|old| {
+                        *old != address && {
+                            *old = address;
+                            true
+                        }
+                    });
+                }
+                None => peer.dialler = Some(self.dialler(node, address)),
+            }
+        }
+    }
+
+    fn dialler(&self, node: NodeId, address: String) -> Dialler {
+        let (address, heard) = watch::channel(address);
+        let nudge = Arc::new(Notify::new());
+        let (shared, alive, nudged) = (Arc::clone(&self.shared), self.alive.clone(), Arc::clone(&nudge));
+        let task = self.handle.spawn(async move {
+            let _alive = alive;
+            dialler::run(shared, node, heard, nudged).await;
+        });
+        Dialler { address, task: task.abort_handle(), nudge }
     }
 
     /// Queues messages for a peer, in order. False: it is not connected, or its queue was full and the connection is being closed;
     /// they are dropped (the engine wants to hear `unreachable`).
     #[must_use]
     pub fn send(&self, to: NodeId, messages: Vec<Message>) -> bool {
-        todo!()
+        let queue = self.shared.peers().get(&to).and_then(|peer| peer.outgoing.clone());
+        queue.is_some_and(|queue| queue.put(messages).is_ok())
     }
 
-    /// Closes all sockets; when it is done the port is free.
-    pub async fn close(self) {
-        todo!()
+    /// Closes all sockets; when it is done the port is free. Nothing is told about it.
+    pub async fn close(mut self) {
+        self.end();
+        let (closed, _) = mpsc::channel(1);
+        // Ours must not keep the link alive while we wait for the others.
+        self.alive = closed;
+        while self.ended.recv().await.is_some() {}
+    }
+
+    fn end(&self) {
+        self.listener.abort();
+        for (_, peer) in std::mem::take(&mut *self.shared.peers()) {
+            if let Some(dialler) = peer.dialler {
+                dialler.task.abort();
+            }
+        }
     }
 }
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Peer {
+    fn hang_up(&mut self) {
+        self.outgoing = None;
+        if let Some(dialler) = self.dialler.take() {
+            dialler.task.abort();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,46 @@
+//! What went wrong with the disk, always with the file it went wrong at.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The disk could not be read or written, or holds what it should not.
+#[derive(Debug, thiserror::Error)]
+pub enum DiskError {
+    /// The operating system refused.
+    #[error("{doing} {}: {source}", .path.display())]
+    System {
+        /// What was tried.
+        doing: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process uses the folder.
+    #[error("locking the data folder {}: another process uses it", .folder.display())]
+    Locked {
+        /// Which folder.
+        folder: PathBuf,
+    },
+    /// The bytes are not what was written.
+    #[error("reading {} at byte {offset}: {why}", .path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+impl DiskError {
+    /// For `map_err`: what was tried, with which file.
+    pub(super) fn system(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DiskError {
+        move |source| DiskError::System { doing, path: path.to_owned(), source }
+    }
+
+    pub(super) fn damaged(path: &Path, offset: u64, why: impl Into<String>) -> DiskError {
+        DiskError::Damaged { path: path.to_owned(), offset, why: why.into() }
+    }
+}

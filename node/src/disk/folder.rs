@@ -1,0 +1,190 @@
+//! The data folder: locked for one process, and the two small files that say whose it is and how far it has come.
+//!
+//! ```text
+//!   lock   identity   boot   log/0000000001.seg  log/0000000002.seg …  log/spare
+//! ```
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use consensus::{Corrupt, Origin, Recovered, recover};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use protocol::{Boot, ClusterId, NodeId, native};
+use serde::{Deserialize, Serialize};
+
+use super::error::DiskError;
+use super::segments;
+use super::small::{Small, sync_folder};
+
+/// Who a folder belongs to; fixed for the folder's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The node.
+    pub node: NodeId,
+    /// The node that founded the cluster.
+    pub founder: NodeId,
+}
+
+/// What a folder holds.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one value a start")]
+pub enum Found {
+    /// Nothing yet: [`Folder::found`] makes it a member's.
+    Empty(Folder),
+    /// A member's memory, one boot further.
+    Member(Folder, Identity, Boot, Recovered),
+}
+
+/// The data folder, locked as long as this value lives.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    progress: Progress,
+    _lock: Flock<File>,
+}
+
+/// How far the folder has come. Only rises, so that a log that lost its files is noticed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Progress {
+    /// Number of the newest start.
+    pub(super) boot: Boot,
+    /// The newest log segment known to be there; 0: none.
+    pub(super) segment: u64,
+}
+
+impl Folder {
+    /// Creates the folder when it is not there, locks it, and reads it; a member's boot is raised (synced).
+    ///
+    /// # Errors
+    /// [`DiskError`]: another process has it, or it cannot be read, or what it holds is damaged (file and offset are named).
+    pub fn open(path: &Path) -> Result<Found, DiskError> {
+        let log = segments::folder(path);
+        if !log.is_dir() {
+            fs::create_dir_all(&log).map_err(DiskError::system("creating the data folder", &log))?;
+            sync_folder(path)?;
+        }
+        let lock = lock(path)?;
+        Folder { path: path.to_owned(), progress: Progress::default(), _lock: lock }.reopen()
+    }
+
+    /// Reads a folder that is locked already: one got back from [`super::Disk::close`]. Raises a member's boot.
+    ///
+    /// # Errors
+    /// [`DiskError`], naming file and offset.
+    pub fn reopen(mut self) -> Result<Found, DiskError> {
+        let identity = identity_file(&self.path);
+        let segments = segments::read(&self.path)?;
+        let Some(bytes) = identity.read()? else {
+            if let Some((number, _)) = segments.first() {
+                let path = segments::path(&self.path, *number);
+                return Err(DiskError::damaged(
+                    &path,
+                    0,
+                    "a log without the file `identity` beside its folder",
+                ));
+            }
+            return Ok(Found::Empty(self));
+        };
+        let identity: Identity = native::decode(&bytes)
+            .map_err(|error| DiskError::damaged(&identity.path(), 0, error.to_string()))?;
+        self.progress = read_progress(&self.path)?;
+        let newest = segments.last().map_or(0, |(number, _)| *number);
+        if newest < self.progress.segment {
+            let path = segments::path(&self.path, self.progress.segment);
+            return Err(DiskError::damaged(&path, 0, "this part of the log was written and is gone"));
+        }
+        let recovered =
+            recover(Some(identity.origin()), &segments).map_err(|corrupt| explain(&self.path, &corrupt))?;
+        if let Some(cut) = &recovered.cut {
+            let path = segments::path(&self.path, cut.segment);
+            tracing::warn!(file = %path.display(), offset = cut.offset, "the last write was torn by a crash; it is left out");
+        }
+        self.raise(newest)?;
+        let boot = self.progress.boot;
+        Ok(Found::Member(self, identity, boot, recovered))
+    }
+
+    /// Makes an empty folder a member's. `identity` is on disk when it returns, and stays as it is.
+    ///
+    /// # Errors
+    /// [`DiskError`], naming the file; also when the folder is a member's already.
+    pub fn found(mut self, identity: Identity) -> Result<(Folder, Boot, Recovered), DiskError> {
+        let file = identity_file(&self.path);
+        if file.read()?.is_some() {
+            return Err(DiskError::damaged(&file.path(), 0, "the folder belongs to a member already"));
+        }
+        let recovered =
+            recover(Some(identity.origin()), &[]).map_err(|corrupt| explain(&self.path, &corrupt))?;
+        // The identity comes last: without it the folder still counts as empty.
+        self.progress = Progress::default();
+        self.raise(0)?;
+        file.replace(&native::encode(&identity))?;
+        let boot = self.progress.boot;
+        Ok((self, boot, recovered))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    fn raise(&mut self, newest_segment: u64) -> Result<(), DiskError> {
+        let next = Progress { boot: Boot(self.progress.boot.0 + 1), segment: newest_segment };
+        write_progress(&self.path, next)?;
+        self.progress = next;
+        Ok(())
+    }
+}
+
+impl Identity {
+    fn origin(&self) -> Origin {
+        Origin { cluster: self.cluster.0, node: self.node.0 }
+    }
+}
+
+/// Makes it durable how far the folder has come.
+pub(super) fn write_progress(folder: &Path, progress: Progress) -> Result<(), DiskError> {
+    progress_file(folder).replace(&native::encode(&progress))
+}
+
+fn read_progress(folder: &Path) -> Result<Progress, DiskError> {
+    let file = progress_file(folder);
+    let Some(bytes) = file.read()? else {
+        return Err(DiskError::damaged(&file.path(), 0, "it is missing beside the file `identity`"));
+    };
+    native::decode(&bytes).map_err(|error| DiskError::damaged(&file.path(), 0, error.to_string()))
+}
+
+fn identity_file(folder: &Path) -> Small {
+    Small { folder: folder.to_owned(), name: "identity", kind: b"UNDR-ID1" }
+}
+
+fn progress_file(folder: &Path) -> Small {
+    Small { folder: folder.to_owned(), name: "boot", kind: b"UNDR-BT1" }
+}
+
+fn explain(folder: &Path, corrupt: &Corrupt) -> DiskError {
+    DiskError::damaged(&segments::path(folder, corrupt.segment), corrupt.offset, corrupt.to_string())
+}
+
+fn lock(folder: &Path) -> Result<Flock<File>, DiskError> {
+    let path = folder.join("lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(DiskError::system("opening", &path))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        Errno::EWOULDBLOCK => DiskError::Locked { folder: folder.to_owned() },
+        other => DiskError::system("locking", &path)(other.into()),
+    })
+}

@@ -1,0 +1,175 @@
+//! Frames: four bytes of length (big endian), then so many bytes. A frame of length 0 says only: I am alive.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use protocol::limits::MESSAGE_BYTES;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{sleep, timeout};
+
+/// Each side says at least this often that it is there.
+pub(super) const KEEPALIVE: Duration = Duration::from_millis(200);
+/// A connection that brings nothing for so long is closed.
+pub(super) const SILENCE: Duration = Duration::from_secs(1);
+/// Bytes read at once, and what a buffer shrinks back to.
+const READ_BYTES: usize = 64 << 10;
+const LENGTH_BYTES: usize = 4;
+
+/// The frame that says only: I am alive.
+pub(super) const ALIVE: [u8; LENGTH_BYTES] = [0; LENGTH_BYTES];
+
+/// Why a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The other kernel closed it: the process is gone, or wants to look so.
+    Gone,
+    /// Nothing came, or this side did not want to go on.
+    Ours(String),
+}
+
+impl End {
+    pub(super) fn by(error: &io::Error) -> End {
+        use io::ErrorKind::{
+            BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, UnexpectedEof,
+        };
+        match error.kind() {
+            BrokenPipe | ConnectionAborted | ConnectionRefused | ConnectionReset | UnexpectedEof => End::Gone,
+            _ => End::Ours(error.to_string()),
+        }
+    }
+}
+
+/// Adds one frame; false: the message is larger than any message may be, nothing is added.
+pub(super) fn put(out: &mut Vec<u8>, message: &impl Serialize) -> bool {
+    let body = protocol::native::encode(message);
+    let Some(length) = u32::try_from(body.len()).ok().filter(|_| body.len() <= MESSAGE_BYTES) else {
+        return false;
+    };
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(&body);
+    true
+}
+
+/// The way back of a connection: signs of life only. Returns when that fails.
+pub(super) async fn stay_alive(mut write: impl AsyncWrite + Unpin) -> End {
+    loop {
+        sleep(KEEPALIVE).await;
+        if let Err(error) = write.write_all(&ALIVE).await {
+            return End::by(&error);
+        }
+    }
+}
+
+/// Reads frames of at most `bound` bytes.
+pub(super) struct Frames<R> {
+    from: R,
+    buffer: BytesMut,
+    bound: usize,
+}
+
+impl<R: AsyncRead + Unpin> Frames<R> {
+    pub(super) fn new(from: R, bound: usize) -> Self {
+        Self { from, buffer: BytesMut::new(), bound }
+    }
+
+    pub(super) fn set_bound(&mut self, bound: usize) {
+        self.bound = bound;
+    }
+
+    /// The next message; frames that only say "alive" are passed over.
+    pub(super) async fn next<T: DeserializeOwned>(&mut self) -> Result<T, End> {
+        loop {
+            while let Some(length) = self.whole_frame()? {
+                self.buffer.advance(LENGTH_BYTES);
+                if length == 0 {
+                    continue;
+                }
+                let frame = self.buffer.split_to(length);
+                return protocol::native::decode(&frame).map_err(|error| End::Ours(error.to_string()));
+            }
+            self.fill().await?;
+        }
+    }
+
+    /// For a direction that only says "alive": returns when it ends.
+    pub(super) async fn only_alive(&mut self) -> End {
+        loop {
+            match self.whole_frame() {
+                Err(end) => return end,
+                Ok(Some(0)) => self.buffer.advance(LENGTH_BYTES),
+                Ok(Some(_)) => return End::Ours("messages came on the way back".to_owned()),
+                Ok(None) => {
+                    if let Err(end) = self.fill().await {
+                        return end;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Length of the frame at the head of the buffer, when all of it is there.
+    fn whole_frame(&self) -> Result<Option<usize>, End> {
+        let Some(head) = self.buffer.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
+        let length = usize::try_from(u32::from_be_bytes(*head)).unwrap_or(usize::MAX);
+        if length > self.bound {
+            return Err(End::Ours(format!("a frame of {length} bytes came, the limit is {}", self.bound)));
+        }
+        Ok((self.buffer.len() - LENGTH_BYTES >= length).then_some(length))
+    }
+
+    async fn fill(&mut self) -> Result<(), End> {
+        if self.buffer.is_empty() && self.buffer.capacity() > READ_BYTES {
+            self.buffer = BytesMut::new();
+        }
+        self.buffer.reserve(READ_BYTES);
+        match timeout(SILENCE, self.from.read_buf(&mut self.buffer)).await {
+            Err(_) => Err(End::Ours(format!("nothing came for {} ms", SILENCE.as_millis()))),
+            Ok(Err(error)) => Err(End::by(&error)),
+            Ok(Ok(0)) => Err(End::Gone),
+            Ok(Ok(_)) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn frames_come_out_as_they_went_in_however_they_are_cut() {
+        let mut wire = Vec::new();
+        assert!(put(&mut wire, &"one"));
+        wire.extend_from_slice(&ALIVE);
+        assert!(put(&mut wire, &"x".repeat(200_000)));
+        for cut in [1, 3, 4, 5, 9, 70_000] {
+            let (near, far) = tokio::io::duplex(cut);
+            let mut frames = Frames::new(far, MESSAGE_BYTES);
+            let wire = wire.clone();
+            let writer = tokio::spawn(async move {
+                let mut near = near;
+                tokio::io::AsyncWriteExt::write_all(&mut near, &wire).await.unwrap();
+            });
+            assert_eq!(frames.next::<String>().await, Ok("one".to_owned()));
+            assert_eq!(frames.next::<String>().await.map(|text| text.len()), Ok(200_000));
+            assert_eq!(frames.next::<String>().await, Err(End::Gone));
+            writer.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_length_over_the_bound_ends_the_connection_before_it_is_read() {
+        let wire = [0xff_u8; 64];
+        let mut frames = Frames::new(wire.as_slice(), 1000);
+        assert!(matches!(frames.next::<String>().await, Err(End::Ours(text)) if text.contains("1000")));
+        assert!(frames.buffer.capacity() <= 2 * READ_BYTES);
+    }
+
+    #[tokio::test]
+    async fn bytes_that_are_no_message_end_the_connection() {
+        let wire = [0, 0, 0, 2, 0xff, 0xff];
+        assert!(matches!(Frames::new(wire.as_slice(), 1000).next::<String>().await, Err(End::Ours(_))));
+    }
+}

@@ -1,0 +1,77 @@
+//! What waits to leave on one connection. It lives as long as the connection: a session's messages end with it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use consensus::Message;
+use tokio::sync::Notify;
+
+/// Bytes that may wait for one peer; more closes the connection.
+pub(super) const QUEUE_BYTES: u64 = 64 << 20;
+/// Messages are gathered up to about this many bytes into one write.
+const WRITE_BYTES: u64 = 1 << 20;
+
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    inside: Mutex<Inside>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inside {
+    messages: std::collections::VecDeque<Message>,
+    bytes: u64,
+    overflown: bool,
+}
+
+/// More was put in than may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Overflown;
+
+impl Queue {
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        // Nothing that panics happens under this lock.
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts messages in; once they were too many it stays overflown.
+    pub(super) fn put(&self, messages: Vec<Message>) -> Result<(), Overflown> {
+        let mut inside = self.inside();
+        let bytes: u64 = messages.iter().map(Message::bytes).sum();
+        if inside.overflown || (inside.bytes > 0 && inside.bytes + bytes > QUEUE_BYTES) {
+            *inside = Inside { overflown: true, ..Inside::default() };
+            drop(inside);
+            self.changed.notify_one();
+            return Err(Overflown);
+        }
+        inside.bytes += bytes;
+        inside.messages.extend(messages);
+        drop(inside);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Waits for messages and takes enough for one write.
+    pub(super) async fn take(&self) -> Result<Vec<Message>, Overflown> {
+        loop {
+            {
+                let mut inside = self.inside();
+                if inside.overflown {
+                    return Err(Overflown);
+                }
+                let mut bytes = 0;
+                let mut taken = Vec::new();
+                while bytes < WRITE_BYTES
+                    && let Some(message) = inside.messages.pop_front()
+                {
+                    bytes += message.bytes();
+                    taken.push(message);
+                }
+                if !taken.is_empty() {
+                    inside.bytes = inside.bytes.saturating_sub(bytes);
+                    return Ok(taken);
+                }
+            }
+            self.changed.notified().await;
+        }
+    }
+}
