@@ -416,7 +416,8 @@ impl<'a> Reader<'a> {
 }
 
 /// `512`, `512KiB`, `2G`: bytes, with a unit of 1024 or (KB, MB …) of 1000.
-fn parse_bytes(text: &str) -> Option<u64> {
+#[must_use]
+pub fn parse_bytes(text: &str) -> Option<u64> {
     let text = text.trim();
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let unit: u64 = match text[split..].trim_start() {
@@ -442,7 +443,8 @@ fn unknown(name: &str) -> String {
 }
 
 /// Edits between two short names (Levenshtein), to name the nearest known one.
-fn distance(from: &str, to: &str) -> usize {
+#[must_use]
+pub fn distance(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
     let mut row: Vec<usize> = (0..=to.len()).collect();
     for (i, a) in from.chars().take(64).enumerate() {

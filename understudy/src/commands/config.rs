@@ -1,0 +1,53 @@
+//! `config show|check`: what a node would be started with.
+
+use clap::{Args, Subcommand};
+
+use crate::exit::{Exit, Failure, Outcome};
+use crate::settings::{self, NodeFlags, Role};
+use crate::show;
+
+/// What to do with the settings.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print the settings a node would have, as TOML
+    Show(ConfigFlags),
+    /// Say whether the settings are good
+    Check(ConfigFlags),
+}
+
+/// Of which node.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigFlags {
+    /// What the node would be started as
+    #[arg(value_enum, default_value_t = Role::Master)]
+    role: Role,
+    #[command(flatten)]
+    flags: NodeFlags,
+}
+
+/// Shows or checks.
+pub(crate) fn run(command: &ConfigCommand, json: bool) -> Outcome {
+    match command {
+        ConfigCommand::Check(words) => {
+            settings::read(&words.flags, words.role)?;
+            show::talk("the settings are good");
+        }
+        ConfigCommand::Show(words) => {
+            settings::read(&words.flags, words.role)?;
+            let table = settings::table(&words.flags, words.role)?;
+            if json {
+                let value = serde_json::to_value(&table);
+                show::json(
+                    &value.map_err(|cause| Failure::error(format!("writing the settings: {cause}")))?,
+                )?;
+            } else {
+                let text = toml::to_string(&table);
+                show::line(
+                    text.map_err(|cause| Failure::error(format!("writing the settings: {cause}")))?
+                        .trim_end(),
+                )?;
+            }
+        }
+    }
+    Ok(Exit::Ok)
+}

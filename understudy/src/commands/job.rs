@@ -1,0 +1,224 @@
+//! What is done with one job: `job`, `wait`, `cancel`, `why`, `output`.
+
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use clap::Args;
+use futures_util::StreamExt as _;
+use protocol::{JobId, duration};
+use serde_json::Value;
+
+use crate::api::{self, Ask};
+use crate::commands::Client;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::show;
+
+/// How long one request waits for a job's end; then it is asked again, wherever an answer can be had.
+const SLICE: Duration = Duration::from_secs(20);
+
+/// Names a job to wait for.
+#[derive(Debug, Args)]
+pub(crate) struct WaitFlags {
+    /// The job's id
+    id: JobId,
+    /// Longest wait, such as 30s (default: for ever); over it the exit code is 4
+    #[arg(long, value_parser = duration_words)]
+    timeout: Option<Duration>,
+}
+
+/// Names a job whose output is wanted.
+#[derive(Debug, Args)]
+pub(crate) struct OutputFlags {
+    /// The job's id
+    id: JobId,
+    /// Go on until the job has ended
+    #[arg(short, long)]
+    follow: bool,
+    /// Standard error instead
+    #[arg(long)]
+    stderr: bool,
+    /// Of this attempt instead of the last
+    #[arg(long)]
+    attempt: Option<u32>,
+}
+
+pub(crate) fn duration_words(text: &str) -> Result<Duration, String> {
+    duration::parse_ms(text).map(Duration::from_millis).map_err(|error| error.to_string())
+}
+
+/// `job ID`
+pub(crate) async fn show(client: &Client, id: JobId) -> Outcome {
+    let job = client.api.json(Ask::get(&format!("/api/v1/jobs/{id}"))).await?;
+    if client.json {
+        show::json(&job)?
+    } else {
+        print(&job)?
+    }
+    Ok(Exit::Ok)
+}
+
+/// `wait ID`
+pub(crate) async fn wait(client: &Client, flags: &WaitFlags) -> Outcome {
+    let Some(job) = wait_for_end(client, flags.id, flags.timeout).await? else {
+        return Err(Failure { exit: Exit::TimeOver, message: format!("{} has not ended yet", flags.id) });
+    };
+    if client.json {
+        show::json(&job)?
+    } else {
+        show::line(&show::cell(&job, "/state"))?
+    }
+    Ok(if job["state"] == "succeeded" { Exit::Ok } else { Exit::JobFailed })
+}
+
+/// `cancel ID`
+pub(crate) async fn cancel(client: &Client, id: JobId) -> Outcome {
+    let key = api::new_key()?;
+    let path = format!("/api/v1/jobs/{id}/cancel");
+    let job = client.api.json(Ask::post(&path, &key).patient(api::PATIENCE)).await?;
+    if client.json {
+        show::json(&job)?
+    } else {
+        show::line(&show::cell(&job, "/state"))?
+    }
+    Ok(Exit::Ok)
+}
+
+/// `why ID`
+pub(crate) async fn why(client: &Client, id: JobId) -> Outcome {
+    let why = client.api.json(Ask::get(&format!("/api/v1/jobs/{id}/why"))).await?;
+    if client.json {
+        show::json(&why)?;
+        return Ok(Exit::Ok);
+    }
+    show::line(&format!("{}: {}", show::cell(&why, "/state"), show::cell(&why, "/text")))?;
+    for node in why["nodes"].as_array().into_iter().flatten() {
+        let fits = if node["fits"] == true { "fits" } else { "does not fit" };
+        let reasons: Vec<String> = node["reasons"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|reason| show::cell(reason, "/text"))
+            .collect();
+        show::line(&format!("  {} {fits}  {}", show::cell(node, "/name"), reasons.join("; ")))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// `output ID`
+pub(crate) async fn output(client: &Client, flags: &OutputFlags) -> Outcome {
+    let mut query = vec![format!("stream={}", if flags.stderr { "stderr" } else { "stdout" })];
+    query.extend(flags.attempt.map(|attempt| format!("attempt={attempt}")));
+    query.extend(flags.follow.then(|| "follow=1".to_string()));
+    let path = format!("/api/v1/jobs/{}/output?{}", flags.id, query.join("&"));
+    let answer = client.api.ask(Ask::get(&path).endless()).await?;
+    let mut parts = answer.bytes_stream();
+    while let Some(part) = parts.next().await {
+        let part = part.map_err(|cause| Failure::error(format!("reading the output: {cause}")))?;
+        show::bytes(&part)?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// The job once it has ended; none when the time was over first. Goes on through changes of leader and dead servers.
+pub(crate) async fn wait_for_end(
+    client: &Client,
+    id: JobId,
+    timeout: Option<Duration>,
+) -> Result<Option<Value>, Failure> {
+    let began = Instant::now();
+    loop {
+        let left = timeout.map_or(SLICE, |timeout| timeout.saturating_sub(began.elapsed()).min(SLICE));
+        let path = format!("/api/v1/jobs/{id}?wait={}ms", left.as_millis().max(1));
+        let patience = timeout.map_or(api::PATIENCE, |timeout| timeout.min(api::PATIENCE));
+        let asked = Instant::now();
+        let job = client.api.json(Ask::get(&path).waiting(left).patient(patience)).await?;
+        if has_ended(&job) {
+            return Ok(Some(job));
+        }
+        if timeout.is_some_and(|timeout| began.elapsed() >= timeout) {
+            return Ok(None);
+        }
+        // A server that does not wait must not be asked in a tight loop.
+        let pause = Duration::from_millis(100).saturating_sub(asked.elapsed());
+        tokio::time::sleep(pause).await;
+    }
+}
+
+fn has_ended(job: &Value) -> bool {
+    job["state"].as_str().is_some_and(|state| matches!(state, "succeeded" | "failed" | "cancelled"))
+}
+
+/// The id of an answered job.
+pub(crate) fn id_of(job: &Value) -> Result<JobId, Failure> {
+    let id = job["id"].as_str().and_then(|id| id.parse().ok());
+    id.ok_or_else(|| Failure::error("reading the answer: it names no job id"))
+}
+
+/// The recorded output as bytes.
+pub(crate) fn output_of(job: &Value) -> Result<Vec<u8>, Failure> {
+    if let Some(text) = job["result"]["output"].as_str() {
+        return Ok(text.as_bytes().to_vec());
+    }
+    let Some(encoded) = job["result"]["output_base64"].as_str() else { return Ok(Vec::new()) };
+    let decoded = base64::engine::general_purpose::STANDARD.decode(encoded);
+    decoded.map_err(|cause| Failure::error(format!("reading the output: {cause}")))
+}
+
+fn print(job: &Value) -> Result<(), Failure> {
+    let rows = [
+        ("id", "/id"),
+        ("class", "/class"),
+        ("state", "/state"),
+        ("reason", "/reason"),
+        ("why", "/text"),
+        ("submitter", "/submitter"),
+        ("submitted", "/submitted_at"),
+        ("started", "/started_at"),
+        ("finished", "/finished_at"),
+        ("exit code", "/result/exit_code"),
+        ("error", "/result/error"),
+        ("output bytes", "/result/output_bytes"),
+    ];
+    let shown = rows.iter().map(|(name, at)| vec![(*name).to_string(), show::cell(job, at)]);
+    show::table(&shown.filter(|row| row[1] != "-").collect::<Vec<_>>())?;
+    let mut attempts = vec![
+        ["ATTEMPT", "NODE", "TERM", "STATE", "REASON", "STARTED", "FINISHED"].map(String::from).to_vec(),
+    ];
+    for attempt in job["attempts"].as_array().into_iter().flatten() {
+        let columns = ["/number", "/node", "/term", "/state", "/reason", "/started_at", "/finished_at"];
+        attempts.push(columns.iter().map(|at| show::cell(attempt, at)).collect());
+    }
+    if attempts.len() > 1 { show::table(&attempts) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn output_is_the_bytes_of_the_job() {
+        assert_eq!(output_of(&json!({"result":{"output":"42\n"}})).unwrap(), b"42\n");
+        assert_eq!(
+            output_of(&json!({"result":{"output":null,"output_base64":"//4="}})).unwrap(),
+            [0xff, 0xfe]
+        );
+        assert!(output_of(&json!({"result":null})).unwrap().is_empty());
+        assert!(output_of(&json!({"result":{"output_base64":"?"}})).is_err());
+    }
+
+    #[test]
+    fn only_the_three_last_states_are_an_end() {
+        for (state, ended) in [
+            ("queued", false),
+            ("running", false),
+            ("scheduled", false),
+            ("succeeded", true),
+            ("failed", true),
+            ("cancelled", true),
+        ] {
+            assert_eq!(has_ended(&json!({"state": state})), ended, "{state}");
+        }
+    }
+}

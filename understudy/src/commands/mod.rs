@@ -1,0 +1,45 @@
+//! One file a subcommand (or a few that are one thought).
+
+pub(crate) mod config;
+pub(crate) mod job;
+pub(crate) mod jobs;
+pub(crate) mod logs;
+pub(crate) mod nodes;
+pub(crate) mod paper;
+pub(crate) mod run;
+pub(crate) mod simulate;
+pub(crate) mod start;
+pub(crate) mod status;
+pub(crate) mod submit;
+
+use crate::api::Api;
+use crate::exit::Outcome;
+use crate::words::{ClientCommand, Common};
+
+/// What a client subcommand works with.
+pub(crate) struct Client {
+    pub(crate) api: Api,
+    pub(crate) json: bool,
+}
+
+/// Asks a running cluster.
+pub(crate) async fn client(command: ClientCommand, common: Common) -> Outcome {
+    let client = Client { api: Api::new(common.server)?, json: common.json };
+    match command {
+        ClientCommand::Run(words) => run::run(&client, &words).await,
+        ClientCommand::Submit(words) => submit::run(&client, &words).await,
+        ClientCommand::Jobs(flags) => jobs::run(&client, &flags).await,
+        ClientCommand::Job(name) => job::show(&client, name.id).await,
+        ClientCommand::Wait(flags) => job::wait(&client, &flags).await,
+        ClientCommand::Cancel(name) => job::cancel(&client, name.id).await,
+        ClientCommand::Why(name) => job::why(&client, name.id).await,
+        ClientCommand::Output(flags) => job::output(&client, &flags).await,
+        ClientCommand::Status => status::run(&client).await,
+        ClientCommand::Nodes => nodes::list(&client).await,
+        ClientCommand::Logs(flags) => logs::run(&client, &flags).await,
+        ClientCommand::Stop(name) => nodes::stop(&client, &name.node).await,
+        ClientCommand::Resume(name) => nodes::resume(&client, &name.node).await,
+        ClientCommand::Transfer(flags) => nodes::transfer(&client, &flags).await,
+        ClientCommand::Health => nodes::health(&client).await,
+    }
+}

@@ -1,0 +1,230 @@
+//! `submit`: a job from words and standard input; prints its id. `run` builds its job here too.
+
+use std::io::{IsTerminal as _, Read as _};
+use std::os::fd::AsFd as _;
+use std::time::Duration;
+
+use base64::Engine as _;
+use clap::Args;
+use nix::sys::stat::{SFlag, fstat};
+use protocol::limits;
+use serde_json::{Map, Value, json};
+
+use crate::api::{self, Ask};
+use crate::commands::Client;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::show;
+
+/// Silence on standard input after which we say what we are waiting for.
+const HINT_AFTER: Duration = Duration::from_secs(2);
+
+/// A job in words.
+#[derive(Debug, Args)]
+pub(crate) struct JobWords {
+    /// What kind of work: echo, sleep, burn, hash, sh, python, or a class of your own
+    class: String,
+    /// The work itself; none or `-`: standard input. With one, piped standard input becomes the job's own
+    payload: Option<String>,
+    /// Argument of a script (repeatable)
+    #[arg(long = "arg", value_name = "TEXT", allow_hyphen_values = true)]
+    args: Vec<String>,
+    /// Environment of a program (repeatable)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    env: Vec<(String, String)>,
+    /// A word to find it by (repeatable)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    label: Vec<(String, String)>,
+    /// A header its node must carry (repeatable)
+    #[arg(long, value_name = "HEADER=VALUE", value_parser = pair)]
+    require: Vec<(String, String)>,
+    /// Cores to reserve, such as 0.5
+    #[arg(long)]
+    cpu: Option<String>,
+    /// Memory to reserve, such as 512MiB
+    #[arg(long)]
+    memory: Option<String>,
+    /// 0 to 9, 9 first
+    #[arg(long)]
+    priority: Option<u8>,
+    /// Who asks
+    #[arg(long)]
+    submitter: Option<String>,
+    /// Longest run of one attempt, such as 30s
+    #[arg(long)]
+    timeout: Option<String>,
+    /// Failures until it has failed for good
+    #[arg(long)]
+    max_attempts: Option<u32>,
+    /// Fail at once when no node could ever run it
+    #[arg(long)]
+    fail_if_unsatisfiable: bool,
+    /// Idempotency key: the same key is the same job (default: a new one)
+    #[arg(long)]
+    key: Option<String>,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
+    Ok((name.to_string(), value.to_string()))
+}
+
+/// Submits and prints the id.
+pub(crate) async fn run(client: &Client, words: &JobWords) -> Outcome {
+    let job = submit(client, words).await?;
+    if client.json {
+        show::json(&job)?
+    } else {
+        show::line(&show::cell(&job, "/id"))?
+    }
+    Ok(Exit::Ok)
+}
+
+/// Submits under a key made before the first try, so that repeats to other nodes stay one job.
+pub(crate) async fn submit(client: &Client, words: &JobWords) -> Result<Value, Failure> {
+    let body = words.body().await?;
+    let key = match &words.key {
+        Some(key) => key.clone(),
+        None => api::new_key()?,
+    };
+    let ask = Ask::post("/api/v1/jobs", &key).body(&body).patient(api::PATIENCE);
+    Ok(client.api.json(ask).await?)
+}
+
+impl JobWords {
+    /// The submission as JSON. Reads standard input where it is meant.
+    async fn body(&self) -> Result<Value, Failure> {
+        let mut body = self.fields();
+        match self.payload.as_deref() {
+            None | Some("-") => put_payload(&mut body, read_stdin("the payload").await?),
+            Some(payload) => {
+                body.insert("payload".into(), json!(payload));
+                if stdin_is_piped() {
+                    put_stdin(&mut body, read_stdin("the job's standard input").await?)?;
+                }
+            }
+        }
+        Ok(Value::Object(body))
+    }
+
+    fn fields(&self) -> Map<String, Value> {
+        let mut body = Map::new();
+        let mut put = |name: &str, value: Value| {
+            let empty = value.is_null()
+                || value.as_array().is_some_and(Vec::is_empty)
+                || value.as_object().is_some_and(Map::is_empty);
+            if !empty {
+                body.insert(name.to_string(), value);
+            }
+        };
+        let object = |pairs: &[(String, String)]| {
+            Value::Object(pairs.iter().map(|(name, value)| (name.clone(), json!(value))).collect())
+        };
+        put("class", json!(self.class));
+        put("args", json!(self.args));
+        put("env", object(&self.env));
+        put("labels", object(&self.label));
+        put("requires", object(&self.require));
+        put("cpu", json!(self.cpu));
+        put("memory", json!(self.memory));
+        put("priority", json!(self.priority));
+        put("submitter", json!(self.submitter));
+        put("timeout", json!(self.timeout));
+        put("max_attempts", json!(self.max_attempts));
+        put("if_unsatisfiable", if self.fail_if_unsatisfiable { json!("fail") } else { Value::Null });
+        body
+    }
+}
+
+fn put_payload(body: &mut Map<String, Value>, bytes: Vec<u8>) {
+    match String::from_utf8(bytes) {
+        Ok(text) => body.insert("payload".into(), json!(text)),
+        Err(error) => {
+            let text = base64::engine::general_purpose::STANDARD.encode(error.as_bytes());
+            body.insert("payload_base64".into(), json!(text))
+        }
+    };
+}
+
+fn put_stdin(body: &mut Map<String, Value>, bytes: Vec<u8>) -> Result<(), Failure> {
+    let not_text =
+        |_| Failure::error("standard input for a job must be UTF-8 text (send other bytes as payload)");
+    let text = String::from_utf8(bytes).map_err(not_text)?;
+    if !text.is_empty() {
+        body.insert("stdin".into(), json!(text));
+    }
+    Ok(())
+}
+
+/// A pipe, a file or a socket: something that was put there on purpose. Not a terminal, not `/dev/null`.
+fn stdin_is_piped() -> bool {
+    let kind =
+        fstat(std::io::stdin().as_fd()).map(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT);
+    matches!(kind, Ok(SFlag::S_IFIFO | SFlag::S_IFREG | SFlag::S_IFSOCK))
+}
+
+/// Reads standard input to its end, at most what a payload may be.
+async fn read_stdin(what: &str) -> Result<Vec<u8>, Failure> {
+    if std::io::stdin().is_terminal() {
+        show::talk(&format!("reading {what} from the terminal; end it with Ctrl-D"));
+    }
+    let most = limits::PAYLOAD_BYTES as u64;
+    let mut reading = tokio::task::spawn_blocking(move || {
+        let mut bytes = Vec::new();
+        std::io::stdin().lock().take(most + 1).read_to_end(&mut bytes).map(|_| bytes)
+    });
+    let read = match tokio::time::timeout(HINT_AFTER, &mut reading).await {
+        Ok(read) => read,
+        Err(_) => {
+            show::talk(&format!("reading {what} from standard input until it ends (</dev/null for none)"));
+            reading.await
+        }
+    };
+    let read = read.map_err(|cause| Failure::error(format!("reading standard input: {cause}")))?;
+    let bytes = read.map_err(|cause| Failure::error(format!("reading standard input: {cause}")))?;
+    if bytes.len() as u64 > most {
+        return Err(Failure::error(format!("{what} from standard input is over the limit of {most} bytes")));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        words: JobWords,
+    }
+
+    #[test]
+    fn words_become_the_fields_of_the_contract_and_nothing_else() {
+        let line = Line::parse_from([
+            "x",
+            "sh",
+            "echo hi",
+            "--arg",
+            "-n",
+            "--env",
+            "A=b=c",
+            "--priority",
+            "9",
+            "--timeout",
+            "3s",
+        ]);
+        let fields = Value::Object(line.words.fields());
+        let expected = json!({"class":"sh","args":["-n"],"env":{"A":"b=c"},"priority":9,"timeout":"3s"});
+        assert_eq!(fields, expected);
+        assert!(Line::try_parse_from(["x", "sh", "--env", "A"]).is_err());
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_travel_as_base64() {
+        let mut body = Map::new();
+        put_payload(&mut body, vec![0xff, 0xfe]);
+        assert_eq!(Value::Object(body), json!({"payload_base64": "//4="}));
+        assert!(put_stdin(&mut Map::new(), vec![0xff]).is_err());
+    }
+}

@@ -1,0 +1,79 @@
+//! Understudy: a job cluster in one program.
+//!
+//! ```text
+//!   words (clap) ──▶ master, worker ──▶ settings ──▶ node::run        serves until a signal
+//!                ├─▶ up ──▶ child processes of this very program      serves until Ctrl-C
+//!                ├─▶ run, submit, status … ──▶ api (HTTP) ──▶ any node
+//!                └─▶ simulate ──▶ simulator;  keeper ──▶ node::keeper
+//! ```
+//!
+//! **Decides:** words, settings, which server to ask, exit codes ([`exit`]).
+//! **May not touch:** minds, links, ledgers: it starts nodes and asks them over HTTP.
+//! **Driven by:** its command line; data goes to standard output, talk to standard error.
+//! **Leaves out:** client-web, the log store, bridges, benchmarks (later versions).
+
+mod api;
+mod commands;
+mod exit;
+mod nearest;
+mod settings;
+mod show;
+mod up;
+mod words;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::exit::{Exit, Failure, Outcome};
+use crate::words::{Command, Words};
+
+fn main() -> ExitCode {
+    // Each attempt starts a keeper: it must not pay for the command line of people.
+    if std::env::args_os().nth(1).is_some_and(|word| word == "keeper") {
+        return node::keeper::main(std::env::args_os().skip(2));
+    }
+    let words = Words::parse();
+    match obey(words) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                show::talk(&format!("understudy: {}", failure.message));
+            }
+            failure.exit.into()
+        }
+    }
+}
+
+fn obey(words: Words) -> Outcome {
+    match words.command {
+        Command::Master(flags) => commands::start::run(&flags, settings::Role::Master),
+        Command::Worker(flags) => commands::start::run(&flags, settings::Role::Worker),
+        Command::Up(flags) => patiently(up::run(&flags, words.common.json)),
+        Command::Simulate(flags) => commands::simulate::run(&flags, words.common.json),
+        Command::Config(command) => commands::config::run(&command, words.common.json),
+        Command::Completions(flags) => commands::paper::completions(&flags),
+        Command::Man => commands::paper::man(),
+        Command::Keeper => Err(Failure::usage("keeper is started by a node, not by people")),
+        Command::Client(command) => patiently(interruptible(commands::client(command, words.common))),
+    }
+}
+
+/// Runs something that waits, on this thread.
+fn patiently(work: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|cause| Failure::error(format!("starting: {cause}")))?;
+    let outcome = runtime.block_on(work);
+    // A reader of standard input may still hang in the kernel; nobody waits for it.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn interruptible(work: impl Future<Output = Outcome>) -> Outcome {
+    tokio::select! {
+        outcome = work => outcome,
+        _ = tokio::signal::ctrl_c() => {
+            Err(Failure { exit: Exit::Interrupted, message: "interrupted; what was submitted goes on".to_string() })
+        }
+    }
+}

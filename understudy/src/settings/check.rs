@@ -1,0 +1,219 @@
+//! From tables to the settings of a node: what depends on the machine is filled in, what makes no sense is refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use node::settings::{ClassCommand, RunsJobs, Settings};
+use protocol::{duration, limits, submit};
+
+use super::Role;
+use super::table::{ClassTable, OneOrMany, Table};
+use crate::exit::Failure;
+use crate::nearest;
+
+/// Classes every node has, and those that only need to be allowed.
+const BUILT_IN: [&str; 6] = ["echo", "sleep", "burn", "hash", "sh", "python"];
+/// Script classes.
+const SCRIPTS: [&str; 2] = ["sh", "python"];
+/// Most jobs at once on one node.
+const SLOTS_MOST: u32 = 10_000;
+/// Longest name of a node.
+const NAME_BYTES: usize = 100;
+
+/// Makes the settings.
+pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
+    let Table { node, cluster, raft, http, worker, class, master, chaos, test } = table;
+    let (listen_host, http_port) = host_and_port("node.listen", node.listen.as_deref().unwrap_or_default())?;
+    let insecure = http.insecure.unwrap_or(false);
+    if !insecure && !is_loopback(&listen_host) {
+        let why = "links between nodes are not sealed in this version";
+        return Err(bad(
+            "node.listen",
+            format!("{listen_host} is beyond loopback and {why}: add --insecure to allow it"),
+        ));
+    }
+    let name = match node.name {
+        Some(name) => name,
+        None => host_name()?,
+    };
+    check_name(&name)?;
+    let advertise = match node.advertise {
+        Some(host) => host,
+        None if is_any(&listen_host) => host_name()?,
+        None => listen_host.clone(),
+    };
+    let voters = cluster.voters.unwrap_or(3);
+    if ![1, 3, 5].contains(&voters) {
+        return Err(bad("cluster.voters", format!("must be 1, 3 or 5, this is {voters}")));
+    }
+    let expect = cluster.expect.unwrap_or(1);
+    if !(1..=voters).contains(&expect) {
+        return Err(bad(
+            "cluster.expect",
+            format!("must be from 1 to the {voters} voters, this is {expect}"),
+        ));
+    }
+    let (heartbeat_ms, election_ms) =
+        times(raft.heartbeat_ms.unwrap_or(100), raft.election_ms.unwrap_or(500))?;
+    let join = cluster.join.unwrap_or_default();
+    for address in &join {
+        host_and_port("cluster.join", address)?;
+    }
+    Ok(Settings {
+        name,
+        data: node.data.unwrap_or_default(),
+        listen_host,
+        http_port,
+        advertise,
+        founds: role == Role::Master,
+        join,
+        expect,
+        voters,
+        broker_port: node.broker_port.unwrap_or(9990),
+        link_port: node.link_port.unwrap_or(9991),
+        heartbeat_ms,
+        election_ms,
+        slots: slots(worker.slots)?,
+        headers: headers(worker.headers)?,
+        allow: allow(worker.allow.unwrap_or_default())?,
+        classes: class.into_iter().map(|(name, class)| one_class(name, class)).collect::<Result<_, _>>()?,
+        runs_jobs: runs_jobs(master.runs_jobs.as_deref().unwrap_or("auto"))?,
+        insecure,
+        chaos: chaos.enabled.unwrap_or(false),
+        allowed_hosts: http.allowed_hosts.unwrap_or_default(),
+        hold_dispatch: test.hold_dispatch.unwrap_or(false),
+    })
+}
+
+fn bad(setting: &str, detail: impl std::fmt::Display) -> Failure {
+    Failure::usage(format!("setting {setting}: {detail}"))
+}
+
+/// `HOST:PORT`, with brackets around an IPv6 address.
+fn host_and_port(setting: &str, text: &str) -> Result<(String, u16), Failure> {
+    let parts = text.rsplit_once(':').filter(|(host, _)| {
+        let bracketed = host.starts_with('[') && host.ends_with(']');
+        !host.is_empty() && (bracketed || !host.contains(':')) && !host.contains(['/', ' ', '@'])
+    });
+    let port = parts.and_then(|(_, port)| port.parse::<u16>().ok()).filter(|port| *port != 0);
+    match (parts, port) {
+        (Some((host, _)), Some(port)) => Ok((host.to_string(), port)),
+        _ => Err(bad(setting, format!("must be HOST:PORT, this is {text:?}"))),
+    }
+}
+
+fn address(host: &str) -> Option<IpAddr> {
+    host.trim_matches(['[', ']']).parse().ok()
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || address(host).is_some_and(|address| address.is_loopback())
+}
+
+fn is_any(host: &str) -> bool {
+    address(host).is_some_and(|address| address.is_unspecified())
+}
+
+fn host_name() -> Result<String, Failure> {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+    if name.is_empty() { Err(bad("node.name", "this host has no name: give one")) } else { Ok(name) }
+}
+
+fn check_name(name: &str) -> Result<(), Failure> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.len() > NAME_BYTES || !name.chars().all(good) || name == "self" {
+        let rule = format!("must be 1 to {NAME_BYTES} letters, digits, '-', '_' or '.', and not self");
+        return Err(bad("node.name", format!("{rule}; this is {name:?}")));
+    }
+    Ok(())
+}
+
+fn times(heartbeat_ms: u64, election_ms: u64) -> Result<(u64, u64), Failure> {
+    if !(10..=10_000).contains(&heartbeat_ms) {
+        return Err(bad("raft.heartbeat_ms", format!("must be from 10 to 10000, this is {heartbeat_ms}")));
+    }
+    // Fewer than three heartbeats in an election timeout, and one lost message makes an election.
+    if election_ms < heartbeat_ms * 3 || election_ms > 100_000 {
+        let least = heartbeat_ms * 3;
+        return Err(bad(
+            "raft.election_ms",
+            format!("must be from {least} (three heartbeats) to 100000, this is {election_ms}"),
+        ));
+    }
+    Ok((heartbeat_ms, election_ms))
+}
+
+/// Twice the cores, at least 4, where nobody says otherwise.
+fn slots(told: Option<u32>) -> Result<u32, Failure> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let slots = told.unwrap_or_else(|| u32::try_from(cores * 2).unwrap_or(SLOTS_MOST).clamp(4, SLOTS_MOST));
+    if slots > SLOTS_MOST {
+        return Err(bad("worker.slots", format!("must be at most {SLOTS_MOST}, this is {slots}")));
+    }
+    Ok(slots)
+}
+
+fn headers(told: BTreeMap<String, OneOrMany>) -> Result<BTreeMap<String, BTreeSet<String>>, Failure> {
+    let mut headers = BTreeMap::new();
+    let mut bytes = 0;
+    for (name, values) in told {
+        let values: BTreeSet<String> = values.list().into_iter().collect();
+        bytes += name.len() + values.iter().map(String::len).sum::<usize>();
+        if name.is_empty() || bytes > limits::HEADERS_BYTES {
+            let limit = limits::HEADERS_BYTES;
+            return Err(bad(
+                "worker.headers",
+                format!("names must not be empty, all together at most {limit} bytes"),
+            ));
+        }
+        headers.insert(name, values);
+    }
+    Ok(headers)
+}
+
+fn allow(told: Vec<String>) -> Result<BTreeSet<String>, Failure> {
+    let told = told.into_iter().filter(|class| !class.is_empty());
+    told.map(|class| match SCRIPTS.contains(&class.as_str()) {
+        true => Ok(class),
+        false => Err(bad(
+            "worker.allow",
+            format!("{class:?} is no script class: {}", nearest::hint(&class, SCRIPTS)),
+        )),
+    })
+    .collect()
+}
+
+fn one_class(name: String, class: ClassTable) -> Result<(String, ClassCommand), Failure> {
+    let setting = format!("class.{name}");
+    if name.is_empty() || name.len() > limits::CLASS_BYTES || BUILT_IN.contains(&name.as_str()) {
+        let most = limits::CLASS_BYTES;
+        return Err(bad(
+            &setting,
+            format!("must have 1 to {most} bytes and not be one of {}", BUILT_IN.join(", ")),
+        ));
+    }
+    if class.command.first().is_none_or(String::is_empty) {
+        return Err(bad(&format!("{setting}.command"), "must name a program"));
+    }
+    let timeout = class.timeout.as_deref().map(duration::parse_ms).transpose();
+    let timeout_ms = timeout.map_err(|error| bad(&format!("{setting}.timeout"), error))?;
+    let memory_bytes = match class.memory.as_deref() {
+        None => None,
+        Some(text) => Some(submit::parse_bytes(text).ok_or_else(|| {
+            bad(
+                &format!("{setting}.memory"),
+                format!("must be bytes, with a unit if you like: 512MiB; this is {text:?}"),
+            )
+        })?),
+    };
+    Ok((name, ClassCommand { command: class.command, env: class.env, timeout_ms, memory_bytes }))
+}
+
+fn runs_jobs(text: &str) -> Result<RunsJobs, Failure> {
+    match text {
+        "auto" => Ok(RunsJobs::Auto),
+        "always" => Ok(RunsJobs::Always),
+        "never" => Ok(RunsJobs::Never),
+        _ => Err(bad("master.runs_jobs", format!("must be auto, always or never, this is {text:?}"))),
+    }
+}

@@ -1,0 +1,195 @@
+//! The settings file, table by table. What is missing in one layer comes from the layer below.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::Role;
+
+/// All tables.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Table {
+    pub(crate) node: NodeTable,
+    pub(crate) cluster: ClusterTable,
+    pub(crate) raft: RaftTable,
+    pub(crate) http: HttpTable,
+    pub(crate) worker: WorkerTable,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) class: BTreeMap<String, ClassTable>,
+    pub(crate) master: MasterTable,
+    pub(crate) chaos: ChaosTable,
+    pub(crate) test: TestTable,
+}
+
+/// Who and where it is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct NodeTable {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) data: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) listen: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) advertise: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) broker_port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) link_port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pub_port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) clients_port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) workers_port: Option<u16>,
+}
+
+/// Which cluster.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ClusterTable {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) join: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) expect: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) voters: Option<usize>,
+}
+
+/// The engine's times.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RaftTable {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) heartbeat_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) election_ms: Option<u64>,
+}
+
+/// Who may come in.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct HttpTable {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) allowed_hosts: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) insecure: Option<bool>,
+}
+
+/// What it can do.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct WorkerTable {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) slots: Option<u32>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) headers: BTreeMap<String, OneOrMany>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) allow: Option<Vec<String>>,
+}
+
+/// `gpu = "a100"` or `gpu = ["a100", "h100"]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum OneOrMany {
+    /// One value.
+    One(String),
+    /// Several.
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    /// As a list.
+    pub(crate) fn list(self) -> Vec<String> {
+        match self {
+            Self::One(value) => vec![value],
+            Self::Many(values) => values,
+        }
+    }
+}
+
+/// A class served by a program.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ClassTable {
+    pub(crate) command: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) env: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) timeout: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) memory: Option<String>,
+}
+
+/// How it leads.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct MasterTable {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) runs_jobs: Option<String>,
+}
+
+/// The soft crash.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ChaosTable {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) enabled: Option<bool>,
+}
+
+/// Hooks for tests; no part of the public surface.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TestTable {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hold_dispatch: Option<bool>,
+}
+
+/// Settings of the public surface that this version does not do yet (a table stands for all its keys).
+const NOT_YET: [&str; 14] = [
+    "cluster.key_file",
+    "cluster.replace_after",
+    "http.token_file",
+    "http.tls_cert",
+    "http.tls_key",
+    "worker.resources",
+    "queue",
+    "lab",
+    "recodex",
+    "share",
+    "logs",
+    "retention",
+    "webhooks",
+    "limits",
+];
+
+/// Whether a key that is unknown here is one of a later version.
+pub(super) fn is_not_yet(key: &str) -> bool {
+    NOT_YET.contains(&key)
+}
+
+impl Table {
+    /// What holds where nobody says anything, apart from what depends on other settings.
+    pub(super) fn defaults(role: Role) -> Self {
+        let listen = match role {
+            Role::Master => "127.0.0.1:3002",
+            Role::Worker => "127.0.0.1:3004",
+        };
+        Self {
+            node: NodeTable {
+                data: Some("/var/lib/understudy".into()),
+                listen: Some(listen.into()),
+                broker_port: Some(9990),
+                link_port: Some(9991),
+                ..NodeTable::default()
+            },
+            cluster: ClusterTable { join: Some(Vec::new()), expect: Some(1), voters: Some(3) },
+            raft: RaftTable { heartbeat_ms: Some(100), election_ms: Some(500) },
+            master: MasterTable { runs_jobs: Some("auto".into()) },
+            ..Self::default()
+        }
+    }
+}

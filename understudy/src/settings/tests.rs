@@ -1,0 +1,151 @@
+//! Precedence, names and checks of the settings.
+
+use std::io::Write as _;
+
+use clap::Parser as _;
+
+use super::*;
+
+#[derive(clap::Parser)]
+struct Line {
+    #[command(flatten)]
+    flags: NodeFlags,
+}
+
+fn flags(words: &[&str]) -> NodeFlags {
+    Line::parse_from(["node"].iter().chain(words)).flags
+}
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+/// The words of the refusal of a settings file.
+fn refusal(text: &str) -> String {
+    let file = file(text);
+    let failure = read(&flags(&["-c", file.path().to_str().unwrap()]), Role::Master).unwrap_err();
+    assert_eq!(failure.exit, crate::exit::Exit::Usage);
+    failure.message
+}
+
+#[test]
+fn a_flag_beats_the_file_and_the_file_beats_the_default() {
+    let file = file(
+        "[node]\nname = 'from-file'\nlink_port = 7001\n[worker]\nslots = 7\nheaders = { gpu = 'a', os = ['x', 'y'] }\n\
+         [raft]\nheartbeat_ms = 50\n[class.words]\ncommand = ['wc', '-w']\ntimeout = '3s'\nmemory = '1MiB'\n[chaos]\nenabled = true\n",
+    );
+    let path = file.path().to_str().unwrap();
+    let settings = read(
+        &flags(&["-c", path, "--name", "from-flag", "--chaos=false", "--header", "gpu=b"]),
+        Role::Worker,
+    )
+    .unwrap();
+    assert_eq!((settings.name.as_str(), settings.link_port, settings.slots), ("from-flag", 7001, 7));
+    assert_eq!((settings.broker_port, settings.http_port, settings.chaos), (9990, 3004, false));
+    assert_eq!((settings.heartbeat_ms, settings.election_ms, settings.founds), (50, 500, false));
+    assert_eq!(settings.headers["gpu"], ["b".to_string()].into());
+    assert_eq!(settings.headers["os"].len(), 2);
+    let class = &settings.classes["words"];
+    assert_eq!((class.command.len(), class.timeout_ms, class.memory_bytes), (2, Some(3_000), Some(1 << 20)));
+}
+
+#[test]
+fn a_variable_is_a_flag_that_a_flag_beats() {
+    use clap::CommandFactory as _;
+    let command = Line::command();
+    let variable = |flag: &str| {
+        let flag = command.get_arguments().find(|argument| argument.get_long() == Some(flag)).unwrap();
+        flag.get_env().unwrap().to_str().unwrap().to_string()
+    };
+    for flag in [
+        "name",
+        "data",
+        "listen",
+        "advertise",
+        "join",
+        "expect",
+        "voters",
+        "slots",
+        "allow",
+        "chaos",
+        "insecure",
+    ] {
+        assert_eq!(variable(flag), format!("UNDERSTUDY_{}", flag.to_uppercase()));
+    }
+    assert_eq!(variable("broker-port"), "UNDERSTUDY_BROKER_PORT");
+}
+
+#[test]
+fn defaults_are_those_of_the_contract() {
+    let settings = read(&flags(&[]), Role::Master).unwrap();
+    assert_eq!(
+        (settings.listen_host.as_str(), settings.http_port, settings.advertise.as_str()),
+        ("127.0.0.1", 3002, "127.0.0.1")
+    );
+    assert_eq!(
+        (settings.expect, settings.voters, settings.broker_port, settings.link_port),
+        (1, 3, 9990, 9991)
+    );
+    let cores = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(settings.slots as usize, (cores * 2).max(4));
+    assert!(settings.founds && !settings.chaos && !settings.insecure && settings.allow.is_empty());
+    assert_eq!(settings.name, nix::unistd::gethostname().unwrap().into_string().unwrap());
+}
+
+#[test]
+fn an_unknown_key_is_refused_and_the_nearest_is_named() {
+    let message = refusal("[node]\nnmae = 'x'\n");
+    assert!(message.contains("setting node.nmae is unknown: did you mean name?"), "{message}");
+    let message = refusal("[wroker]\nslots = 1\n");
+    assert!(message.contains("setting wroker is unknown: did you mean worker?"), "{message}");
+    let message = refusal("[class.a]\ncommand = ['x']\ntimeuot = '3s'\n");
+    assert!(message.contains("class.a.timeuot is unknown: did you mean timeout?"), "{message}");
+    let message = refusal("[cluster]\nkey_file = 'x'\n");
+    assert!(message.contains("setting cluster.key_file is not supported by this version yet"), "{message}");
+    let message = refusal("[recodex]\nx = 1\n");
+    assert!(message.contains("setting recodex is not supported by this version yet"), "{message}");
+}
+
+#[test]
+fn a_bad_value_names_its_setting_and_its_file() {
+    let message = refusal("[worker]\nslots = 'many'\n");
+    assert!(message.contains("worker.slots") && message.contains("/"), "{message}");
+    for (text, part) in [
+        ("[cluster]\nvoters = 4\n", "cluster.voters: must be 1, 3 or 5, this is 4"),
+        ("[cluster]\nexpect = 4\n", "cluster.expect: must be from 1 to the 3 voters"),
+        ("[node]\nlisten = '0.0.0.0:3002'\n", "beyond loopback"),
+        ("[node]\nlisten = '127.0.0.1'\n", "node.listen: must be HOST:PORT"),
+        ("[node]\nname = 'a b'\n", "node.name"),
+        ("[raft]\nelection_ms = 200\n", "three heartbeats"),
+        ("[worker]\nallow = ['pyhton']\n", "did you mean python?"),
+        ("[class.echo]\ncommand = ['cat']\n", "class.echo"),
+        ("[class.a]\ncommand = []\n", "class.a.command: must name a program"),
+        ("[master]\nruns_jobs = 'maybe'\n", "auto, always or never"),
+        ("not toml", ""),
+    ] {
+        let message = refusal(text);
+        assert!(message.contains(part), "{text}: {message}");
+    }
+    let failure = read(&flags(&["-c", "/nowhere/understudy.toml"]), Role::Master).unwrap_err();
+    assert!(failure.message.contains("/nowhere/understudy.toml"), "{}", failure.message);
+}
+
+#[test]
+fn addresses_beyond_loopback_need_the_word_and_then_advertise_the_host_name() {
+    let settings = read(&flags(&["--listen", "0.0.0.0:3002", "--insecure"]), Role::Master).unwrap();
+    assert_eq!(settings.advertise, nix::unistd::gethostname().unwrap().into_string().unwrap());
+    let settings = read(&flags(&["--listen", "[::1]:3002"]), Role::Master).unwrap();
+    assert_eq!((settings.listen_host.as_str(), settings.http_port), ("[::1]", 3002));
+}
+
+#[test]
+fn a_variable_that_is_nearly_ours_is_refused_and_a_platforms_is_not() {
+    let refuse = |name: &str| refuse_unknown_variables([name.to_string()].into_iter()).map_err(|f| f.message);
+    assert!(refuse("UNDERSTUDY_SLOST").unwrap_err().contains("did you mean UNDERSTUDY_SLOTS?"));
+    assert!(refuse("UNDERSTUDY_TOKEN_FILE").unwrap_err().contains("not supported by this version yet"));
+    for fine in ["UNDERSTUDY_NAME", "UNDERSTUDY_SERVICE_HOST", "UNDERSTUDY_JOB", "PATH"] {
+        assert_eq!(refuse(fine), Ok(()), "{fine}");
+    }
+}

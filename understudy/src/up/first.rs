@@ -1,0 +1,95 @@
+//! From processes to a cluster that has run its first job.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::Place;
+use super::plan::Plan;
+use crate::api::{self, Api, Ask};
+use crate::commands::{Client, job};
+use crate::exit::Failure;
+use crate::show;
+
+/// How long the voters may take to find each other.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+/// How often we look.
+const LOOK: Duration = Duration::from_millis(100);
+/// What the first job says.
+const HELLO: &str = "Hello from Understudy";
+
+/// Waits until the cluster serves, says where it is, runs one job.
+pub(super) async fn greet(plan: &Plan, place: &Place, json: bool) -> Result<(), Failure> {
+    let client = Client { api: Api::new(plan.urls())?, json };
+    voters(&client, plan).await?;
+    if !json {
+        say_where(plan, place)?;
+    }
+    let key = api::new_key()?;
+    let hello = json!({"class": "echo", "payload": HELLO});
+    let submitted =
+        client.api.json(Ask::post("/api/v1/jobs", &key).body(&hello).patient(api::PATIENCE)).await?;
+    let id = job::id_of(&submitted)?;
+    let ended = job::wait_for_end(&client, id, Some(START_PATIENCE)).await?.unwrap_or(submitted);
+    if ended["state"] != "succeeded" {
+        return Err(Failure::error(format!(
+            "the first job did not succeed: {}",
+            show::cell(&ended, "/state")
+        )));
+    }
+    let output = String::from_utf8_lossy(&job::output_of(&ended)?).into_owned();
+    let node = show::cell(&ended, "/attempts/0/node");
+    if json {
+        let nodes: Vec<Value> =
+            plan.nodes.iter().map(|node| json!({"name": node.name, "url": node.url()})).collect();
+        let job = json!({"id": id.to_string(), "node": node, "output": output});
+        show::line(
+            &json!({"url": plan.nodes[0].url(), "dir": place.path(), "nodes": nodes, "job": job}).to_string(),
+        )
+    } else {
+        show::line(&format!("First job {id} ran on {node}; its output:"))?;
+        show::line(output.trim_end())?;
+        show::line("Ctrl-C ends everything.")
+    }
+}
+
+/// Waits for as many voters as there shall be, and a node that takes writes.
+async fn voters(client: &Client, plan: &Plan) -> Result<(), Failure> {
+    let until = Instant::now() + START_PATIENCE;
+    loop {
+        let (voters, why) = match client.api.json(Ask::get("/api/v1/status")).await {
+            Ok(status) => {
+                (count_voters(&status), format!("{} of {} voters", count_voters(&status), plan.voters))
+            }
+            Err(error) => (0, error.to_string()),
+        };
+        if voters >= plan.voters && client.api.ask(Ask::get("/readyz")).await.is_ok() {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            let seconds = START_PATIENCE.as_secs();
+            return Err(Failure::error(format!("the cluster is not up after {seconds} s: {why}")));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn count_voters(status: &Value) -> usize {
+    let nodes = status["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    nodes.iter().filter(|node| node["voter"] == true && node["alive"] == true).count()
+}
+
+fn say_where(plan: &Plan, place: &Place) -> Result<(), Failure> {
+    let lasts = match place {
+        Place::Kept(_) => "kept",
+        Place::Temporary(_) => "removed at the end; --dir keeps one",
+    };
+    let nodes = plan.nodes.len();
+    show::line(&format!("A cluster of {nodes} nodes is up, {} of them voters.", plan.voters))?;
+    show::line(&format!("Open {}", plan.nodes[0].url()))?;
+    for node in &plan.nodes {
+        show::line(&format!("  {:<10} {}  log {}", node.name, node.url(), node.console().display()))?;
+    }
+    show::line(&format!("Folder {} ({lasts})", place.path().display()))?;
+    show::line(&format!("Try: understudy --server {} run sh 'echo $((6*7))'", plan.nodes[0].url()))
+}
