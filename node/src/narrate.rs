@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use logdb::{Level, Log, Record};
+use master::Ledger;
 use protocol::{AttemptRef, Fact, JobId, JobState, Load, LossCause, Member, NodeId, Reason, What};
 
 /// Open jobs whose gateway is remembered for the line that names it; beyond that the line says `?`.
@@ -40,7 +41,11 @@ impl Narrator {
     }
 
     /// The ledger recorded a fact. Only the leader tells it (`leading`); the others learn from it what later lines need.
-    pub fn fact(&mut self, fact: &Fact, members: Members<'_>, leading: bool) {
+    pub fn fact(&mut self, fact: &Fact, ledger: &Ledger, leading: bool) {
+        self.heard(fact, &|id| ledger.member(id), leading);
+    }
+
+    fn heard(&mut self, fact: &Fact, members: Members<'_>, leading: bool) {
         match &fact.what {
             What::Accepted { job, gateway } if self.gateways.len() < GATEWAYS => {
                 self.gateways.insert(*job, *gateway);
@@ -102,7 +107,7 @@ impl Narrator {
     }
 
     /// A placement looked at these workers, by name. Told at most once a second, so that a burst does not drown the story.
-    pub fn loads<'a>(&mut self, loads: impl IntoIterator<Item = (&'a str, Load)>) {
+    pub fn loads<Name: AsRef<str>>(&mut self, loads: &[(Name, Load)]) {
         let now = Instant::now();
         if self.loads_at.is_some_and(|at| now.duration_since(at) < LOADS_EVERY) {
             return;
@@ -111,6 +116,7 @@ impl Narrator {
         for (name, load) in loads {
             let cpu = percent(load.cpu_used_milli.into(), load.cpu_total_milli.into());
             let memory = percent(load.memory_used_bytes, load.memory_total_bytes);
+            let name = name.as_ref();
             self.log.record_of(name, Level::Info, "load", None, &format!("The CPU usage is: {cpu}"));
             self.log.record_of(name, Level::Info, "load", None, &format!("RAM memory /%/ used: {memory}"));
         }
@@ -307,9 +313,9 @@ mod tests {
         let find = |id| roster.iter().find(|member| member.id == id);
         let mut narrator = Narrator::new(LEADER, log.clone());
         narrator.promoted(3);
-        narrator.fact(&fact(What::Accepted { job: JOB, gateway: GATEWAY }), &find, true);
-        narrator.fact(&fact(What::Assigned { attempt: attempt(), node: WORKER }), &find, true);
-        narrator.fact(&fact(finished()), &find, true);
+        narrator.heard(&fact(What::Accepted { job: JOB, gateway: GATEWAY }), &find, true);
+        narrator.heard(&fact(What::Assigned { attempt: attempt(), node: WORKER }), &find, true);
+        narrator.heard(&fact(finished()), &find, true);
         assert_eq!(
             messages(&log),
             [
@@ -331,7 +337,7 @@ mod tests {
         let (roster, log) = (roster(), Log::in_memory("w1"));
         let find = |id| roster.iter().find(|member| member.id == id);
         let mut narrator = Narrator::new(WORKER, log.clone());
-        narrator.fact(&fact(What::Accepted { job: JOB, gateway: GATEWAY }), &find, false);
+        narrator.heard(&fact(What::Accepted { job: JOB, gateway: GATEWAY }), &find, false);
         assert!(messages(&log).is_empty(), "only a leader tells facts");
         let lost = What::Requeued {
             attempt: attempt(),
@@ -339,8 +345,8 @@ mod tests {
             cause: LossCause::Silent,
             state: JobState::Queued,
         };
-        narrator.fact(&fact(lost), &find, true);
-        narrator.fact(&fact(finished()), &find, true);
+        narrator.heard(&fact(lost), &find, true);
+        narrator.heard(&fact(finished()), &find, true);
         let events: Vec<_> = log.after(0, 9).iter().map(|record| record.event.to_string()).collect();
         assert_eq!(events, ["lost", "requeued", "result", "answered"]);
         assert!(messages(&log)[3].ends_with("for client to port: 3005"));
@@ -379,8 +385,8 @@ mod tests {
             memory_used_bytes: 1,
             memory_total_bytes: 3,
         };
-        narrator.loads([("w1", load), ("w2", Load::default())]);
-        narrator.loads([("w1", load)]);
+        narrator.loads(&[("w1", load), ("w2", Load::default())]);
+        narrator.loads(&[("w1", load)]);
         assert_eq!(
             messages(&log),
             [
