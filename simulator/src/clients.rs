@@ -1,0 +1,269 @@
+//! Clients: they submit through any node, repeat what they got no answer to, cancel, read, and remember what they were
+//! told.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cast::Input;
+use protocol::{Answer, Boot, JobId, JobSpec, Refusal, Request, submit};
+use worker::Told;
+
+use crate::fold::Fold;
+use crate::limits::{MS, OPEN_JOBS, SECOND};
+use crate::node::{self, CLASS};
+use crate::runner::Work;
+use crate::watch::{Asked, Held, must};
+use crate::world::{Event, World};
+
+/// A job that a client wants.
+#[derive(Clone, Debug)]
+pub(crate) struct Wish {
+    pub(crate) key: Option<String>,
+    pub(crate) work: Work,
+    /// A key is used for another request: this must be refused.
+    misuse: bool,
+}
+
+/// Something asked of a node.
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    Submit(Wish),
+    /// A submission under the id that its gateway chose.
+    Submitted(JobId, Wish),
+    Cancel(JobId),
+    Transfer,
+    /// The number of jobs acknowledged before it began.
+    Read(usize),
+    Join {
+        of: usize,
+        boot: Boot,
+    },
+}
+
+/// What is open, and who was asked.
+#[derive(Default)]
+pub(crate) struct Clients {
+    last_ticket: u64,
+    open: BTreeMap<u64, (Op, usize, Boot)>,
+    last_job: u64,
+    last_key: u64,
+    /// Keyed wishes that are not answered for sure yet.
+    pub(crate) wishes: usize,
+    /// Wishes whose job has been acknowledged, to be repeated.
+    made: Vec<Wish>,
+}
+
+impl Clients {
+    pub(crate) fn ticket(&mut self, op: Op, at: usize, boot: Boot) -> u64 {
+        self.last_ticket += 1;
+        self.open.insert(self.last_ticket, (op, at, boot));
+        self.last_ticket
+    }
+
+    pub(crate) fn forget(&mut self, ticket: u64) {
+        self.open.remove(&ticket);
+    }
+
+    /// Tickets of users that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        let users = self.open.values().filter(|(op, ..)| !matches!(op, Op::Join { .. }));
+        users.count() + self.wishes
+    }
+}
+
+impl World<'_> {
+    /// One client does the next thing.
+    pub(crate) fn client_asks(&mut self, client: usize) {
+        if self.now_us >= self.clients_until_us {
+            return;
+        }
+        let pause_us = self.chance.between(20 * MS, 400 * MS);
+        self.after(pause_us, Event::Client(client));
+        let full = self.watch.open_jobs() + self.clients.waiting() >= OPEN_JOBS;
+        let op = match self.chance.below(100) {
+            0..66 if full => return,
+            0..66 => Op::Submit(self.wish()),
+            66..78 => {
+                let some: Vec<JobId> = self.watch.acknowledged.iter().rev().take(20).copied().collect();
+                let Some(job) = self.chance.pick(&some) else { return };
+                Op::Cancel(job)
+            }
+            78..79 => Op::Transfer,
+            _ => Op::Read(self.watch.acknowledged.len()),
+        };
+        if let Op::Submit(Wish { key: Some(_), .. }) = &op {
+            self.clients.wishes += 1;
+        }
+        self.ask(op);
+    }
+
+    /// A new job, or now and then one that was made before under its key.
+    fn wish(&mut self) -> Wish {
+        let clients = &mut self.clients;
+        if !clients.made.is_empty() && self.chance.percent(8) {
+            let place = self.chance.place(clients.made.len());
+            let mut wish = clients.made[place].clone();
+            wish.misuse = self.chance.percent(30);
+            return wish;
+        }
+        let run_ms = match self.chance.below(100) {
+            0..80 => self.chance.between(5, 300),
+            80..97 => self.chance.between(300, 1_500),
+            _ => self.chance.between(1_500, 4_000),
+        };
+        let fails = if self.chance.percent(8) { self.chance.between(1, 4) } else { 0 };
+        clients.last_job += 1;
+        let work = Work { number: clients.last_job, run_ms, fails };
+        let key = self.chance.percent(60).then(|| {
+            clients.last_key += 1;
+            format!("key-{}", clients.last_key)
+        });
+        Wish { key, work, misuse: false }
+    }
+
+    /// Asks a node that can be reached; a wish waits for one.
+    pub(crate) fn ask(&mut self, op: Op) {
+        let live: Vec<usize> = (0..self.nodes.len()).filter(|p| self.nodes[*p].live.is_some()).collect();
+        match self.chance.pick(&live) {
+            Some(place) => self.ask_at(place, op),
+            None => self.again(op),
+        }
+    }
+
+    pub(crate) fn ask_at(&mut self, place: usize, op: Op) {
+        let boot = self.nodes[place].boot;
+        match op {
+            Op::Submit(wish) => {
+                let job = JobId(u128::from(self.now_us) << 80 | u128::from(self.chance.next()));
+                let (spec, fingerprint) = paper(&wish);
+                let asked = Asked { key: wish.key.clone(), payload: spec.payload.clone() };
+                self.watch.asked.insert(job, asked);
+                let request =
+                    Request::Submit { job, spec: Arc::new(spec), key: wish.key.clone(), fingerprint };
+                let ticket = self.clients.ticket(Op::Submitted(job, wish), place, boot);
+                self.hand(place, Input::Ask { ticket, request });
+            }
+            Op::Cancel(job) => {
+                let ticket = self.clients.ticket(op, place, boot);
+                self.hand(place, Input::Ask { ticket, request: Request::Cancel { job } });
+            }
+            Op::Transfer => {
+                let ticket = self.clients.ticket(op, place, boot);
+                self.hand(place, Input::Ask { ticket, request: Request::Transfer { to: None } });
+            }
+            Op::Read(_) => {
+                let ticket = self.clients.ticket(op, place, boot);
+                self.hand(place, Input::Read { ticket });
+            }
+            Op::Submitted(..) | Op::Join { .. } => {}
+        }
+    }
+
+    /// An answer reaches its client.
+    pub(crate) fn told(&mut self, place: usize, ticket: u64, told: Told) -> Held {
+        let Some((op, ..)) = self.clients.open.remove(&ticket) else { return Ok(()) };
+        match (op, told) {
+            (Op::Submitted(job, wish), told) => return self.submitted(place, job, wish, told),
+            (Op::Cancel(job), Told::Answer(answer)) => return self.cancelled(job, &answer),
+            (Op::Join { of, boot }, Told::Answer(Answer::Done)) => {
+                if self.nodes[of].boot == boot
+                    && let Some(live) = &mut self.nodes[of].live
+                {
+                    live.joined = true;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn submitted(&mut self, place: usize, asked: JobId, wish: Wish, told: Told) -> Held {
+        match told {
+            Told::Answer(Answer::Accepted { job, replayed }) => {
+                must(!wish.misuse, "key_is_one_job", || {
+                    format!("another request got {job} under {:?}", wish.key)
+                })?;
+                self.watch.acknowledged(self.now_us, job, asked, wish.key.as_deref())?;
+                self.tell(|| {
+                    format!("n{} acknowledges {job}{}", place + 1, if replayed { " again" } else { "" })
+                });
+                self.fold.word(job.0 as u64);
+                if wish.key.is_some() {
+                    self.clients.wishes -= 1;
+                    self.clients.made.push(wish);
+                }
+            }
+            Told::Answer(Answer::Refused(Refusal::KeyReused { job })) => {
+                let made = wish.key.as_ref().and_then(|key| self.watch.keys.get(key));
+                must(wish.misuse && made == Some(&job), "key_is_one_job", || {
+                    format!("{:?} is refused as used for {job}; it made {made:?}", wish.key)
+                })?;
+                self.clients.wishes -= 1;
+            }
+            // Not now, or nobody knows: whoever has a key may ask again.
+            _ => self.again(Op::Submit(wish)),
+        }
+        Ok(())
+    }
+
+    /// `acked_survives`: who cancels an acknowledged job never hears that there is none, and when it is said to be
+    /// cancelled, or ended, it is.
+    fn cancelled(&mut self, job: JobId, answer: &Answer) -> Held {
+        let state = self.watch.jobs.get(&job).map(|known| known.state);
+        let right = match answer {
+            Answer::Refused(Refusal::NotFound) => false,
+            Answer::Done => state == Some(protocol::JobState::Cancelled),
+            Answer::Refused(Refusal::Ended { .. }) => state.is_some_and(protocol::JobState::is_terminal),
+            _ => true,
+        };
+        must(right, "acked_survives", || {
+            format!("cancelling {job}, which is {state:?}, was answered {answer:?}")
+        })
+    }
+
+    pub(crate) fn read_ready(&mut self, place: usize, ticket: u64) -> Held {
+        let Some((Op::Read(acknowledged), ..)) = self.clients.open.remove(&ticket) else { return Ok(()) };
+        self.counts.reads += 1;
+        let Some(live) = &self.nodes[place].live else { return Ok(()) };
+        self.watch.read(place + 1, live.cast.ledger(), acknowledged)
+    }
+
+    /// A node's start is over: nobody who asked it will hear from it.
+    pub(crate) fn answers_lost(&mut self, place: usize, boot: Boot) {
+        let of_it = |(_, at, its): &(Op, usize, Boot)| (*at, *its) == (place, boot);
+        let lost: Vec<u64> = self.clients.open.iter().filter(|(_, o)| of_it(o)).map(|(t, _)| *t).collect();
+        for ticket in lost {
+            if let Some((Op::Submitted(_, wish), ..)) = self.clients.open.remove(&ticket) {
+                self.again(Op::Submit(wish));
+            }
+        }
+    }
+
+    /// Whoever has a key asks again, at any node; without one it stays unknown.
+    fn again(&mut self, op: Op) {
+        if matches!(&op, Op::Submit(Wish { key: Some(_), .. })) {
+            let pause_us = self.chance.between(20 * MS, SECOND / 2);
+            self.after(pause_us, Event::Again(op));
+        }
+    }
+
+    /// One more job through this node, under a key.
+    pub(crate) fn last_wish(&mut self, place: usize) {
+        self.clients.last_job += 1;
+        let work = Work { number: self.clients.last_job, run_ms: 50, fails: 0 };
+        let key = Some(format!("last-{}", node::id(place).0));
+        self.clients.wishes += 1;
+        self.ask_at(place, Op::Submit(Wish { key, work, misuse: false }));
+    }
+}
+
+/// What the gateway makes of a wish.
+fn paper(wish: &Wish) -> (JobSpec, [u8; 32]) {
+    let payload = wish.work.payload();
+    let priority = 2 + (wish.work.number % 5) as u8;
+    let mut fingerprint = [u8::from(wish.misuse); 32];
+    let mut fold = Fold::new();
+    fold.bytes(&payload);
+    fingerprint[..8].copy_from_slice(&fold.value().to_le_bytes());
+    (JobSpec { payload, priority, retry_base_ms: 200, ..submit::defaults(CLASS) }, fingerprint)
+}

@@ -1,0 +1,66 @@
+//! The end of a history: faults off, the cluster agrees, everything acknowledged has ended, and new work is served.
+
+use crate::limits::{CONVERGE_US, LOOK_US, SERVE_US};
+use crate::watch::{Held, must};
+use crate::world::World;
+
+impl World<'_> {
+    /// The whole history.
+    pub(crate) fn live(&mut self) -> Held {
+        self.run(self.faults_until_us)?;
+        self.mend_all();
+        self.run(self.clients_until_us)?;
+        self.settle(CONVERGE_US)?;
+        for place in 0..self.nodes.len() {
+            self.last_wish(place);
+        }
+        self.settle(SERVE_US)?;
+        self.check_all()
+    }
+
+    /// `queue_moves`: without faults, within a bounded time the nodes agree, every question is answered and every job that
+    /// the ledger has accepted has ended.
+    fn settle(&mut self, within_us: u64) -> Held {
+        let until_us = self.now_us + within_us;
+        loop {
+            self.run(self.now_us + LOOK_US)?;
+            let Some(missing) = self.missing() else { return Ok(()) };
+            must(self.now_us < until_us, "queue_moves", || {
+                format!("{} s without faults, and {missing}", within_us / crate::limits::SECOND)
+            })?;
+        }
+    }
+
+    /// What keeps the cluster from being at rest.
+    fn missing(&self) -> Option<String> {
+        let casts: Vec<_> = self.nodes.iter().filter_map(|node| Some(&node.live.as_ref()?.cast)).collect();
+        let leaders = casts.iter().filter(|cast| cast.is_master()).count();
+        let ends: Vec<(u64, u64)> =
+            casts.iter().map(|c| (c.ledger().applied(), c.ledger().digest())).collect();
+        if casts.len() < self.nodes.len() {
+            return Some(format!("{} of {} nodes run", casts.len(), self.nodes.len()));
+        }
+        if leaders != 1 {
+            return Some(format!("{leaders} nodes lead"));
+        }
+        if ends.windows(2).any(|pair| pair[0] != pair[1]) {
+            return Some(format!("the ledgers are at {ends:?}"));
+        }
+        if self.clients.waiting() > 0 {
+            return Some(format!("{} questions are open", self.clients.waiting()));
+        }
+        let open = self.watch.jobs.iter().find(|(_, job)| !job.state.is_terminal());
+        open.map(|(id, job)| format!("{id} has not ended: {job:?}"))
+    }
+
+    /// `acked_survives`, `one_result`: every node has every acknowledged job, ended as it ended.
+    fn check_all(&mut self) -> Held {
+        let acknowledged = self.watch.acknowledged.len();
+        for (place, node) in self.nodes.iter().enumerate() {
+            let Some(live) = &node.live else { continue };
+            live.cast.ledger().check();
+            self.watch.read(place + 1, live.cast.ledger(), acknowledged)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,175 @@
+//! The agreed history: what each fact means for its job, and what it must not mean.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use protocol::{AttemptRef, Boot, End, Fact, Job, JobId, JobState, LossCause, NodeId, What};
+
+use crate::fold::Fold;
+use crate::runner::Work;
+use crate::watch::{Held, Watch, must};
+
+/// A job as the agreed history has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) payload: Bytes,
+    pub(crate) state: JobState,
+    pub(crate) attempts: Vec<Given>,
+    pub(crate) acknowledged_us: Option<u64>,
+    /// Digest of state and result at its end.
+    end: Option<u64>,
+}
+
+/// An attempt that the ledger gave to a worker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Given {
+    pub(crate) node: NodeId,
+    pub(crate) boot: Boot,
+    pub(crate) at_us: u64,
+}
+
+impl Known {
+    /// The attempt that counts now, with its number.
+    pub(crate) fn current(&self) -> Option<(u32, &Given)> {
+        let number = self.attempts.len() as u32;
+        self.attempts.last().filter(|_| self.state == JobState::Running).map(|given| (number, given))
+    }
+}
+
+fn end_of(job: &Job) -> u64 {
+    Fold::of(&(job.state, job.reason, &job.result))
+}
+
+impl Watch {
+    /// One more fact of the agreed history.
+    pub(crate) fn news(&mut self, now_us: u64, fact: &Fact, job: Option<&Arc<Job>>) -> Held {
+        match &fact.what {
+            What::Accepted { job: id, .. } => return self.accepted(*id, job),
+            What::Joined { .. } | What::Opened | What::Left { .. } => return Ok(()),
+            _ => {}
+        }
+        let (Some(id), Some(after)) = (fact.what.job(), job) else {
+            return must(false, "same_ledger", || format!("a fact is about no job: {:?}", fact.what));
+        };
+        let Some(known) = self.jobs.get(&id) else {
+            return must(false, "same_ledger", || {
+                format!("a fact is about a job never accepted: {:?}", fact.what)
+            });
+        };
+        ended_stays_ended(known, &fact.what)?;
+        match &fact.what {
+            What::Assigned { attempt, node } => self.assigned(now_us, *attempt, *node, after),
+            What::Finished { attempt, node, state, .. } => self.finished(*attempt, *node, *state, after),
+            What::Requeued { attempt, cause, state, .. } => {
+                self.requeued(now_us, *attempt, *cause, *state, after)
+            }
+            What::Failed { .. } => self.turns(id, JobState::Scheduled, after),
+            What::Cancelled { .. } => self.turns(id, JobState::Cancelled, after),
+            What::Expired { .. } => self.turns(id, JobState::Failed, after),
+            What::Released { .. } => self.turns(id, JobState::Queued, after),
+            _ => Ok(()),
+        }
+    }
+
+    /// `result_is_of_its_payload`: every job in the ledger is one that a client asked for, as it was asked for.
+    /// `key_is_one_job`: no key makes a second job.
+    fn accepted(&mut self, id: JobId, job: Option<&Arc<Job>>) -> Held {
+        let payload = job.map(|job| job.spec.payload.clone()).unwrap_or_default();
+        let asked = self.asked.get(&id);
+        must(asked.is_some_and(|asked| asked.payload == payload), "result_is_of_its_payload", || {
+            format!("{id} is accepted with {payload:?}, asked was {asked:?}")
+        })?;
+        if let Some(key) = asked.and_then(|asked| asked.key.clone()) {
+            let first = *self.keys.entry(key.clone()).or_insert(id);
+            must(first == id, "key_is_one_job", || format!("key {key} made {first} and {id}"))?;
+        }
+        let known = Known {
+            payload,
+            state: JobState::Queued,
+            attempts: Vec::new(),
+            acknowledged_us: None,
+            end: None,
+        };
+        let before = self.jobs.insert(id, known);
+        must(before.is_none(), "key_is_one_job", || format!("{id} is accepted twice"))
+    }
+
+    /// `no_run_while_held`: a job is given away only while nobody holds it.
+    fn assigned(&mut self, now_us: u64, attempt: AttemptRef, node: NodeId, after: &Arc<Job>) -> Held {
+        let boot = after.attempts.get(attempt.attempt as usize - 1).map_or(Boot(0), |a| a.boot);
+        let Some(known) = self.jobs.get_mut(&attempt.job) else { return Ok(()) };
+        let free = known.state == JobState::Queued && known.attempts.len() + 1 == attempt.attempt as usize;
+        must(free, "no_run_while_held", || format!("{attempt:?} is given to {node:?} while {known:?}"))?;
+        known.attempts.push(Given { node, boot, at_us: now_us });
+        known.state = JobState::Running;
+        Ok(())
+    }
+
+    /// `result_is_of_its_payload`: the recorded result is the one that this attempt, which did run there, brought back.
+    fn finished(&mut self, attempt: AttemptRef, node: NodeId, state: JobState, after: &Arc<Job>) -> Held {
+        let ran = self.starts.get(&attempt).is_some_and(|(by, _)| *by == node);
+        must(ran, "result_is_of_its_payload", || {
+            format!("{attempt:?} ends on {node:?} and never started there")
+        })?;
+        let work = self.jobs.get(&attempt.job).and_then(|known| Work::read(&known.payload));
+        if let (Some(work), JobState::Succeeded) = (work, state) {
+            let outcome = work.outcome(attempt.attempt);
+            let right = after.result.as_deref() == Some(&outcome) && outcome.end == End::Success;
+            must(right, "result_is_of_its_payload", || {
+                format!("{attempt:?} brings {outcome:?}, recorded is {:?}", after.result)
+            })?;
+        }
+        self.turns(attempt.job, state, after)
+    }
+
+    /// `no_repeat_in_calm`: of an attempt given away in calm nothing is taken back in calm.
+    fn requeued(
+        &mut self,
+        now_us: u64,
+        attempt: AttemptRef,
+        cause: LossCause,
+        state: JobState,
+        after: &Arc<Job>,
+    ) -> Held {
+        let given = self.given(attempt);
+        let calm =
+            self.calm_since(now_us).is_some_and(|since| given.is_some_and(|given| given.at_us >= since));
+        must(!calm, "no_repeat_in_calm", || format!("{attempt:?} is taken back ({cause:?}), all was calm"))?;
+        self.turns(attempt.job, state, after)
+    }
+
+    /// The agreed gift of an attempt.
+    pub(crate) fn given(&self, attempt: AttemptRef) -> Option<Given> {
+        self.jobs.get(&attempt.job)?.attempts.get(attempt.attempt as usize - 1).copied()
+    }
+
+    fn turns(&mut self, id: JobId, state: JobState, after: &Arc<Job>) -> Held {
+        if let Some(known) = self.jobs.get_mut(&id) {
+            known.state = state;
+            if state.is_terminal() {
+                known.end = Some(end_of(after));
+            }
+        }
+        Ok(())
+    }
+
+    /// `one_result`: an ended job has the same end and the same result wherever and whenever it is looked at.
+    pub(crate) fn ended_job_is_as_it_ended(&self, job: &Job) -> Held {
+        if !job.state.is_terminal() {
+            return Ok(());
+        }
+        let end = self.jobs.get(&job.id).and_then(|known| known.end);
+        must(end == Some(end_of(job)), "one_result", || {
+            format!("{} has another end than before: {:?} {:?}", job.id, job.state, job.result)
+        })
+    }
+}
+
+/// `terminal_is_final`: nothing but the note of a late result comes after a job's end; `one_result`: no second end.
+fn ended_stays_ended(known: &Known, what: &What) -> Held {
+    if !known.state.is_terminal() || matches!(what, What::Superseded { .. }) {
+        return Ok(());
+    }
+    let invariant = if matches!(what, What::Finished { .. }) { "one_result" } else { "terminal_is_final" };
+    must(false, invariant, || format!("after its end as {:?} comes {what:?}", known.state))
+}

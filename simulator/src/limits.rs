@@ -1,0 +1,52 @@
+//! Every bound and every length of time of this room. Times are virtual, in microseconds (`_us`).
+
+/// A millisecond.
+pub(crate) const MS: u64 = 1_000;
+/// A second.
+pub(crate) const SECOND: u64 = 1_000 * MS;
+
+/// Nodes of a pretend cluster, at least.
+pub const NODES_MIN: usize = 3;
+/// Nodes of a pretend cluster, at most.
+pub const NODES_MAX: usize = 5;
+/// Length of a history in minutes, at most.
+pub const MINUTES_MAX: u64 = 24 * 60;
+
+/// One tick of a node, as in the real body: half a heartbeat.
+pub(crate) const TICK_MS: u64 = 50;
+/// Ticks between heartbeats.
+pub(crate) const HEARTBEAT_TICKS: usize = 2;
+/// Ticks of silence before a follower stands, at least.
+pub(crate) const ELECTION_TICKS: usize = 10;
+/// Inputs of one kind that one turn takes, as in the real body.
+pub(crate) const TURN_INPUTS: usize = 1_024;
+/// Size of a log segment: small, so that a history needs many.
+pub(crate) const SEGMENT_BYTES: u64 = 32 * 1_024;
+/// Part of a file that reaches the disk whole or not at all.
+pub(crate) const SECTOR_BYTES: usize = 512;
+
+/// The last part of each minute of history is without faults: by its end the cluster must serve.
+pub(crate) const FAULT_SHARE_PERCENT: u64 = 70;
+/// Time that a cluster has after the last fault until it agrees and every acknowledged job has ended.
+pub(crate) const CONVERGE_US: u64 = 60 * SECOND;
+/// Time that a job has from its acknowledgement to its end when nothing is wrong.
+pub(crate) const SERVE_US: u64 = 20 * SECOND;
+/// How long nothing may have been wrong until it counts as calm: elections, liveness and back-off are over by then.
+pub(crate) const CALM_AFTER_US: u64 = 8 * SECOND;
+/// In calm, a job may wait so long beside a free slot.
+pub(crate) const STARVE_US: u64 = 3 * SECOND;
+/// How often the whole cluster is looked at.
+pub(crate) const LOOK_US: u64 = 250 * MS;
+/// How often a newcomer asks to be let in.
+pub(crate) const JOIN_US: u64 = 500 * MS;
+/// How often a node measures its load.
+pub(crate) const PROBE_US: u64 = 1_000 * MS;
+/// Silence after which a link is taken for closed.
+pub(crate) const LINK_SILENCE_US: u64 = SECOND;
+
+/// Clients that ask at the same time.
+pub(crate) const CLIENTS: usize = 4;
+/// Jobs one history may have open: above it the clients wait.
+pub(crate) const OPEN_JOBS: usize = 60;
+/// Events one history may have under way; more would be a storm, which is a fault of its own.
+pub(crate) const EVENTS: usize = 200_000;

@@ -1,0 +1,226 @@
+//! One turn of one node: its inbox goes into its minds, and what they want is carried out and checked.
+
+use cast::{Input, Output};
+use protocol::{Boot, Command, Dispatch, Entry, Envelope, ToMaster, ToNode, native};
+
+use crate::limits::MS;
+use crate::network::{Body, Post, Way};
+use crate::node;
+use crate::runner::Work;
+use crate::watch::{Held, must};
+use crate::world::{Event, World};
+
+impl World<'_> {
+    pub(crate) fn turn(&mut self, place: usize, boot: Boot) -> Held {
+        if self.nodes[place].boot != boot {
+            return Ok(());
+        }
+        let wall_ms = self.wall_ms(place);
+        let Some(live) = self.nodes[place].live.as_mut().filter(|live| !live.paused) else { return Ok(()) };
+        live.woken = false;
+        let inputs = live.inbox.take();
+        let more = !live.inbox.is_empty();
+        let leads = live.cast.is_master().then(|| live.cast.status().term);
+        for input in inputs {
+            if let (Some(term), Input::ToMaster(envelope)) = (leads, &input)
+                && let (true, ToMaster::Report(report)) = (envelope.term == term, &envelope.body)
+            {
+                self.hearing.report(place, envelope, report, self.now_us);
+            }
+            live.cast.handle(input, wall_ms);
+        }
+        let outputs = live.cast.turn(wall_ms);
+        if more {
+            self.wake(place);
+        }
+        self.fold.word(outputs.len() as u64);
+        let members_changed = outputs.iter().any(|output| matches!(output, Output::Members));
+        for output in outputs {
+            self.carry_out(place, output)?;
+        }
+        self.flush(place);
+        self.check_ledger(place, members_changed)
+    }
+
+    fn carry_out(&mut self, place: usize, output: Output) -> Held {
+        match output {
+            Output::Peer(message) => self.send_peer(place, message),
+            Output::Write(write) => return self.write(place, write),
+            Output::Follow(lead) => {
+                if let Some(live) = &mut self.nodes[place].live {
+                    live.lead = lead.map(|lead| (node::place(lead.node), lead.address.is_some()));
+                }
+            }
+            Output::ToMaster(envelope) => self.send_to_master(place, envelope),
+            Output::ToNode { to, envelope } => self.send_to_node(place, node::place(to), envelope),
+            Output::Run(dispatch) => return self.run_attempt(place, &dispatch),
+            Output::Kill(attempt) => {
+                let boot = self.nodes[place].boot;
+                self.watch.killed((node::id(place), boot), attempt)?;
+                if self.nodes[place].live.as_mut().is_some_and(|live| live.runner.kill(attempt)) {
+                    let grace_us = self.chance.between(MS, 500 * MS);
+                    self.after(grace_us, Event::Ends(place, boot, attempt, false));
+                }
+            }
+            Output::Tell { ticket, told } => return self.told(place, ticket, told),
+            Output::ReadReady { ticket } => return self.read_ready(place, ticket),
+            Output::ReadLost { ticket } => self.clients.forget(ticket),
+            Output::Fact { fact, job } => {
+                self.fold.take(&*fact);
+                self.watch.fact(self.now_us, &fact, job.as_ref())?;
+            }
+            Output::Promoted { term } => return self.promoted(place, term),
+            Output::Demoted => self.tell(|| format!("n{} leads no longer", place + 1)),
+            Output::NotAdmitted(refusal) => {
+                return must(false, "acked_survives", || {
+                    format!("n{} is not let in: {refusal:?}", place + 1)
+                });
+            }
+            Output::Fatal(text) => {
+                return must(false, "same_ledger", || format!("n{} must stop: {text}", place + 1));
+            }
+            Output::Led { .. } | Output::Looked(_) | Output::Members | Output::Roster => {}
+        }
+        Ok(())
+    }
+
+    fn promoted(&mut self, place: usize, term: u64) -> Held {
+        self.tell(|| format!("n{} leads term {term}", place + 1));
+        self.hearing.promoted(place, self.nodes.len(), self.now_us);
+        let applied = self.nodes[place].live.as_ref().map_or(0, |live| live.cast.ledger().applied());
+        self.watch.promoted(place + 1, term, applied)
+    }
+
+    fn write(&mut self, place: usize, write: consensus::Write) -> Held {
+        self.proposes_rightly(place, &write)?;
+        self.nodes[place].disk.write(write);
+        Ok(())
+    }
+
+    /// What a leader writes into the log for the first time must be right to propose.
+    fn proposes_rightly(&self, place: usize, write: &consensus::Write) -> Held {
+        let leads = self.nodes[place].live.as_ref().filter(|live| live.cast.is_master());
+        let Some(term) = leads.map(|live| live.cast.status().term) else { return Ok(()) };
+        for entry in write.entries.iter().filter(|e| e.term == term && e.kind == consensus::Kind::Normal) {
+            let Ok(entry) = native::decode::<Entry>(&entry.data) else { continue };
+            for command in &entry.commands {
+                if let Command::Requeue { job, attempt, cause } = command {
+                    let attempt = protocol::AttemptRef { job: *job, attempt: *attempt };
+                    let boot_now = |id| self.nodes[node::place(id)].boot;
+                    let who = (place, node::id(place));
+                    self.hearing.takes_back(&self.watch, who, attempt, (*cause, boot_now, self.now_us))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the disk begin with what waits, if it is idle.
+    pub(crate) fn flush(&mut self, place: usize) {
+        let node = &mut self.nodes[place];
+        let Some(bytes) = node.disk.begin() else { return };
+        for piece in node.disk.flying() {
+            self.fold.bytes(piece);
+        }
+        let (boot, sync_us) = (node.boot, node.sync_us);
+        let time_us = self.chance.between(200, sync_us) + bytes as u64 / 100;
+        self.after(time_us, Event::Synced(place, boot));
+    }
+
+    /// Looks at the ledger after a turn that applied something.
+    /// - `same_ledger`: it is as any other node's after the same index.
+    /// - `acked_survives`: what is applied for the first time anywhere is on the disks of a majority of the voters.
+    fn check_ledger(&mut self, place: usize, members_changed: bool) -> Held {
+        let Some(live) = &self.nodes[place].live else { return Ok(()) };
+        let ledger = live.cast.ledger();
+        let applied = ledger.applied();
+        self.watch.ledger(place + 1, ledger)?;
+        if applied <= self.watch.reached {
+            return Ok(());
+        }
+        self.watch.reached = applied;
+        ledger.check();
+        let status = live.cast.status();
+        if members_changed || status.joint {
+            return Ok(());
+        }
+        let term = self.nodes[place].disk.term(applied);
+        let safe = status.voters.iter().filter(|voter| {
+            let node = &self.nodes[node::place(protocol::NodeId(voter.0))];
+            term.is_some_and(|term| node.disk.holds(applied, term))
+        });
+        let (safe, voters) = (safe.count(), status.voters.len());
+        must(2 * safe > voters, "acked_survives", || {
+            format!("n{} applies index {applied} while {safe} of {voters} voters have it on disk", place + 1)
+        })
+    }
+
+    fn run_attempt(&mut self, place: usize, dispatch: &Dispatch) -> Held {
+        let node = &mut self.nodes[place];
+        let (boot, slots) = (node.boot, node.slots);
+        let Some(live) = node.live.as_mut() else { return Ok(()) };
+        let work = Work::read(&dispatch.spec.payload);
+        let Some(work) = work else {
+            return must(false, "result_is_of_its_payload", || format!("{dispatch:?} is of nobody"));
+        };
+        let runs_us = live.runner.start(dispatch.attempt, work);
+        let running = live.runner.len();
+        self.fold.take(&dispatch.attempt);
+        self.watch.started((node::id(place), boot), dispatch, running, slots)?;
+        self.after(runs_us, Event::Ends(place, boot, dispatch.attempt, true));
+        Ok(())
+    }
+
+    fn send_peer(&mut self, from: usize, message: consensus::Message) {
+        self.fold.take(&message);
+        let to = node::place(protocol::NodeId(message.to().0));
+        let [first, second] = self.network.copies(&mut self.chance);
+        if let Some(delay_us) = second {
+            self.after(delay_us, Event::Peer(from, to, Box::new(message.clone())));
+        }
+        if let Some(delay_us) = first {
+            self.after(delay_us, Event::Peer(from, to, Box::new(message)));
+        }
+    }
+
+    fn send_to_master(&mut self, from: usize, envelope: Envelope<ToMaster>) {
+        self.fold.take(&envelope);
+        let lead = self.nodes[from].live.as_ref().and_then(|live| live.lead);
+        if let Some((to, true)) = lead {
+            let way = Way { from, to, session: envelope.session, to_leader: true };
+            self.post(way, Body::ToMaster(envelope));
+        }
+    }
+
+    fn send_to_node(&mut self, from: usize, to: usize, envelope: Envelope<ToNode>) {
+        self.fold.take(&envelope);
+        let way = Way { from, to, session: envelope.session, to_leader: false };
+        let boot = self.nodes[to].boot;
+        self.post(way, Body::ToNode(boot, envelope));
+    }
+
+    fn post(&mut self, way: Way, body: Body) {
+        if let Some(at_us) = self.network.post(way, body, self.now_us, &mut self.chance) {
+            self.at(at_us, Event::Letter(way));
+        }
+    }
+
+    pub(crate) fn letter(&mut self, way: Way) {
+        let next = match self.network.deliver(way, self.now_us, &mut self.chance) {
+            Post::Later(next) => next,
+            Post::Arrived(body, next) => {
+                match body {
+                    Body::ToMaster(envelope) => self.hand(way.to, Input::ToMaster(envelope)),
+                    Body::ToNode(boot, envelope) if self.nodes[way.to].boot == boot => {
+                        self.hand(way.to, Input::ToNode(envelope));
+                    }
+                    Body::ToNode(..) => {}
+                }
+                next
+            }
+        };
+        if let Some(at_us) = next {
+            self.at(at_us, Event::Letter(way));
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! What must hold after every step. Each check has the one name of its invariant; its definition stands at the check.
+//!
+//! The *agreed history* is made of facts in the order of their numbers, each taken when the first node tells it. All that
+//! is promised to anybody is compared with it, and so is what every node tells later.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use master::Ledger;
+use protocol::{AttemptRef, Boot, Dispatch, Fact, Job, JobId, NodeId};
+
+use crate::fold::Fold;
+use crate::history::Known;
+use crate::limits::{CALM_AFTER_US, STARVE_US};
+
+/// What was promised and did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Broken {
+    pub(crate) invariant: &'static str,
+    pub(crate) detail: String,
+}
+
+pub(crate) type Held = Result<(), Broken>;
+
+/// The answer of a check.
+pub(crate) fn must(holds: bool, invariant: &'static str, detail: impl FnOnce() -> String) -> Held {
+    if holds { Ok(()) } else { Err(Broken { invariant, detail: detail() }) }
+}
+
+/// What a client asked for, under the id that its gateway chose.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) key: Option<String>,
+    pub(crate) payload: Bytes,
+}
+
+/// Everything the checks remember.
+#[derive(Default)]
+pub(crate) struct Watch {
+    pub(crate) asked: BTreeMap<JobId, Asked>,
+    /// The agreed history, job by job.
+    pub(crate) jobs: BTreeMap<JobId, Known>,
+    /// Which job each key made.
+    pub(crate) keys: BTreeMap<String, JobId>,
+    /// Digest of each fact, by its number less 1.
+    facts: Vec<u64>,
+    /// Digest of the ledger at each index that a turn ended with.
+    digests: BTreeMap<u64, u64>,
+    /// Highest index applied anywhere.
+    pub(crate) reached: u64,
+    leaders: BTreeMap<u64, usize>,
+    /// Every start of an attempt: who ran it, in which start.
+    pub(crate) starts: BTreeMap<AttemptRef, (NodeId, Boot)>,
+    /// Jobs in the order in which clients heard that they are safe.
+    pub(crate) acknowledged: Vec<JobId>,
+    starving: BTreeMap<JobId, u64>,
+    /// Faults under way now, and when the last one began or ended.
+    faults: usize,
+    disturbed_us: u64,
+}
+
+impl Watch {
+    /// A fault begins (1), ends (-1), or only has happened (0).
+    pub(crate) fn disturbed(&mut self, now_us: u64, change: isize) {
+        self.faults = self.faults.saturating_add_signed(change);
+        self.disturbed_us = now_us;
+        self.starving.clear();
+    }
+
+    pub(crate) fn all_mended(&mut self) {
+        self.faults = 0;
+    }
+
+    /// *Calm*: no fault is under way, and none was for so long that elections, liveness and links have settled. Since when.
+    pub(crate) fn calm_since(&self, now_us: u64) -> Option<u64> {
+        let since = self.disturbed_us + CALM_AFTER_US;
+        (self.faults == 0 && now_us >= since).then_some(since)
+    }
+
+    /// `same_ledger`: a fact of a number is the same on every node, and a node tells them without a hole.
+    pub(crate) fn fact(&mut self, now_us: u64, fact: &Fact, job: Option<&Arc<Job>>) -> Held {
+        let digest = Fold::of(fact);
+        let place = (fact.number - 1) as usize;
+        must(place <= self.facts.len(), "same_ledger", || format!("fact {} leaves a hole", fact.number))?;
+        match self.facts.get(place) {
+            Some(known) => {
+                must(*known == digest, "same_ledger", || {
+                    format!("fact {} differs: {:?}", fact.number, fact.what)
+                })?;
+            }
+            None => {
+                self.facts.push(digest);
+                self.news(now_us, fact, job)?;
+            }
+        }
+        job.map_or(Ok(()), |job| self.ended_job_is_as_it_ended(job))
+    }
+
+    /// `same_ledger`: after the same index, the same digest on every node.
+    pub(crate) fn ledger(&mut self, name: usize, ledger: &Ledger) -> Held {
+        let (index, digest) = (ledger.applied(), ledger.digest());
+        let known = *self.digests.entry(index).or_insert(digest);
+        must(known == digest, "same_ledger", || format!("n{name} differs from others after index {index}"))
+    }
+
+    /// `one_leader_a_term`, and `acked_survives`: whoever begins to act as leader has applied all that anyone has applied.
+    pub(crate) fn promoted(&mut self, name: usize, term: u64, applied: u64) -> Held {
+        let first = *self.leaders.entry(term).or_insert(name);
+        must(first == name, "one_leader_a_term", || format!("n{first} and n{name} both lead term {term}"))?;
+        let reached = self.reached;
+        must(applied >= reached, "acked_survives", || {
+            format!(
+                "n{name} acts as leader of term {term} at index {applied}, index {reached} was applied elsewhere"
+            )
+        })
+    }
+
+    pub(crate) fn elections(&self) -> u64 {
+        self.leaders.len() as u64
+    }
+
+    /// An attempt starts on a worker.
+    /// - `never_over_capacity`: a worker never runs more than it has slots.
+    /// - `no_run_while_held`: only what an applied `Assign` gave to this very start of this worker, and only while it counts.
+    /// - `result_is_of_its_payload`: it gets what the client asked for.
+    /// - `no_repeat_in_calm`: one attempt starts once.
+    pub(crate) fn started(
+        &mut self,
+        on: (NodeId, Boot),
+        dispatch: &Dispatch,
+        running: usize,
+        slots: u32,
+    ) -> Held {
+        let attempt = dispatch.attempt;
+        must(running <= slots as usize, "never_over_capacity", || {
+            format!("node {:?} runs {running} attempts in {slots} slots", on.0)
+        })?;
+        let job = self.jobs.get(&attempt.job);
+        let given = job.and_then(|job| job.attempts.get(attempt.attempt as usize - 1));
+        must(given.is_some_and(|given| (given.node, given.boot) == on), "no_run_while_held", || {
+            format!("{attempt:?} starts on {on:?}, the ledger gave it to {given:?}")
+        })?;
+        let payload = job.map(|job| &job.payload);
+        must(payload == Some(&dispatch.spec.payload), "result_is_of_its_payload", || {
+            format!("{attempt:?} starts with {:?} instead of {payload:?}", dispatch.spec.payload)
+        })?;
+        let before = self.starts.insert(attempt, on);
+        must(before.is_none(), "no_repeat_in_calm", || {
+            format!("{attempt:?} starts on {on:?} and ran on {before:?}")
+        })
+    }
+
+    /// `no_repeat_in_calm`: a worker never ends an attempt that the ledger has given to it and that still counts.
+    pub(crate) fn killed(&self, on: (NodeId, Boot), attempt: AttemptRef) -> Held {
+        let Some(job) = self.jobs.get(&attempt.job) else { return Ok(()) };
+        let counts = job
+            .current()
+            .is_some_and(|(number, given)| number == attempt.attempt && (given.node, given.boot) == on);
+        must(!counts, "no_repeat_in_calm", || {
+            format!("{on:?} ends {attempt:?}, which the ledger still wants there")
+        })
+    }
+
+    /// `acked_survives`: a client hears of a job only what an applied entry says. `key_is_one_job`: of one key always the
+    /// same job.
+    pub(crate) fn acknowledged(&mut self, now_us: u64, job: JobId, asked: JobId, key: Option<&str>) -> Held {
+        let Some(known) = self.jobs.get_mut(&job) else {
+            return must(false, "acked_survives", || {
+                format!("{job} was acknowledged before any node applied it")
+            });
+        };
+        if known.acknowledged_us.is_none() {
+            known.acknowledged_us = Some(now_us);
+            self.acknowledged.push(job);
+        }
+        let made = key.map_or(Some(&asked), |key| self.keys.get(key));
+        must(made == Some(&job), "key_is_one_job", || {
+            format!("{job} was acknowledged for key {key:?}, which made {made:?}")
+        })
+    }
+
+    /// `acked_survives`: whoever reads sees every job that was acknowledged before the read began, and an ended one as it
+    /// ended.
+    pub(crate) fn read(&self, name: usize, ledger: &Ledger, acknowledged: usize) -> Held {
+        for id in self.acknowledged.iter().take(acknowledged) {
+            let job = ledger.job(*id);
+            must(job.is_some(), "acked_survives", || format!("a read at n{name} does not see {id}"))?;
+            job.map_or(Ok(()), |job| self.ended_job_is_as_it_ended(job))?;
+        }
+        Ok(())
+    }
+
+    /// `queue_moves`: in calm, no job stays queued for long while there is a free slot that could take it.
+    pub(crate) fn queue(&mut self, now_us: u64, queued: &[JobId], free_slots: usize) -> Held {
+        if self.calm_since(now_us).is_none() || free_slots == 0 {
+            self.starving.clear();
+            return Ok(());
+        }
+        self.starving.retain(|job, _| queued.contains(job));
+        for job in queued {
+            let since = *self.starving.entry(*job).or_insert(now_us);
+            must(now_us - since < STARVE_US, "queue_moves", || {
+                format!(
+                    "{job} is queued beside {free_slots} free slots since {} ms",
+                    (now_us - since) / 1_000
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Jobs that have not ended.
+    pub(crate) fn open_jobs(&self) -> usize {
+        self.jobs.values().filter(|job| !job.state.is_terminal()).count()
+    }
+}
