@@ -25,7 +25,7 @@ use protocol::{Envelope, NodeId, ToMaster, ToNode};
 use zmq::Context;
 
 use mailbox::{Mailbox, To};
-use turn::{Turn, configure};
+use turn::{IO_THREADS, ROUTER_THREAD, Turn, configure};
 
 /// Whom to follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +89,7 @@ impl Broker {
     ) -> Result<Broker, BrokerError> {
         let failed = |why: String| BrokerError { address: bind.to_owned(), why };
         let context = Context::new();
+        context.set_io_threads(IO_THREADS).map_err(|error| failed(error.to_string()))?;
         let router = bound(&context, bind).map_err(failed)?;
         let address = match router.get_last_endpoint() {
             Ok(Ok(address)) => address,
@@ -173,6 +174,7 @@ fn bound(context: &Context, bind: &str) -> Result<zmq::Socket, String> {
     let make = || {
         let router = context.socket(zmq::ROUTER)?;
         configure(&router, address.is_ipv6())?;
+        router.set_affinity(ROUTER_THREAD)?;
         router.set_router_mandatory(true)?;
         // A node that reconnects is heard at once, also while its old connection is not known to be dead. Routing ids cannot
         // be guessed, so nobody takes over another's.

@@ -30,7 +30,7 @@ use consensus::Message;
 use protocol::{Boot, ClusterId, NodeId};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 use table::{Dialler, Peer, Shared};
 
@@ -113,7 +113,7 @@ pub struct Link {
     handle: Handle,
     address: SocketAddr,
     shared: Arc<Shared>,
-    listener: AbortHandle,
+    listener: JoinHandle<()>,
     alive: Alive,
     ended: mpsc::Receiver<()>,
 }
@@ -148,7 +148,7 @@ impl Link {
         };
         let shared = Arc::new(Shared::new(identity, instance, told));
         let (alive, ended) = mpsc::channel(1);
-        let listener = handle.spawn(listener::run(Arc::clone(&shared), socket, alive.clone())).abort_handle();
+        let listener = handle.spawn(listener::run(Arc::clone(&shared), socket, alive.clone()));
         Ok(Link { handle: handle.clone(), address, shared, listener, alive, ended })
     }
 
@@ -208,6 +208,8 @@ impl Link {
     /// Closes all sockets; when it is done the port is free. Nothing is told about it.
     pub async fn close(mut self) {
         self.end();
+        // It was aborted: that error is the expected end. Once it is here, the listening socket is closed.
+        let _ = (&mut self.listener).await;
         let (closed, _) = mpsc::channel(1);
         // Ours must not keep the link alive while we wait for the others.
         self.alive = closed;

@@ -120,9 +120,13 @@ impl Mailbox {
         self.inside().lanes.keys().copied().collect()
     }
 
-    /// The oldest message for a peer. [`Mailbox::put_back`] is for one that could not leave.
+    /// The oldest message for a peer. [`Mailbox::put_back`] is for one that could not leave. What is for the master waits until
+    /// the thread has taken the newest wish whom to follow: it must not leave for the one before.
     pub(super) fn next(&self, to: To) -> Option<Vec<u8>> {
         let mut inside = self.inside();
+        if to == To::Master && inside.follow.is_some() {
+            return None;
+        }
         let lane = inside.lanes.get_mut(&to)?;
         match lane.messages.pop_front() {
             Some(message) => {
@@ -138,6 +142,9 @@ impl Mailbox {
 
     pub(super) fn put_back(&self, to: To, message: Vec<u8>) {
         let mut inside = self.inside();
+        if to == To::Master && inside.follow.is_some() {
+            return;
+        }
         let lane = inside.lanes.entry(to).or_default();
         lane.bytes += message.len() + MESSAGE_OVERHEAD_BYTES;
         lane.messages.push_front(message);
@@ -172,5 +179,18 @@ mod tests {
         mailbox.put(To::Master, vec![1]).unwrap();
         mailbox.follow(None);
         assert!(mailbox.waiting().is_empty());
+    }
+    #[test]
+    fn nothing_for_a_new_lead_leaves_while_the_old_one_is_followed() {
+        let mailbox = Mailbox::new().unwrap();
+        mailbox.put(To::Master, vec![1]).unwrap();
+        let old = mailbox.next(To::Master).unwrap();
+        mailbox.follow(None);
+        mailbox.put(To::Master, vec![2]).unwrap();
+        mailbox.put_back(To::Master, old);
+        assert_eq!(mailbox.next(To::Master), None);
+        assert!(matches!(mailbox.order(), Some(Order::Follow(None))));
+        assert_eq!(mailbox.next(To::Master), Some(vec![2]));
+        assert_eq!(mailbox.next(To::Master), None);
     }
 }

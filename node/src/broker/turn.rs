@@ -27,6 +27,12 @@ const HANDSHAKE_MS: i32 = 1_000;
 const RECONNECT_FIRST_MS: i32 = 50;
 const RECONNECT_LAST_MS: i32 = 1_000;
 
+/// ZeroMQ's own threads, as bits: one for the ROUTER, one for the DEALER, whose slow look-ups of names then stop nobody else.
+pub(super) const ROUTER_THREAD: u64 = 1;
+const DEALER_THREAD: u64 = 2;
+/// How many these are.
+pub(super) const IO_THREADS: i32 = 2;
+
 /// What the thread owns.
 pub(super) struct Turn<Inbox> {
     context: Context,
@@ -141,6 +147,7 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
     fn dial(&self, lead: &Lead) -> zmq::Result<Socket> {
         let socket = self.context.socket(zmq::DEALER)?;
         configure(&socket, lead.address.starts_with('['))?;
+        socket.set_affinity(DEALER_THREAD)?;
         // The first byte must not be zero: those ids are ZeroMQ's own.
         let mut id = vec![b'u'];
         id.extend_from_slice(&self.instance.to_be_bytes());

@@ -22,6 +22,16 @@ pub enum DiskError {
         /// Which folder.
         folder: PathBuf,
     },
+    /// Bytes of the log could not be written.
+    #[error("writing {} at byte {offset}: {source}", .path.display())]
+    Unwritten {
+        /// Which file.
+        path: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The bytes are not what was written.
     #[error("reading {} at byte {offset}: {why}", .path.display())]
     Damaged {

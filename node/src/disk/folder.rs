@@ -65,6 +65,9 @@ impl Folder {
         if !log.is_dir() {
             fs::create_dir_all(&log).map_err(DiskError::system("creating the data folder", &log))?;
             sync_folder(path)?;
+            if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+                sync_folder(parent)?;
+            }
         }
         let lock = lock(path)?;
         Folder { path: path.to_owned(), progress: Progress::default(), _lock: lock }.reopen()
@@ -172,7 +175,7 @@ fn progress_file(folder: &Path) -> Small {
 }
 
 fn explain(folder: &Path, corrupt: &Corrupt) -> DiskError {
-    DiskError::damaged(&segments::path(folder, corrupt.segment), corrupt.offset, corrupt.to_string())
+    DiskError::damaged(&segments::path(folder, corrupt.segment), corrupt.offset, corrupt.why)
 }
 
 fn lock(folder: &Path) -> Result<Flock<File>, DiskError> {

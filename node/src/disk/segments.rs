@@ -115,9 +115,11 @@ impl Segments {
             self.turn_to(piece)?;
             let Some(open) = &mut self.open else { unreachable!("a segment was opened above") };
             open.dirty = true;
-            open.file.write_all_at(&piece.bytes, piece.offset).map_err(|error| {
-                let path = path(&self.data, piece.segment);
-                DiskError::damaged(&path, piece.offset, format!("writing failed: {error}"))
+            let path = path(&self.data, piece.segment);
+            open.file.write_all_at(&piece.bytes, piece.offset).map_err(|source| DiskError::Unwritten {
+                path,
+                offset: piece.offset,
+                source,
             })?;
         }
         self.sync()

@@ -243,9 +243,11 @@ fn a_soft_stop_forgets_what_was_not_begun() {
     disk.write(vec![entry(2, b"synced")]).unwrap();
     wait_synced(&told, 2);
     disk.write(vec![entry(3, b"waits")]).unwrap();
+    let shared = Arc::clone(&disk.shared);
     let closer = std::thread::spawn(move || disk.close());
-    // The thread is let go only once the stop was seen, or at the latest when the closer is at its join.
-    std::thread::sleep(Duration::from_millis(50));
+    while !shared.queue().closing {
+        std::thread::yield_now();
+    }
     drop(go);
     let folder = closer.join().unwrap();
     assert!(told.try_recv().is_err(), "nothing is synced after the stop");
@@ -291,4 +293,31 @@ fn a_full_queue_refuses_and_takes_nothing() {
     assert_eq!(shared.queue().writes.len(), taken);
     shared.queue().writes.clear();
     drop(go);
+}
+
+#[test]
+fn a_log_longer_than_one_segment_comes_back_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, recovered) = founded(dir.path());
+    let (disk, told) = started(folder, recovered);
+    // A bit more than two segments, and one write that is larger than a segment.
+    let large = |index, bytes: usize| {
+        let mut write = entry(index, b"");
+        write.entries[0].data = Bytes::from(vec![u8::try_from(index).unwrap(); bytes]);
+        write
+    };
+    for index in 2..12 {
+        disk.write(vec![large(index, 3 << 20)]).unwrap();
+        wait_synced(&told, index);
+    }
+    disk.write((12..19).map(|index| large(index, 3 << 20)).collect()).unwrap();
+    wait_synced(&told, 18);
+    drop(disk);
+    assert!(newest_segment(dir.path()).ends_with("0000000003.seg"));
+    let (_folder, _, recovered) = member(Folder::open(dir.path()).unwrap());
+    assert_eq!(indices(&recovered), (2..19).collect::<Vec<_>>());
+    assert!(
+        recovered.entries.iter().all(|entry| entry.data.iter().all(|byte| u64::from(*byte) == entry.index))
+    );
+    assert!(!dir.path().join("log/spare").exists(), "a spare is no part of the memory");
 }

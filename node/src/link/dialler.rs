@@ -138,6 +138,7 @@ async fn session(shared: &Shared, peer: NodeId, mut stream: TcpStream) {
     let (read, write) = stream.split();
     let end = tokio::select! {
         end = carry(write, &queue) => end,
+        () = queue.overflown() => End::Ours("its queue was full".to_owned()),
         end = async { Frames::new(read, HELLO_BYTES).only_alive().await } => end,
     };
     if let Some(entry) = shared.peers().get_mut(&peer) {
@@ -156,8 +157,7 @@ async fn carry(mut write: impl AsyncWrite + Unpin, queue: &Queue) -> End {
         out.clear();
         match timeout(KEEPALIVE, queue.take()).await {
             Err(_) => out.extend_from_slice(&ALIVE),
-            Ok(Err(_)) => return End::Ours("its queue was full".to_owned()),
-            Ok(Ok(messages)) => {
+            Ok(messages) => {
                 for message in &messages {
                     if !put(&mut out, message) {
                         tracing::error!(

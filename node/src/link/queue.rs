@@ -14,6 +14,8 @@ const WRITE_BYTES: u64 = 1 << 20;
 pub(super) struct Queue {
     inside: Mutex<Inside>,
     changed: Notify,
+    /// Rung once, when it overflows: its carrier may stand in a write that never ends.
+    spilt: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -40,7 +42,7 @@ impl Queue {
         if inside.overflown || (inside.bytes > 0 && inside.bytes + bytes > QUEUE_BYTES) {
             *inside = Inside { overflown: true, ..Inside::default() };
             drop(inside);
-            self.changed.notify_one();
+            self.spilt.notify_one();
             return Err(Overflown);
         }
         inside.bytes += bytes;
@@ -50,14 +52,16 @@ impl Queue {
         Ok(())
     }
 
+    /// Returns when it has overflown.
+    pub(super) async fn overflown(&self) {
+        self.spilt.notified().await;
+    }
+
     /// Waits for messages and takes enough for one write.
-    pub(super) async fn take(&self) -> Result<Vec<Message>, Overflown> {
+    pub(super) async fn take(&self) -> Vec<Message> {
         loop {
             {
                 let mut inside = self.inside();
-                if inside.overflown {
-                    return Err(Overflown);
-                }
                 let mut bytes = 0;
                 let mut taken = Vec::new();
                 while bytes < WRITE_BYTES
@@ -68,7 +72,7 @@ impl Queue {
                 }
                 if !taken.is_empty() {
                     inside.bytes = inside.bytes.saturating_sub(bytes);
-                    return Ok(taken);
+                    return taken;
                 }
             }
             self.changed.notified().await;
