@@ -54,7 +54,8 @@ impl Gateways {
         if origin.boot > record.boot {
             *record = fresh();
         }
-        record.prune(origin.floor);
+        // A number is open itself, whatever its gateway says of the others.
+        record.prune(origin.floor.min(origin.number));
         let piece = Arc::make_mut(&mut record.pieces).entry(origin.number / PIECE).or_default();
         if Arc::make_mut(piece).insert(origin.number, answer).is_none() {
             record.len += 1;

@@ -64,10 +64,10 @@ impl Master {
 
     fn cancel(&mut self, ledger: &Ledger, asker: Asker, job: JobId) {
         match ledger.job(job).map(|known| known.state) {
-            None => self.answer(asker, Answer::Refused(Refusal::NotFound)),
             Some(JobState::Cancelled) => self.answer(asker, Answer::Done),
             Some(state) if state.is_terminal() => self.answer(asker, Answer::Refused(Refusal::Ended { job })),
-            Some(_) => {
+            // That there is no such job only the log can say: another node may lead by now and have acknowledged it.
+            None | Some(_) => {
                 let first = !self.cancels.contains_key(&job);
                 let askers = self.cancels.entry(job).or_default();
                 if !askers.contains(&asker) {

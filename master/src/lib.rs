@@ -51,3 +51,8 @@ pub use limits::Bounds;
 pub use master::Mutant;
 pub use master::{Master, Output, Settings};
 pub use placement::{ReasonLine, RunsJobs, Verdict, Why, why};
+
+#[cfg(test)]
+extern crate std;
+#[cfg(test)]
+mod tests;

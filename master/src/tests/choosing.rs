@@ -1,0 +1,210 @@
+//! Which node gets a job, and what is said about it.
+
+use super::scene::*;
+use crate::{Output, RunsJobs, why};
+use alloc::vec::Vec;
+use protocol::limits::REPORT_MS;
+use protocol::{JobSpec, JobState, NodeId, Offer};
+
+#[test]
+fn a_burst_spreads_evenly_over_idle_workers() {
+    for (jobs, each) in [(12, [4, 4, 4]), (6, [2, 2, 2])] {
+        let mut at_once = Scene::with_slots(&[4, 4, 4]);
+        for _ in 0..jobs {
+            at_once.offer(spec("sleep"));
+        }
+        at_once.turn();
+        assert_eq!(at_once.held(), each, "{jobs} in one entry");
+        let mut one_by_one = Scene::with_slots(&[4, 4, 4]);
+        for (place, id) in [ANNA, BERT, CARL].into_iter().enumerate() {
+            one_by_one.workers.get_mut(&id).unwrap().load.cpu_used_milli = 20 * place as u32;
+        }
+        for _ in 0..jobs {
+            one_by_one.pass(REPORT_MS);
+            one_by_one.submit(spec("sleep"));
+        }
+        assert_eq!(
+            one_by_one.held(),
+            each,
+            "{jobs} with reports in between, and a little noise in the loads"
+        );
+    }
+}
+
+#[test]
+fn a_busy_node_is_avoided() {
+    let mut scene = Scene::with_slots(&[4, 4, 4]);
+    scene.workers.get_mut(&BERT).unwrap().load.cpu_used_milli = 3_900;
+    scene.pass(REPORT_MS);
+    for _ in 0..6 {
+        scene.submit(spec("sleep"));
+    }
+    assert_eq!(scene.held(), [3, 0, 3]);
+    for _ in 0..4 {
+        scene.submit(spec("sleep"));
+    }
+    assert_eq!(scene.held(), [4, 2, 4], "but it is not left idle while jobs wait");
+    let Some(Output::Loads { looked }) = scene.said.first() else { panic!("what was looked at is told") };
+    assert_eq!(looked.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [ANNA, BERT, CARL]);
+}
+
+#[test]
+fn never_over_capacity_and_queue_moves() {
+    let mut scene = Scene::with_slots(&[2, 1]);
+    let jobs: Vec<_> = (0..40).map(|_| scene.submit(spec("echo"))).collect();
+    for round in 0..200 {
+        // The pretended worker asserts its own capacity.
+        let held = scene.workers.iter().find_map(|(id, w)| w.held.first().map(|attempt| (*id, *attempt)));
+        let Some((id, attempt)) = held else { break };
+        scene.finish(id, attempt, success("x"));
+        if round % 7 == 0 {
+            scene.pass(REPORT_MS);
+        }
+    }
+    assert!(jobs.into_iter().all(|job| scene.state(job) == JobState::Succeeded));
+}
+
+#[test]
+fn reservations_are_kept_even_where_slots_are_free() {
+    let mut scene = Scene::with_slots(&[4]);
+    let reserving = |cpu_milli, memory_bytes| JobSpec { cpu_milli, memory_bytes, ..spec("echo") };
+    let first = scene.submit(reserving(3_000, 0));
+    let waits = scene.submit(reserving(2_000, 0));
+    let small = scene.submit(reserving(1_000, 8 << 30));
+    let memory = scene.submit(reserving(0, 1));
+    assert_eq!(
+        [waits, small, memory].map(|job| scene.state(job)),
+        [JobState::Queued, JobState::Running, JobState::Queued]
+    );
+    for job in [first, small] {
+        let (node, attempt) = scene.holder(job).unwrap();
+        scene.finish(node, attempt, success("x"));
+    }
+    assert_eq!([waits, memory].map(|job| scene.state(job)), [JobState::Running, JobState::Running]);
+}
+
+#[test]
+fn a_draining_node_gets_nothing_new() {
+    let mut scene = Scene::with_slots(&[4, 4]);
+    scene.workers.get_mut(&ANNA).unwrap().offer.draining = true;
+    scene.pass(REPORT_MS);
+    for _ in 0..3 {
+        scene.submit(spec("echo"));
+    }
+    assert_eq!(scene.held(), [0, 3]);
+}
+
+#[test]
+fn required_headers_are_equal_or_one_of_or_at_least_or_present() {
+    let has = [("os", "linux"), ("cores", "8"), ("site", "a"), ("site", "b")];
+    let table = [
+        ("os", "linux", true),
+        ("os", "windows", false),
+        ("os", "windows|linux", true),
+        ("os", "*", true),
+        ("cores", "4", true),
+        ("cores", "8", true),
+        ("cores", "16", false),
+        ("cores", ">=8", true),
+        ("cores", ">= 9", false),
+        ("os", ">=1", false),
+        ("site", "b", true),
+        ("site", "c|d", false),
+        ("gpu", "*", false),
+    ];
+    for (name, wanted, fits) in table {
+        let mut scene = Scene::with_slots(&[4]);
+        let headers = &mut scene.workers.get_mut(&ANNA).unwrap().offer.headers;
+        for (name, value) in has {
+            headers.entry(name.into()).or_default().insert(value.into());
+        }
+        scene.pass(REPORT_MS);
+        let requires = [(name.into(), wanted.into())].into();
+        let job = scene.submit(JobSpec { requires, ..spec("echo") });
+        assert_eq!(scene.state(job) == JobState::Running, fits, "{name}: {wanted}");
+    }
+}
+
+#[test]
+fn the_leader_runs_jobs_only_as_it_is_told() {
+    for (runs_jobs, on_others, alone) in [
+        (RunsJobs::Auto, [0, 2], [1, 0]),
+        (RunsJobs::Always, [1, 1], [1, 0]),
+        (RunsJobs::Never, [0, 2], [0, 0]),
+    ] {
+        let mut scene = Scene::with_slots(&[4, 4]);
+        (scene.settings.me, scene.settings.runs_jobs) = (ANNA, runs_jobs);
+        scene.promote();
+        scene.pass(2 * REPORT_MS);
+        for _ in 0..2 {
+            scene.submit(spec("echo"));
+        }
+        assert_eq!(scene.held(), on_others, "{runs_jobs:?}, both serve it");
+        let mut scene = Scene::with_slots(&[4, 4]);
+        (scene.settings.me, scene.settings.runs_jobs) = (ANNA, runs_jobs);
+        scene.workers.get_mut(&BERT).unwrap().offer.classes.clear();
+        scene.promote();
+        scene.pass(2 * REPORT_MS);
+        scene.submit(spec("echo"));
+        assert_eq!(scene.held(), alone, "{runs_jobs:?}, only the leader serves it");
+    }
+}
+
+#[test]
+fn priority_goes_first() {
+    let mut scene = Scene::with_slots(&[1]);
+    let running = scene.submit(spec("echo"));
+    let low = scene.submit(spec("echo"));
+    let high = scene.submit(JobSpec { priority: 9, ..spec("echo") });
+    let (node, attempt) = scene.holder(running).unwrap();
+    scene.finish(node, attempt, success("x"));
+    assert_eq!((scene.state(high), scene.state(low)), (JobState::Running, JobState::Queued));
+}
+
+#[test]
+fn work_that_cannot_be_placed_does_not_hold_up_the_rest() {
+    let mut scene = Scene::with_slots(&[1]);
+    for n in 0..1_000 {
+        scene.offer(JobSpec { priority: 9, ..spec(&std::format!("nobody serves {n}")) });
+    }
+    scene.turn();
+    let job = scene.submit(spec("echo"));
+    scene.pass(1_000);
+    assert_eq!(scene.state(job), JobState::Running, "queue_moves");
+}
+
+#[test]
+fn every_choice_and_every_refusal_is_explained() {
+    let mut scene = Scene::with_slots(&[1, 1, 1]);
+    scene.workers.get_mut(&BERT).unwrap().offer = Offer { draining: true, ..Offer::default() };
+    scene.workers.get_mut(&CARL).unwrap().load.cpu_used_milli = 2_000;
+    scene.pass(REPORT_MS);
+    let explain = |scene: &Scene, job| {
+        let roster = scene.master.roster(&scene.ledger);
+        let job = scene.ledger.job(job).unwrap();
+        why(job, &roster, &scene.ledger, Some(CARL), RunsJobs::Auto)
+    };
+    let codes = |why: &crate::Why| -> Vec<Vec<&str>> {
+        why.nodes.iter().map(|node| node.reasons.iter().map(|reason| reason.code).collect()).collect()
+    };
+    let (first, second) = (scene.submit(spec("echo")), scene.submit(spec("echo")));
+    let third = scene.submit(spec("echo"));
+    let fourth = scene.submit(spec("quantum"));
+    let running = explain(&scene, first);
+    assert_eq!((running.chosen, running.text.as_str()), (Some(ANNA), "attempt 1 runs on anna"));
+    assert_eq!(explain(&scene, second).chosen, Some(CARL));
+    let waiting = explain(&scene, third);
+    assert_eq!(waiting.text, "waits until a node that could run it has room");
+    let bert = ["draining", "class", "slots"].to_vec();
+    assert_eq!(codes(&waiting), [["slots"].to_vec(), bert.clone(), ["slots", "master"].to_vec()]);
+    let unknown = explain(&scene, fourth);
+    assert_eq!(
+        (unknown.chosen, unknown.text.as_str()),
+        (None, "waits: no present node serves class quantum")
+    );
+    assert_eq!(codes(&unknown)[0], ["class", "slots"]);
+    assert!(unknown.nodes.iter().all(|node| !node.fits));
+    let (node, attempt): (NodeId, _) = scene.holder(first).unwrap();
+    scene.finish(node, attempt, success("x"));
+    assert_eq!(explain(&scene, first).text, "is succeeded");
+}

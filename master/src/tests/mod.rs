@@ -1,0 +1,12 @@
+//! Scenarios: what a ledger does with commands (`rules`, `repeats`, `random`), and what a leader makes of what it hears
+//! (`leading`, `losses`, `joining`, `choosing`).
+
+mod choosing;
+mod faults;
+mod joining;
+mod leading;
+mod losses;
+mod random;
+mod repeats;
+mod rules;
+mod scene;
