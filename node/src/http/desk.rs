@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use axum::response::Response;
 use protocol::{Answer, Job, JobId, NodeId, Request, limits};
 use tokio::sync::{Semaphore, broadcast, oneshot};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
-use super::limits::{APPLY_PATIENCE, EVENT_STREAMS, PEER_PATIENCE, SEEN_FRESH, VIEW_PATIENCE, WRITE_GRACE};
+use super::limits::{
+    APPLY_PATIENCE, CONFIRM_PAUSE, EVENT_STREAMS, PEER_PATIENCE, SEEN_FRESH, VIEW_PATIENCE, WRITE_GRACE,
+};
 use super::problem::{Kind, Problem};
 use super::{Served, shown};
 use crate::ask::{Ask, Event, Told, View};
@@ -84,7 +86,19 @@ impl Desk {
 
     /// This node's state once a majority confirmed it; none when that takes too long.
     pub(super) async fn confirmed(&self, patience: Duration) -> Option<View> {
-        self.look(true, patience).await
+        let ask = async {
+            loop {
+                if let Some(view) = self.look(true, patience).await {
+                    return view;
+                }
+                // Without a leader there is nobody to confirm it; one may be there soon.
+                sleep(CONFIRM_PAUSE).await;
+            }
+        };
+        tokio::select! {
+            () = self.until_stopped() => None,
+            view = timeout(patience, ask) => view.ok(),
+        }
     }
 
     /// Why no state can be shown.

@@ -1,7 +1,7 @@
 //! One job: as it is, what it was given, what it printed, why it stands where it stands.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use protocol::{AttemptRef, Job, JobId, limits};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::desk::{Desk, aged};
 use super::limits::CONFIRM_PATIENCE;

@@ -20,6 +20,8 @@ pub(super) const JSON_DEPTH: usize = 64;
 pub(super) const VIEW_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a read waits for a majority's word before it is answered with its age instead.
 pub(super) const CONFIRM_PATIENCE: Duration = Duration::from_secs(2);
+/// Pause before a majority is asked again when there was no leader to ask.
+pub(super) const CONFIRM_PAUSE: Duration = Duration::from_millis(100);
 /// How long a write waits for its outcome beyond the gateway's own patience.
 pub(super) const WRITE_GRACE: Duration = Duration::from_secs(5);
 /// How long an acknowledged job may take to reach this node's ledger before it is answered without.
