@@ -25,7 +25,7 @@ impl Host {
         let cores = available_parallelism().map_or(1, usize::from);
         Self {
             proc: root.join("proc"),
-            me: std::process::id().cast_signed(),
+            me: nix::unistd::getpid().as_raw(),
             cores_milli: u32::try_from(cores).unwrap_or(u32::MAX).saturating_mul(1_000),
             system: System::new().ok(),
         }

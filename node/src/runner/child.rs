@@ -72,8 +72,9 @@ pub(super) async fn run(
     let timeout_ms = plan.timeout_ms;
     let (places, folder) = (places.clone(), places.attempts.join(folder_name));
     let (held, to_clean) = (folder.clone(), folder.clone());
-    let started =
-        spawn_blocking(move || Kept::start(&places, attempt, held)).await.map_err(io::Error::other).flatten();
+    let started = spawn_blocking(move || Kept::start(&places, attempt, held))
+        .await
+        .unwrap_or_else(|error| Err(io::Error::other(error)));
     let mut kept = match started {
         Ok(kept) => kept,
         Err(error) => {

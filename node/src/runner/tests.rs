@@ -53,7 +53,7 @@ fn node_of_test(args: &[OsString]) -> ! {
         for number in 0..5 {
             body.runs(number, sh(script));
         }
-        let children = tree(Path::new(PROC), std::process::id().cast_signed(), 100).len() - 1;
+        let children = tree(Path::new(PROC), nix::unistd::getpid().as_raw(), 100).len() - 1;
         std::process::exit(i32::try_from(children).unwrap());
     }
     body.runner.run(&dispatch(1, sh(script)));
@@ -216,9 +216,9 @@ fn built_in_classes_do_what_the_contract_says() {
 fn burn_spends_the_processor_time_it_names_and_can_be_ended() {
     let folder = TempDir::new().unwrap();
     let body = Body::new(folder.path());
-    let before = stat(Path::new(PROC), std::process::id().cast_signed()).unwrap().own_ticks;
+    let before = stat(Path::new(PROC), nix::unistd::getpid().as_raw()).unwrap().own_ticks;
     assert_eq!(body.runs(1, job("burn", "300ms")).end, End::Success);
-    let after = stat(Path::new(PROC), std::process::id().cast_signed()).unwrap().own_ticks;
+    let after = stat(Path::new(PROC), nix::unistd::getpid().as_raw()).unwrap().own_ticks;
     assert!(after - before >= 28, "only {} ticks of 10 ms", after - before);
     body.runner.run(&dispatch(2, job("burn", "1h")));
     body.runner.kill(attempt(2));
