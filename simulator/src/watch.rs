@@ -94,7 +94,9 @@ impl Watch {
                 self.news(now_us, fact, job)?;
             }
         }
-        job.map_or(Ok(()), |job| self.ended_job_is_as_it_ended(job))
+        // A job shown with a fact is as the whole entry left it: its end may be told only by a later fact of that entry.
+        let ended = job.filter(|job| self.jobs.get(&job.id).is_some_and(|known| known.state.is_terminal()));
+        ended.map_or(Ok(()), |job| self.ended_job_is_as_it_ended(job))
     }
 
     /// `same_ledger`: after the same index, the same digest on every node.
