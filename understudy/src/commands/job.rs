@@ -180,7 +180,7 @@ fn print(job: &Value) -> Result<(), Failure> {
         ("output bytes", "/result/output_bytes"),
     ];
     let shown = rows.iter().map(|(name, at)| vec![(*name).to_string(), show::cell(job, at)]);
-    show::table(&shown.filter(|row| row[1] != "-").collect::<Vec<_>>())?;
+    show::table(&shown.filter(|row| !matches!(row[1].as_str(), "-" | "")).collect::<Vec<_>>())?;
     let mut attempts = vec![
         ["ATTEMPT", "NODE", "TERM", "STATE", "REASON", "STARTED", "FINISHED"].map(String::from).to_vec(),
     ];
