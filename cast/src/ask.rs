@@ -38,10 +38,14 @@ impl Cast {
                 == (mine.boot, &mine.name, &mine.http, &mine.link, &mine.broker)
         });
         if !known {
-            self.joining = true;
-            let request = Request::Join(mine.clone());
-            self.ask(JOIN_TICKET, request);
+            self.ask_to_join();
         }
+    }
+
+    pub(crate) fn ask_to_join(&mut self) {
+        self.joining = true;
+        let request = Request::Join(self.settings.member.clone());
+        self.ask(JOIN_TICKET, request);
     }
 
     /// Carries what worker, gateway and master want into the outputs, or to this node itself.

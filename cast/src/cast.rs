@@ -74,7 +74,7 @@ impl Cast {
         };
         let restored = Restored { founder: Peer(settings.founder.0), hard, entries };
         let salt = mix(settings.member.id.0 ^ mix(settings.member.boot.0));
-        Ok(Self {
+        let mut cast = Self {
             consensus: Consensus::open(config, restored)?,
             ledger: Mutant::ledger(settings.mutant),
             master: None,
@@ -91,7 +91,10 @@ impl Cast {
             wall_ms: 0,
             outputs: Vec::new(),
             settings,
-        })
+        };
+        // Before anything else is asked here: the founder is to be the first member.
+        cast.ask_to_join();
+        Ok(cast)
     }
 
     /// Something happened. `wall_ms` (since 1970) is for display and goes into entries this node writes as leader.
@@ -211,12 +214,9 @@ impl Cast {
     }
 
     fn hear_peer(&mut self, message: consensus::Message) {
-        match self.consensus.step(message) {
-            Err(error @ consensus::Error::BeyondLog { .. }) => {
-                self.outputs.push(Output::Fatal(error.to_string()))
-            }
-            // Anything else foreign or late is dropped: the engine is as it was, and peers say things again.
-            Ok(()) | Err(_) => {}
+        // Anything else foreign or late is dropped: the engine is as it was, and peers say things again.
+        if let Err(error @ consensus::Error::BeyondLog { .. }) = self.consensus.step(message) {
+            self.outputs.push(Output::Fatal(error.to_string()));
         }
     }
 

@@ -247,7 +247,7 @@ impl Hands {
                     }
                 }
                 Output::ToNode { to, envelope } => {
-                    // A full queue ends that session; the node comes back with a new one and full lists.
+                    // A full queue loses what waits there; full lists and repeats make up for it.
                     let _ = self.broker.to_node(to, envelope.session, native::encode(&envelope));
                 }
                 Output::Run(dispatch) => {

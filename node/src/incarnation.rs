@@ -1,6 +1,5 @@
 //! One start of a node: everything that `/stop` closes and forgets, and the loop that turns its minds.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cast::{Cast, Input, Output};
@@ -10,7 +9,6 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::ask::Ask;
 use crate::broker::BrokerTold;
 use crate::disk::{Folder, Identity};
 use crate::hands::Hands;

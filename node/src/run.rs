@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -57,11 +58,15 @@ pub enum RunError {
     Broken,
 }
 
-/// Runs a node until SIGTERM or SIGINT. A leader hands over first; children end with the node.
+/// Runs a node until SIGTERM or SIGINT. A leader hands over first; children end with the node. `pages` gets the API as a
+/// router and gives the routes for people that stand beside it.
 ///
 /// # Errors
 /// [`RunError`], naming the address, file or setting.
-pub fn run(settings: Settings) -> Result<(), RunError> {
+pub fn run(
+    settings: Settings,
+    pages: impl FnOnce(Router) -> Router + Send + 'static,
+) -> Result<(), RunError> {
     if !settings.insecure && !is_loopback(&settings.listen_host) {
         return Err(RunError::Exposed { host: settings.listen_host });
     }
@@ -71,7 +76,7 @@ pub fn run(settings: Settings) -> Result<(), RunError> {
         .enable_all()
         .build()
         .map_err(RunError::Start)?;
-    let outcome = runtime.block_on(serve(Arc::new(settings)));
+    let outcome = runtime.block_on(serve(Arc::new(settings), pages));
     runtime.shutdown_timeout(GOODBYE);
     outcome
 }
@@ -80,7 +85,7 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-async fn serve(settings: Arc<Settings>) -> Result<(), RunError> {
+async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) -> Result<(), RunError> {
     let address = format!("{}:{}", settings.listen_host, settings.http_port);
     let listener =
         TcpListener::bind(&address).await.map_err(|cause| RunError::Listen { address: address.clone(), cause })?;
@@ -97,7 +102,7 @@ async fn serve(settings: Arc<Settings>) -> Result<(), RunError> {
     let (end, ending) = watch::channel(false);
     let served = Served::new(front.clone(), Arc::clone(&settings), log.clone());
     let mut http_ending = ending.clone();
-    let http = tokio::spawn(http::serve(listener, http::app(served), async move {
+    let http = tokio::spawn(http::serve(listener, http::app_with_pages(served, pages), async move {
         // An error means that the other end is gone, which is an end too.
         let _ = http_ending.wait_for(|end| *end).await;
     }));

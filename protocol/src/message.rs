@@ -17,7 +17,8 @@ pub struct Envelope<Body> {
     pub from: NodeId,
     /// That node's start.
     pub boot: Boot,
-    /// Chosen by the node at random for each connection to a leader; the leader answers under the same.
+    /// Counted by the node within its start, one for each connection to a leader; the leader answers under the same and
+    /// hears no lower one any more.
     pub session: u64,
     /// The term it is meant for.
     pub term: u64,

@@ -22,7 +22,7 @@ pub(crate) fn run(flags: &NodeFlags, role: Role) -> Outcome {
     if flags.leash {
         end_with_parent().map_err(|cause| Failure::error(format!("starting the node: {cause}")))?;
     }
-    node::run(settings).map_err(|error| Failure::error(error.to_string()))?;
+    node::run(settings, client_web::router).map_err(|error| Failure::error(error.to_string()))?;
     Ok(Exit::Ok)
 }
 
