@@ -15,6 +15,9 @@ use crate::{Input, Output, SessionKey, Settings};
 /// next turn, so that a turn ends.
 const ROUNDS: usize = 64;
 
+/// A session's number is the start it belongs to, and in these lower bits a counter.
+const SESSION_BITS: u32 = 32;
+
 /// The minds of one node. Made at each start from what the disk kept; dropped by `/stop`.
 pub struct Cast {
     pub(crate) settings: Settings,
@@ -82,7 +85,8 @@ impl Cast {
             gateway: Gateway::new(),
             reads: Reads::new(salt),
             following: None,
-            last_session: 0,
+            // No session of an earlier start comes again: what was said to that one is not for this one.
+            last_session: settings.member.boot.0 << SESSION_BITS,
             sessions: BTreeMap::new(),
             own: VecDeque::new(),
             roster: Vec::new(),
