@@ -89,10 +89,12 @@ impl Master {
     fn place(&self, spec: &JobSpec, free: &[NodeId]) -> Option<NodeId> {
         let me = self.settings.me;
         let seats = free.iter().filter_map(|id| self.peers.get(id)).map(|peer| peer.seat(me));
-        // Only the leader's own seat asks whether others could.
+        // Only the leader's own seat asks whether others could. A member that has not spoken to this leader yet might.
+        let might = |peer: &Peer| peer.member_boot.is_some() && peer.shown.alive && !peer.reported;
         let others = free.contains(&me) && {
             let present = self.peers.values().filter(|peer| peer.fit()).map(|peer| &peer.shown);
-            others_could(spec, present, Some(me))
+            self.peers.values().any(|peer| peer.shown.id != me && might(peer))
+                || others_could(spec, present, Some(me))
         };
         choose(spec, seats, self.settings.runs_jobs, others, self.last_chosen)
     }

@@ -208,3 +208,28 @@ fn every_choice_and_every_refusal_is_explained() {
     scene.finish(node, attempt, success("x"));
     assert_eq!(explain(&scene, first).text, "is succeeded");
 }
+
+#[test]
+fn a_new_leader_leaves_a_job_to_a_member_that_has_not_spoken_to_it_yet() {
+    let mut scene = Scene::with_slots(&[4, 4]);
+    scene.settings.me = ANNA;
+    scene.promote();
+    let job = scene.submit(spec("echo"));
+    scene.report(ANNA);
+    scene.turn();
+    assert_eq!(scene.holder(job), None, "the leader alone has spoken: the other may want it");
+    scene.report(BERT);
+    scene.turn();
+    assert_eq!(scene.holder(job).map(|(node, _)| node), Some(BERT));
+}
+
+#[test]
+fn a_new_leader_runs_a_job_itself_when_the_other_member_stays_silent() {
+    let mut scene = Scene::with_slots(&[4, 4]);
+    scene.settings.me = ANNA;
+    scene.workers.get_mut(&BERT).unwrap().cut = true;
+    scene.promote();
+    let job = scene.submit(spec("echo"));
+    scene.pass(protocol::limits::LIVENESS_MS + REPORT_MS);
+    assert_eq!(scene.holder(job).map(|(node, _)| node), Some(ANNA));
+}
