@@ -39,9 +39,10 @@ impl ClusterLog {
     }
 
     async fn ask(&self) {
-        if !self.desk.is_stopped()
-            && let Ok(view) = self.desk.view().await
-        {
+        if self.desk.is_stopped() {
+            return;
+        }
+        if let Ok(view) = self.desk.view().await {
             self.take(&view);
         }
     }

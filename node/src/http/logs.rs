@@ -1,5 +1,6 @@
 //! `GET /jobs/{id}/logs`: this node's view of a job's story, the ledger's facts and its own lines, newest first.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
@@ -47,7 +48,7 @@ pub(super) async fn of_job(
         return Err(Problem::new(Kind::NotFound, "this node knows no such job and no line about it"));
     }
     // Sources count for themselves: time brings them together, and within one the number decides.
-    items.sort_by(|a, b| (b.time_ms, b.seq).cmp(&(a.time_ms, a.seq)));
+    items.sort_by_key(|record| Reverse((record.time_ms, record.seq)));
     items.truncate(limit.map_or(LOG_RECORDS, |limit| limit as usize));
     Ok(shown::json(&Page { items, next: None, prev: None, behind: Vec::new() }))
 }

@@ -135,7 +135,6 @@ async fn wrong_method(request: Request) -> Problem {
     Problem::new(Kind::MethodNotAllowed, format!("{path:?} takes no {}", request.method()))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the layer hands over what a panic left")]
 fn broken(_: Box<dyn std::any::Any + Send>) -> Response {
     Problem::new(Kind::Broken, "answering this failed inside the node; its log says more").into_response()
 }

@@ -91,7 +91,7 @@ async fn foreign_text_in_a_payload_comes_back_as_data_never_as_a_page() {
     let (app, hand) = start();
     let id = hand.accept(1, "echo", b"<script>alert(1)</script>");
     for call in ["payload", "output", ""] {
-        let answer = get(&app, &format!("/api/v1/jobs/{id}/{call}").trim_end_matches('/').to_string()).await;
+        let answer = get(&app, format!("/api/v1/jobs/{id}/{call}").trim_end_matches('/')).await;
         assert!(!answer.header("content-type").contains("html"), "{call}");
         assert_eq!(answer.header("x-content-type-options"), "nosniff");
         assert!(answer.header("content-security-policy").starts_with("default-src 'self'"));

@@ -108,10 +108,9 @@ async fn waiting_answers_when_the_job_has_ended() {
     let runs = hand.clone();
     tokio::spawn(async move {
         while let Ok(event) = events.recv().await {
-            if let crate::ask::Event::Job { job, .. } = event
-                && job.attempts.is_empty()
-            {
-                runs.run(job.id, b"42\n");
+            match event {
+                crate::ask::Event::Job { job, .. } if job.attempts.is_empty() => runs.run(job.id, b"42\n"),
+                _ => {}
             }
         }
     });
