@@ -90,6 +90,10 @@ impl Hands {
             hints,
             joining: None,
         };
+        if identity.founder == identity.node {
+            // Known before the ledger says so: the founder's first lines already bear it.
+            hands.log.set_number(1);
+        }
         hands.link.dial(hands.hinted());
         Ok(hands)
     }
