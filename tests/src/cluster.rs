@@ -1,7 +1,7 @@
 //! A whole cluster of real processes on loopback, in a temporary folder, gone when dropped.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use reqwest::StatusCode;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::client::{Client, answer, http};
 use crate::ports::Ports;
 use crate::process::Node;
-use crate::wait::{eventually, until};
+use crate::wait::{PATIENCE, eventually};
 
 /// What a cluster shall be like.
 #[derive(Clone, Debug)]
@@ -207,25 +207,37 @@ impl Cluster {
     /// Waits until all nodes that run know all others that run as alive, and the voters are complete.
     pub async fn whole(&mut self) {
         let running: Vec<usize> = self.all().filter(|k| self.node_mut(*k).runs()).collect();
+        let deadline = Instant::now() + PATIENCE;
+        while let Some(missing) = self.missing(&running).await {
+            assert!(Instant::now() < deadline, "the cluster is not whole after {PATIENCE:?}: {missing}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// What these nodes lack for a whole cluster.
+    async fn missing(&self, running: &[usize]) -> Option<String> {
         let voters = self.plan.voters().min(running.len());
-        let what = format!("nodes {running:?} know each other and {voters} of them vote");
-        let this = &*self;
-        until(&what, Duration::from_secs(90), async || {
-            for k in &running {
-                let status = this.status(*k).await?;
-                status["leader"].as_str()?;
-                let ready = this.get(*k, "/readyz").await?.0.is_success();
-                let nodes = status["nodes"].as_array()?.clone();
-                let alive =
-                    |k: &usize| nodes.iter().any(|n| n["name"] == this.node(*k).name && n["alive"] == true);
-                let voting = nodes.iter().filter(|n| n["voter"] == true && n["alive"] == true).count();
-                if !ready || !running.iter().all(alive) || voting < voters {
-                    return None;
-                }
+        for k in running {
+            let of = |what: &str| Some(format!("{}: {what}", self.node(*k).name));
+            let Some(status) = self.status(*k).await else { return of("no status") };
+            if status["leader"].is_null() {
+                return of("no leader");
             }
-            Some(())
-        })
-        .await;
+            let Some((ready, why)) = self.get(*k, "/readyz?verbose").await else { return of("no /readyz") };
+            if !ready.is_success() {
+                return of(&format!("not ready: {why}"));
+            }
+            let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
+            let alive =
+                |k: &usize| nodes.iter().any(|n| n["name"] == self.node(*k).name && n["alive"] == true);
+            if let Some(other) = running.iter().find(|k| !alive(k)) {
+                return of(&format!("{} is not alive in {}", self.node(*other).name, status["nodes"]));
+            }
+            if nodes.iter().filter(|n| n["voter"] == true && n["alive"] == true).count() < voters {
+                return of(&format!("fewer than {voters} voters in {}", status["nodes"]));
+            }
+        }
+        None
     }
 
     /// The soft crash by `/stop`, as curl does it.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// How long a thing may take that takes a second on a calm machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// How often it is asked for.
 const PERIOD: Duration = Duration::from_millis(50);

@@ -216,7 +216,7 @@ async fn a_damaged_record_in_the_middle_is_refused_with_file_and_offset() {
     bytes[end / 2] ^= 0x40;
     fs::write(&file, &bytes).expect("it can be written");
     let told = cluster.node(damaged).start_and_end();
-    assert_refused(&told, &[&file.display().to_string(), "offset"]);
+    assert_refused(&told, &[&file.display().to_string(), "at byte"]);
     assert!(fs::read(&file).expect("still there") == bytes, "it is left as it was found");
     for job in kept {
         assert_eq!(client.look(id(&job)).await["result"], job["result"], "the others keep everything");

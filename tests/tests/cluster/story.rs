@@ -149,22 +149,28 @@ async fn the_log_lines_of_one_job_tell_its_walk_across_nodes() {
 async fn the_form_submits_a_job_without_any_script_and_the_page_lists_it() {
     let cluster = Cluster::start(Plan::of(1)).await;
     let page = |path: &str| cluster.request(Method::GET, 1, path).header("Accept", "text/html").send();
-    let form = page("/").await.expect("a page").text().await.expect("text");
+    let answer = page("/").await.expect("a page");
+    // What a browser brings back by itself.
+    let cookie = answer.headers().get("set-cookie").and_then(|c| c.to_str().ok()).unwrap_or_default();
+    let cookie = cookie.split(';').next().unwrap_or_default().to_string();
+    let form = answer.text().await.expect("text");
     for hook in [r#"id="class""#, r#"id="payload""#, "Submit job"] {
         assert!(form.contains(hook), "the page has {hook}");
     }
-    let field = |name: &str| {
-        let input = form.split("<input").find(|tag| tag.contains(&format!(r#"name="{name}""#)))?;
-        Some(input.split(r#"value=""#).nth(1)?.split('"').next()?.to_string())
-    };
-    let token = field("token").or_else(|| field("form_token")).unwrap_or_default();
-    let body = format!("class=echo&payload=%3Cb%3Ebold%3C%2Fb%3E&token={token}&form_token={token}");
+    let hidden: String = form
+        .split("<input type=\"hidden\"")
+        .skip(1)
+        .filter_map(|tag| Some((tag.split("name=\"").nth(1)?, tag.split("value=\"").nth(1)?)))
+        .filter_map(|(name, value)| Some((name.split('"').next()?, value.split('"').next()?)))
+        .map(|(name, value)| format!("&{name}={value}"))
+        .collect();
     let client =
         reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
     let submit = client
         .post(format!("{}/submit", cluster.node(1).url()))
         .header("Content-Type", "application/x-www-form-urlencoded")
-        .body(body);
+        .header("Cookie", cookie)
+        .body(format!("class=echo&payload=%3Cb%3Ebold%3C%2Fb%3E{hidden}"));
     let answer = submit.send().await.expect("an answer");
     assert_eq!(answer.status(), 303, "{}", answer.text().await.unwrap_or_default());
     let jobs = cluster.get(1, "/api/v1/jobs").await.expect("a list").1;
