@@ -124,7 +124,7 @@ pub struct Violation {
 }
 
 /// All promises, by the names that code, tests and documents use.
-pub const INVARIANTS: [&str; 11] = [
+pub const INVARIANTS: [&str; 12] = [
     "acked_survives",
     "one_result",
     "result_is_of_its_payload",
@@ -136,6 +136,7 @@ pub const INVARIANTS: [&str; 11] = [
     "same_ledger",
     "never_over_capacity",
     "queue_moves",
+    "logs_complete",
 ];
 
 /// A node or a mind that gave up: an assertion whose words name no promise.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use protocol::{Boot, Envelope, ToMaster, ToNode};
+use protocol::{Envelope, ToMaster, ToNode};
 
 use crate::chance::Chance;
 use crate::limits::MS;
@@ -51,8 +51,7 @@ pub(crate) struct Letter {
 /// What it says.
 pub(crate) enum Body {
     ToMaster(Envelope<ToMaster>),
-    /// For this start of a node: its socket is a new one in each.
-    ToNode(Boot, Envelope<ToNode>),
+    ToNode(Envelope<ToNode>),
 }
 
 /// What became of the first letter of a session.

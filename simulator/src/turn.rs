@@ -195,8 +195,7 @@ impl World<'_> {
     fn send_to_node(&mut self, from: usize, to: usize, envelope: Envelope<ToNode>) {
         self.fold.take(&envelope);
         let way = Way { from, to, session: envelope.session, to_leader: false };
-        let boot = self.nodes[to].boot;
-        self.post(way, Body::ToNode(boot, envelope));
+        self.post(way, Body::ToNode(envelope));
     }
 
     fn post(&mut self, way: Way, body: Body) {
@@ -209,12 +208,10 @@ impl World<'_> {
         let next = match self.network.deliver(way, self.now_us, &mut self.chance) {
             Post::Later(next) => next,
             Post::Arrived(body, next) => {
+                // A start that came meanwhile gets it too, and has to see that it was not meant.
                 match body {
                     Body::ToMaster(envelope) => self.hand(way.to, Input::ToMaster(envelope)),
-                    Body::ToNode(boot, envelope) if self.nodes[way.to].boot == boot => {
-                        self.hand(way.to, Input::ToNode(envelope));
-                    }
-                    Body::ToNode(..) => {}
+                    Body::ToNode(envelope) => self.hand(way.to, Input::ToNode(envelope)),
                 }
                 next
             }

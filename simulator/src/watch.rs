@@ -78,11 +78,11 @@ impl Watch {
         (self.faults == 0 && now_us >= since).then_some(since)
     }
 
-    /// `same_ledger`: a fact of a number is the same on every node, and a node tells them without a hole.
+    /// `same_ledger`: a fact of a number is the same on every node. `logs_complete`: facts are numbered without holes.
     pub(crate) fn fact(&mut self, now_us: u64, fact: &Fact, job: Option<&Arc<Job>>) -> Held {
         let digest = Fold::of(fact);
         let place = (fact.number - 1) as usize;
-        must(place <= self.facts.len(), "same_ledger", || format!("fact {} leaves a hole", fact.number))?;
+        must(place <= self.facts.len(), "logs_complete", || format!("fact {} leaves a hole", fact.number))?;
         match self.facts.get(place) {
             Some(known) => {
                 must(*known == digest, "same_ledger", || {

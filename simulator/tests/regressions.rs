@@ -4,6 +4,8 @@ use simulator::{Plan, run};
 
 const ONCE_BROKEN: &[(u64, usize, &str)] = &[
     (10, 4, "acked_survives: a replaced leader said of an acknowledged job that there was none to cancel"),
+    (1361, 5, "no_run_while_held: a worker's new start took what was sent to the session of its earlier one"),
+    (1478, 5, "no_run_while_held: the same"),
     (96, 3, "acked_survives: the same, early in a history"),
 ];
 

@@ -9,7 +9,8 @@ use simulator::{Plan, Summary, Violation, run};
 const SEEDS: u64 = 500;
 
 fn wanted(name: &str, usual: u64) -> u64 {
-    std::env::var(name).ok().map_or(usual, |text| text.parse().expect("a number"))
+    let text = std::env::var(name).ok();
+    text.map_or(usual, |text| text.parse().unwrap_or_else(|error| panic!("{name}={text}: {error}")))
 }
 
 #[test]
