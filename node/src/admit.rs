@@ -88,7 +88,9 @@ impl ClusterInfo {
 #[derive(Debug, thiserror::Error)]
 pub enum AdmitError {
     /// The folder belongs to another cluster than the nodes it was told to join.
-    #[error("joining through {address}: it belongs to cluster {theirs}, data folder {folder} to cluster {ours}")]
+    #[error(
+        "joining through {address}: it belongs to cluster {theirs}, data folder {folder} to cluster {ours}"
+    )]
     OtherCluster {
         /// Whom it asked.
         address: String,

@@ -110,7 +110,10 @@ pub struct Valve {
 
 impl Default for Valve {
     fn default() -> Self {
-        Self { wanted: tokio::sync::watch::Sender::new(false), reached: tokio::sync::watch::Sender::new(true) }
+        Self {
+            wanted: tokio::sync::watch::Sender::new(false),
+            reached: tokio::sync::watch::Sender::new(true),
+        }
     }
 }
 

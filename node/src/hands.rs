@@ -13,15 +13,17 @@ use tokio::sync::oneshot;
 use crate::admit;
 use crate::ask::{Ask, Told, View};
 use crate::broker::{Broker, Lead};
+use crate::clock::{tick_ms, wall_ms};
 use crate::disk::{Disk, Folder, Identity, Told as DiskTold};
-use crate::incarnation::{DiskState, Slots, tick_ms};
+use crate::error::StageError;
+use crate::inbox::{DiskState, Slots};
 use crate::link::{Link, LinkIdentity, LinkTold};
 use crate::narrate::Narrator;
 use crate::probe::Probe;
 use crate::runner::{Runner, RunnerSettings};
 use crate::settings::Settings;
 use crate::shows::Shows;
-use crate::stage::{Stage, StageError};
+use crate::stage::Stage;
 
 /// How often the probe measures: once a report.
 const PROBE_PERIOD: std::time::Duration = std::time::Duration::from_millis(protocol::limits::REPORT_MS);
@@ -65,11 +67,13 @@ impl Hands {
         let broker_in = slots.broker.clone();
         let broker = Broker::start(
             &format!("tcp://{}:{}", settings.listen_host, settings.broker_port),
-            move |batch| broker_in.try_send(batch).map_err(tokio::sync::mpsc::error::TrySendError::into_inner),
+            move |batch| {
+                broker_in.try_send(batch).map_err(tokio::sync::mpsc::error::TrySendError::into_inner)
+            },
         )?;
         let runner = open_runner(stage, handle, &settings, &slots)?;
         watch_load(&slots)?;
-        let shows = Shows::new(stage, Narrator::new(identity.node, stage.log.clone()));
+        let shows = Shows::new(stage.front.events.clone(), Narrator::new(identity.node, stage.log.clone()));
         let hints = members.into_iter().map(|member| (member.id, (member.boot, member.link))).collect();
         let hands = Self {
             settings,
@@ -98,7 +102,12 @@ impl Hands {
         Ok(hands)
     }
 
-    pub(crate) fn cast_settings(&self, settings: &Settings, identity: Identity, boot: Boot) -> cast::Settings {
+    pub(crate) fn cast_settings(
+        &self,
+        settings: &Settings,
+        identity: Identity,
+        boot: Boot,
+    ) -> cast::Settings {
         let tick_ms = tick_ms(settings.heartbeat_ms);
         let ticks = |ms: u64| usize::try_from((ms / tick_ms).max(1)).unwrap_or(1);
         cast::Settings {
@@ -247,7 +256,7 @@ impl Hands {
                 Output::Follow(lead) => self.follow(lead),
                 Output::ToMaster(envelope) => {
                     if self.broker.to_master(native::encode(&envelope)).is_err() {
-                        cast.handle(Input::SessionLost, crate::incarnation::wall_ms());
+                        cast.handle(Input::SessionLost, wall_ms());
                     }
                 }
                 Output::ToNode { to, envelope } => {
@@ -267,7 +276,9 @@ impl Hands {
                 }
                 Output::ReadReady { ticket } => self.shows.want_view(ticket),
                 Output::ReadLost { ticket } => drop(self.readers.remove(&ticket)),
-                Output::NotAdmitted(refusal) => return Err(StageError::NotAdmitted(admission_words(&refusal))),
+                Output::NotAdmitted(refusal) => {
+                    return Err(StageError::NotAdmitted(admission_words(&refusal)));
+                }
                 Output::Fatal(text) => return Err(StageError::Fatal(text)),
                 shown => self.shows.show(cast, shown),
             }
@@ -282,7 +293,7 @@ impl Hands {
         for (peer, messages) in letters {
             let to = NodeId(peer.0);
             if !self.link.send(to, messages) {
-                cast.handle(Input::LinkClosed { peer: to, gone: false }, crate::incarnation::wall_ms());
+                cast.handle(Input::LinkClosed { peer: to, gone: false }, wall_ms());
             }
         }
     }
@@ -307,7 +318,8 @@ impl Hands {
             let mut peers: BTreeMap<NodeId, String> = BTreeMap::new();
             for (node, address) in cast.peers() {
                 let of_ledger = cast.ledger().member(node).map(|member| member.boot);
-                let hint = self.hints.get(&node).filter(|(boot, _)| of_ledger.is_none_or(|known| known <= *boot));
+                let hint =
+                    self.hints.get(&node).filter(|(boot, _)| of_ledger.is_none_or(|known| known <= *boot));
                 if let Some(address) = hint.map(|(_, address)| address.clone()).or(address) {
                     peers.insert(node, address);
                 }
@@ -402,7 +414,12 @@ fn runner_settings(settings: &Settings) -> RunnerSettings {
     }
 }
 
-fn open_runner(stage: &Stage, handle: &Handle, settings: &Settings, slots: &Slots) -> Result<Runner, StageError> {
+fn open_runner(
+    stage: &Stage,
+    handle: &Handle,
+    settings: &Settings,
+    slots: &Slots,
+) -> Result<Runner, StageError> {
     let runner_settings = runner_settings(settings);
     let folder = runner_settings.scratch.display().to_string();
     let ended = slots.ended.clone();

@@ -1,24 +1,20 @@
 //! One start of a node: everything that `/stop` closes and forgets, and the loop that turns its minds.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use cast::{Cast, Input, Output};
 use consensus::Recovered;
-use protocol::{AttemptRef, Boot, Load, Member, Outcome};
+use protocol::{Boot, Member};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::broker::BrokerTold;
+use crate::clock::{tick_ms, wall_ms};
 use crate::disk::{Folder, Identity};
+use crate::error::StageError;
 use crate::hands::Hands;
-use crate::link::LinkTold;
-use crate::stage::{Stage, StageError};
-
-/// A tick: half a heartbeat, so that elections are drawn finely enough.
-pub(crate) fn tick_ms(heartbeat_ms: u64) -> u64 {
-    (heartbeat_ms / 2).max(5)
-}
+use crate::inbox::{Inboxes, inboxes};
+use crate::stage::Stage;
 
 /// Things of one kind that one turn takes; what waits beyond waits for the next turn.
 pub(crate) const TURN_EVENTS: usize = 512;
@@ -26,10 +22,6 @@ pub(crate) const TURN_EVENTS: usize = 512;
 const TURN_TIME: Duration = Duration::from_millis(5);
 /// A tick later than this is worth a line in the log.
 const LAG_WORTH_A_LINE: Duration = Duration::from_millis(100);
-/// Messages of peers that wait for the loop.
-const PEER_INBOX: usize = 8_192;
-/// Batches of the broker link that wait for the loop.
-const BROKER_INBOX: usize = 64;
 /// A leader that is told to end hands over for at most so long.
 const HANDOVER: Duration = Duration::from_secs(1);
 
@@ -40,45 +32,6 @@ pub(crate) enum Ended {
     Stopped,
     /// The process is to end.
     Asked,
-}
-
-/// What the disk's thread last said.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct DiskState {
-    pub(crate) synced: u64,
-    pub(crate) failed: Option<String>,
-}
-
-/// Where the outside puts what happened.
-pub(crate) struct Inboxes {
-    pub(crate) peers: mpsc::Receiver<LinkTold>,
-    pub(crate) broker: mpsc::Receiver<Vec<BrokerTold>>,
-    pub(crate) disk: watch::Receiver<DiskState>,
-    pub(crate) ended: mpsc::Receiver<(AttemptRef, Outcome)>,
-    pub(crate) load: watch::Receiver<Load>,
-    pub(crate) joined: mpsc::Receiver<Result<Vec<Member>, crate::admit::AdmitError>>,
-}
-
-/// The other ends of [`Inboxes`].
-pub(crate) struct Slots {
-    pub(crate) peers: mpsc::Sender<LinkTold>,
-    pub(crate) broker: mpsc::Sender<Vec<BrokerTold>>,
-    pub(crate) disk: watch::Sender<DiskState>,
-    pub(crate) ended: mpsc::Sender<(AttemptRef, Outcome)>,
-    pub(crate) load: watch::Sender<Load>,
-    pub(crate) joined: mpsc::Sender<Result<Vec<Member>, crate::admit::AdmitError>>,
-}
-
-fn inboxes(slots: usize) -> (Slots, Inboxes) {
-    let (peers, peers_in) = mpsc::channel(PEER_INBOX);
-    let (broker, broker_in) = mpsc::channel(BROKER_INBOX);
-    let (disk, disk_in) = watch::channel(DiskState::default());
-    // Every running attempt ends once, and none starts before the last end was taken: this never fills.
-    let (ended, ended_in) = mpsc::channel(2 * slots + 64);
-    let (load, load_in) = watch::channel(Load::default());
-    let (joined, joined_in) = mpsc::channel(4);
-    let slots = Slots { peers, broker, disk, ended, load, joined };
-    (slots, Inboxes { peers: peers_in, broker: broker_in, disk: disk_in, ended: ended_in, load: load_in, joined: joined_in })
 }
 
 /// One start.
@@ -111,14 +64,19 @@ impl Incarnation {
             stage.log.record(logdb::Level::Warn, "torn-tail", None, &line);
         }
         let mut hands = Hands::open(stage, handle, identity, boot, slots, members)?;
-        let cast = Cast::open(hands.cast_settings(settings, identity, boot), recovered.hard, recovered.entries)?;
+        let cast =
+            Cast::open(hands.cast_settings(settings, identity, boot), recovered.hard, recovered.entries)?;
         hands.keep_writer(recovered.writer);
         let tick = Duration::from_millis(tick_ms(settings.heartbeat_ms));
         Ok(Self { cast, hands, inboxes, synced: 0, tick, next_tick: Instant::now() + tick })
     }
 
     /// Turns until stopped or told to end; gives the folder back.
-    pub(crate) async fn serve(mut self, stage: &mut Stage, folder: Folder) -> Result<(Folder, Ended), StageError> {
+    pub(crate) async fn serve(
+        mut self,
+        stage: &mut Stage,
+        folder: Folder,
+    ) -> Result<(Folder, Ended), StageError> {
         self.hands.start_disk(folder)?;
         stage.front.valve.reach(false);
         if stage.was_stopped {
@@ -240,10 +198,3 @@ fn broker_told(batch: Vec<BrokerTold>, inputs: &mut Vec<Input>) {
         });
     }
 }
-
-/// Wall time in milliseconds since 1970: for display and calendars only.
-pub(crate) fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-

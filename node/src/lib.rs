@@ -15,18 +15,22 @@
 pub mod admit;
 pub mod ask;
 pub mod broker;
+mod clock;
 pub mod disk;
+mod error;
 mod hands;
 pub mod http;
+mod inbox;
 mod incarnation;
 pub mod keeper;
 pub mod link;
 pub mod narrate;
 pub mod probe;
-pub mod runner;
 mod run;
+pub mod runner;
 pub mod settings;
 mod shows;
 pub mod stage;
 
+pub use error::StageError;
 pub use run::{RunError, run};

@@ -10,10 +10,11 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::ask::{ASKS, Front, Valve};
 use crate::disk::{DiskError, Folder};
+use crate::error::StageError;
 use crate::http::{self, Served};
 use crate::runner::Outputs;
 use crate::settings::Settings;
-use crate::stage::{Stage, StageError};
+use crate::stage::Stage;
 
 /// Events a slow reader may lag behind until it is told to start over.
 const EVENTS: usize = 4_096;
@@ -82,13 +83,15 @@ pub fn run(
 }
 
 fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    host == "localhost"
+        || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) -> Result<(), RunError> {
     let address = format!("{}:{}", settings.listen_host, settings.http_port);
-    let listener =
-        TcpListener::bind(&address).await.map_err(|cause| RunError::Listen { address: address.clone(), cause })?;
+    let listener = TcpListener::bind(&address)
+        .await
+        .map_err(|cause| RunError::Listen { address: address.clone(), cause })?;
     let found = Folder::open(&settings.data)?;
     let log_folder = settings.data.join(LOG_FOLDER);
     let log = logdb::Log::open(&settings.name, Some(&log_folder), Some(logdb::stdout_console()))?;
@@ -135,7 +138,8 @@ fn on_its_own_thread(
     found: crate::disk::Found,
 ) -> Result<oneshot::Receiver<Result<(), StageError>>, RunError> {
     let handle = tokio::runtime::Handle::current();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Start)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Start)?;
     let (told, outcome) = oneshot::channel();
     std::thread::Builder::new()
         .name("stage".to_string())
@@ -148,7 +152,9 @@ fn on_its_own_thread(
 }
 
 async fn told_to_end() {
-    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {

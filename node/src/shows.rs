@@ -10,7 +10,6 @@ use tokio::sync::broadcast;
 use crate::ask::{Event, View};
 use crate::disk::Identity;
 use crate::narrate::Narrator;
-use crate::stage::Stage;
 
 /// Jobs taken while no leader was known, whose line `Sent payload` waits for one; beyond that the line is left out.
 const UNSENT: usize = 1_024;
@@ -30,10 +29,10 @@ pub(crate) struct Shows {
 }
 
 impl Shows {
-    pub(crate) fn new(stage: &Stage, narrator: Narrator) -> Self {
+    pub(crate) fn new(events: broadcast::Sender<Event>, narrator: Narrator) -> Self {
         Self {
             narrator,
-            events: stage.front.events.clone(),
+            events,
             views_wanted: Vec::new(),
             redial: true,
             leader: None,
@@ -101,8 +100,10 @@ impl Shows {
             Output::Demoted => self.narrator.demoted(),
             Output::Led { term, leader } => self.led(cast, term, leader),
             Output::Looked(loads) => {
-                let name = |id: NodeId| cast.ledger().member(id).map_or_else(|| id.to_string(), |m| m.name.clone());
-                let named: Vec<(String, Load)> = loads.into_iter().map(|(id, load)| (name(id), load)).collect();
+                let name =
+                    |id: NodeId| cast.ledger().member(id).map_or_else(|| id.to_string(), |m| m.name.clone());
+                let named: Vec<(String, Load)> =
+                    loads.into_iter().map(|(id, load)| (name(id), load)).collect();
                 self.narrator.loads(&named);
             }
             Output::Members => {

@@ -13,54 +13,12 @@ use protocol::Answer;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
-use crate::admit::{self, AdmitError};
+use crate::admit;
 use crate::ask::{Ask, Front, Told};
-use crate::broker::BrokerError;
-use crate::disk::{DiskError, Folder, Found};
+use crate::disk::{Folder, Found};
+use crate::error::StageError;
 use crate::incarnation::{Ended, Incarnation};
 use crate::settings::Settings;
-
-/// Why the loop ended by itself.
-#[derive(Debug, thiserror::Error)]
-pub enum StageError {
-    /// The data folder failed; nothing in memory counts as written any more.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-    /// A write or sync failed.
-    #[error("stopping this node: {0}")]
-    DiskFailed(String),
-    /// The consensus link could not be opened.
-    #[error("listening for the consensus link on {address}: {cause}")]
-    Link {
-        /// Which address.
-        address: String,
-        /// Why not.
-        cause: std::io::Error,
-    },
-    /// The broker link could not be opened.
-    #[error(transparent)]
-    Broker(#[from] BrokerError),
-    /// Jobs cannot be run.
-    #[error("preparing to run jobs in {folder}: {cause}")]
-    Runner {
-        /// The scratch folder.
-        folder: String,
-        /// Why not.
-        cause: std::io::Error,
-    },
-    /// The log contradicts itself.
-    #[error(transparent)]
-    Consensus(#[from] consensus::Error),
-    /// The cluster will not have this node.
-    #[error(transparent)]
-    Admit(#[from] AdmitError),
-    /// The leader refused this node for good.
-    #[error("joining the cluster: {0}")]
-    NotAdmitted(String),
-    /// This node would differ from the others if it went on.
-    #[error("stopping this node: {0}")]
-    Fatal(String),
-}
 
 /// What outlives a `/stop`.
 pub(crate) struct Stage {
@@ -105,7 +63,11 @@ impl Stage {
     }
 
     /// One start, from disk to the next stop. None: told to end while it was still looking for its cluster.
-    async fn one_start(&mut self, handle: &Handle, found: Found) -> Result<Option<(Folder, Ended)>, StageError> {
+    async fn one_start(
+        &mut self,
+        handle: &Handle,
+        found: Found,
+    ) -> Result<Option<(Folder, Ended)>, StageError> {
         let (incarnation, folder) = match found {
             Found::Empty(folder) => {
                 let Some((identity, members)) = self.find_cluster().await? else {
@@ -121,7 +83,9 @@ impl Stage {
         incarnation.serve(self, folder).await.map(Some)
     }
 
-    async fn find_cluster(&mut self) -> Result<Option<(crate::disk::Identity, Vec<protocol::Member>)>, StageError> {
+    async fn find_cluster(
+        &mut self,
+    ) -> Result<Option<(crate::disk::Identity, Vec<protocol::Member>)>, StageError> {
         let settings = Arc::clone(&self.settings);
         self.front.valve.reach(false);
         tokio::select! {
