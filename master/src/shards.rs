@@ -103,7 +103,7 @@ impl Order {
     /// Appends, and says which place that is.
     pub(crate) fn push(&mut self, job: JobId) -> u64 {
         let chunks = Arc::make_mut(&mut self.chunks);
-        if self.len % ORDER_CHUNK == 0 {
+        if self.len.is_multiple_of(ORDER_CHUNK) {
             chunks.push(Arc::new(Vec::with_capacity(ORDER_CHUNK as usize)));
         }
         if let Some(last) = chunks.last_mut() {

@@ -10,7 +10,10 @@ const SEEDS: u64 = 500;
 
 fn wanted(name: &str, usual: u64) -> u64 {
     let text = std::env::var(name).ok();
-    text.map_or(usual, |text| text.parse().unwrap_or_else(|error| panic!("{name}={text}: {error}")))
+    let Some(text) = text else { return usual };
+    let number = text.parse();
+    assert!(number.is_ok(), "{name}={text} is no number");
+    number.unwrap_or(usual)
 }
 
 #[test]
