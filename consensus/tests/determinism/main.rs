@@ -1,6 +1,8 @@
 //! One seed is one history, byte by byte; and no history breaks what consensus promises.
 
 #[cfg(test)]
+mod chance;
+#[cfg(test)]
 mod leadership;
 #[cfg(test)]
 mod membership;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 
+use super::chance::Chance;
 use consensus::{
     Config, Consensus, Entry, Message, Mutant, Origin, Peer, Piece, Restored, Role, Step, Turn, Writer,
     recover,
@@ -14,27 +15,6 @@ pub(crate) const TICK: u64 = 10;
 pub(crate) const ELECTION_TICKS: usize = 10;
 const SEGMENT_BYTES: u64 = 4096;
 const CLUSTER: u128 = 77;
-
-/// The test's own generator (xorshift, 64 bits).
-pub(crate) struct Chance(u64);
-
-impl Chance {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) | 1)
-    }
-
-    /// Below `bound`.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % bound
-    }
-
-    pub(crate) fn percent(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-}
 
 enum Event {
     Tick(u64),
