@@ -8,15 +8,15 @@ const SEEDS: u64 = 60;
 
 /// The first seed that finds it must name one of `promises`.
 fn is_found(mutant: Mutant, promises: &[&str]) {
-    for seed in 1..=SEEDS {
-        let plan = Plan { mutant: Some(mutant), ..Plan::of_seed(seed) };
-        if let Err(violation) = run(&plan, &mut |_| {}) {
-            println!("{mutant:?}: {violation}");
-            assert!(promises.contains(&violation.invariant), "{mutant:?} broke another promise: {violation}");
-            return;
-        }
-    }
-    panic!("{mutant:?} lived through {SEEDS} histories");
+    let live = |seed| run(&Plan { mutant: Some(mutant), ..Plan::of_seed(seed) }, &mut |_| {});
+    let found = (1..=SEEDS).find_map(|seed| live(seed).err());
+    eprintln!("{mutant:?}: {found:?}");
+    let named = found.as_ref().map(|violation| violation.invariant);
+    assert!(named.is_some(), "{mutant:?} lived through {SEEDS} histories");
+    assert!(
+        named.is_some_and(|name| promises.contains(&name)),
+        "{mutant:?} broke another promise: {found:?}"
+    );
 }
 
 #[test]
