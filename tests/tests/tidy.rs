@@ -322,6 +322,14 @@ fn every_invariant_has_its_one_name_in_the_code_and_in_the_guarantees() {
 }
 
 #[test]
+fn the_readme_asks_for_the_compiler_the_workspace_asks_for() {
+    let manifest = read(&root().join("Cargo.toml"));
+    let version = manifest.split("rust-version = \"").nth(1).and_then(|rest| rest.split('"').next());
+    let version = version.expect("the workspace names its compiler");
+    assert!(read(&root().join("README.md")).contains(&format!("Rust {version} or newer")), "{version}");
+}
+
+#[test]
 fn the_changelog_has_a_place_for_what_is_next() {
     let text = read(&root().join("CHANGELOG.md"));
     let first = text.lines().find(|line| line.starts_with("## "));
