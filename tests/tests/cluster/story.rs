@@ -252,3 +252,41 @@ async fn the_load_of_each_worker_is_told_when_one_is_chosen() {
     })
     .await;
 }
+
+/// Reads server-sent events until one of kind `job` about `job` is in this state; all such events before it, too.
+async fn job_events(mut stream: reqwest::Response, job: &str, state: &str) -> Vec<(String, Value)> {
+    let (mut text, mut told) = (String::new(), Vec::new());
+    loop {
+        let chunk = stream.chunk().await.expect("the stream goes on").expect("it has no end");
+        text.push_str(&String::from_utf8_lossy(&chunk));
+        while let Some((event, rest)) = text.split_once("\n\n").map(|(e, r)| (e.to_string(), r.to_string())) {
+            text = rest;
+            let field = |name: &str| event.lines().find_map(|l| l.strip_prefix(name)).map(str::trim);
+            let data: Value = field("data:").and_then(|d| serde_json::from_str(d).ok()).unwrap_or_default();
+            if field("event:") == Some("job") && data["id"] == job {
+                told.push((field("id:").unwrap_or_default().to_string(), data.clone()));
+                if data["state"] == state {
+                    return told;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn events_tell_a_jobs_life_on_any_node_and_again_from_where_a_reader_left() {
+    let cluster = Cluster::start(Plan::of(3)).await;
+    let listen = |k: usize, path: &str| cluster.request(Method::GET, k, path).send();
+    let live = listen(2, "/api/v1/events?kinds=job").await.expect("a stream");
+    let submitted = cluster.client(1).submit(&job("sleep", "0.2")).await;
+    let told = job_events(live, id(&submitted), "succeeded").await;
+    let states: Vec<&str> = told.iter().filter_map(|(_, job)| job["state"].as_str()).collect();
+    assert_eq!(states.last(), Some(&"succeeded"), "{states:?}");
+    assert!(states.contains(&"running"), "{states:?}");
+    // Another node tells what came after the first of them, with the same revisions.
+    let (first, _) = told.first().expect("some events");
+    let again = listen(3, &format!("/api/v1/events?kinds=job&since={first}")).await.expect("a stream");
+    let replayed = job_events(again, id(&submitted), "succeeded").await;
+    let revisions = |all: &[(String, Value)]| all.iter().map(|(rev, _)| rev.clone()).collect::<Vec<_>>();
+    assert_eq!(revisions(&replayed), revisions(&told[1..]));
+}
