@@ -61,7 +61,7 @@ pub struct View {
 /// Something to show at once.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A job changed; `job` is as it was right after.
+    /// A job changed; `job` is as it was right after, and `fact.rev` is its revision.
     Job {
         /// The fact that changed it.
         fact: Arc<Fact>,

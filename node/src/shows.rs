@@ -138,7 +138,8 @@ impl Shows {
 
     fn fact(&mut self, cast: &Cast, fact: Arc<Fact>, job: Option<Arc<Job>>) {
         self.narrator.fact(&fact, cast.ledger(), cast.is_master());
-        if let Some(job) = job {
+        // What one entry did to a job in several steps is shown once, under the revision of the last.
+        if let Some(job) = job.filter(|job| job.rev == fact.rev) {
             // Nobody may be watching.
             let _ = self.events.send(Event::Job { fact, job });
         }

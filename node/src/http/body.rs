@@ -1,11 +1,12 @@
 //! Bodies: bounded before they are read, and JSON before it is parsed.
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, BodyDataStream, Bytes};
 use axum::http::{HeaderMap, header};
+use futures_util::StreamExt as _;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::limits::{BODY_PATIENCE, JSON_DEPTH};
+use super::limits::{BODY_PATIENCE, DRAIN_BYTES, DRAIN_PATIENCE, JSON_DEPTH};
 use super::problem::{Kind, Problem};
 
 /// Reads a body of at most `limit` bytes. `field` names it in the error.
@@ -27,12 +28,17 @@ pub(super) async fn read(
         )
         .not_accepted()
     };
+    let mut stream = body.into_data_stream();
     if told.is_some_and(|bytes| bytes > limit as u64) {
+        drain(&mut stream).await;
         return Err(too_large());
     }
-    match timeout(BODY_PATIENCE, to_bytes(body, limit)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if is_over_limit(&error) => Err(too_large()),
+    match timeout(BODY_PATIENCE, gather(&mut stream, limit)).await {
+        Ok(Ok(Some(bytes))) => Ok(bytes),
+        Ok(Ok(None)) => {
+            drain(&mut stream).await;
+            Err(too_large())
+        }
         Ok(Err(error)) => Err(Problem::new(Kind::Malformed, format!("reading the body: {error}"))),
         Err(_) => {
             let patience_s = BODY_PATIENCE.as_secs();
@@ -41,15 +47,33 @@ pub(super) async fn read(
     }
 }
 
-fn is_over_limit(error: &axum::Error) -> bool {
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = cause {
-        if error.is::<http_body_util::LengthLimitError>() {
-            return true;
+/// The whole body; none when it has more than `limit` bytes.
+async fn gather(stream: &mut BodyDataStream, limit: usize) -> Result<Option<Bytes>, axum::Error> {
+    let mut whole = Vec::new();
+    while let Some(part) = stream.next().await {
+        let part = part?;
+        if whole.len() + part.len() > limit {
+            return Ok(None);
         }
-        cause = error.source();
+        whole.extend_from_slice(&part);
     }
-    false
+    Ok(Some(Bytes::from(whole)))
+}
+
+/// Reads on and forgets, up to a bound: a sender that is still sending would take the closed connection for a failure and
+/// never hear why.
+async fn drain(stream: &mut BodyDataStream) {
+    let mut left = DRAIN_BYTES;
+    let reading = async {
+        while let Some(Ok(part)) = stream.next().await {
+            left = left.saturating_sub(part.len());
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // Over the time is as good as over the bytes: the connection closes with the rest unread.
+    let _ = timeout(DRAIN_PATIENCE, reading).await;
 }
 
 /// Parses JSON whose nesting is bounded.

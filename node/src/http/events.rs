@@ -205,7 +205,8 @@ impl Stream {
         Ok(())
     }
 
-    /// Every fact after `since`, each with its job as it is now; a reset when the ledger no longer (or not yet) knows them all.
+    /// Every job changed after `since`, as it is now and under the revision of that; steps in between are one. A reset when the
+    /// ledger no longer (or not yet) knows them all.
     async fn replay(&mut self, view: &View, since: Rev) -> Result<(), Gone> {
         let now = view.ledger.rev();
         let kept_from = view.ledger.facts_after(0).next().map(|fact| (fact.number, fact.rev));
@@ -218,7 +219,8 @@ impl Stream {
         }
         for fact in view.ledger.facts_after(0).filter(|fact| fact.rev > since) {
             let Some(job) = fact.what.job().and_then(|id| view.ledger.job(id)) else { continue };
-            if self.wish.job.is_none_or(|wanted| wanted == job.id) {
+            let is_newest = job.rev == fact.rev;
+            if is_newest && self.wish.job.is_none_or(|wanted| wanted == job.id) {
                 self.send("job", Some(fact.rev), &shown::job(job, &view.ledger, Extent::Event)).await?;
             }
         }

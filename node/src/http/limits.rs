@@ -58,3 +58,7 @@ pub(super) const PROBE_FRESH: Duration = Duration::from_secs(1);
 pub(super) const PEER_ANSWER_BYTES: usize = 2 << 20;
 /// Log records of one answer.
 pub(super) const LOG_RECORDS: usize = 1_000;
+/// Of a body over its limit so much is read and forgotten, so that its sender hears why.
+pub(super) const DRAIN_BYTES: usize = 16 << 20;
+/// Time for that.
+pub(super) const DRAIN_PATIENCE: Duration = Duration::from_secs(2);

@@ -95,10 +95,10 @@ async fn a_reader_that_comes_back_misses_nothing_and_hears_nothing_twice() {
     let mut reader = Reader::open(&app, "?kinds=job&since=0.1.0", "0.2.0").await;
     hand.accept(2, "echo", b"");
     let mut ids = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..2 {
         ids.push(reader.next().await.unwrap().id);
     }
-    assert_eq!(ids, ["0.3.0", "0.4.0", "0.5.0"]);
+    assert_eq!(ids, ["0.4.0", "0.5.0"], "what was missed of one job comes as one, under its newest revision");
 }
 
 #[tokio::test]
