@@ -12,6 +12,7 @@
 //! **Leaves out:** the log store (SQLite, PostgreSQL), its ZeroMQ port and its search (a later version); what sentences
 //! are written (`node::narrate`).
 
+pub mod door;
 mod files;
 pub mod limits;
 mod mirror;

@@ -1,0 +1,104 @@
+//! The rules before every call, at a router without a port.
+
+use axum::body::{Body, to_bytes};
+use axum::http::StatusCode;
+use axum::routing::post;
+use tower::ServiceExt as _;
+
+use super::*;
+
+struct Asked {
+    status: StatusCode,
+    body: String,
+    policy: bool,
+}
+
+fn app(chaos: bool) -> Router {
+    let valve = Arc::new(Valve::default());
+    let (obeys, mut wanted) = (Arc::clone(&valve), valve.watch());
+    tokio::spawn(async move {
+        while wanted.changed().await.is_ok() {
+            obeys.reach(obeys.is_stopped());
+        }
+    });
+    let routes = Router::new().route("/thing", get(async || "thing")).route("/write", post(async || "done"));
+    Door::new(vec!["client-web".to_string()], chaos, valve).guard(routes)
+}
+
+async fn ask(app: &Router, method: &str, path: &str, headers: &[(&str, &str)]) -> Asked {
+    let mut request = Request::builder().method(method).uri(path).header("host", "localhost:3001");
+    for (name, value) in headers {
+        if *name == "host" {
+            request.headers_mut().unwrap().remove("host");
+        }
+        request = request.header(*name, *value);
+    }
+    let answer = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    let (status, policy) = (answer.status(), answer.headers().contains_key("content-security-policy"));
+    let body = to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+    Asked { status, policy, body: String::from_utf8(body.to_vec()).unwrap() }
+}
+
+#[tokio::test]
+async fn stop_toggles_with_one_word_and_while_stopped_only_the_doors_own_calls_answer() {
+    let app = app(true);
+    assert_eq!(ask(&app, "GET", "/thing", &[]).await.body, "thing");
+    assert_eq!(ask(&app, "GET", "/stop", &[]).await.body, "True");
+    let refused = ask(&app, "GET", "/thing", &[]).await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.body.contains("/problems/stopped") && !refused.body.contains("accepted"));
+    assert!(ask(&app, "POST", "/write", &[]).await.body.contains("\"accepted\":false"));
+    assert_eq!(ask(&app, "GET", "/livez", &[]).await.status, StatusCode::OK);
+    assert_eq!(ask(&app, "GET", "/stop", &[]).await.body, "False");
+    assert_eq!(ask(&app, "POST", "/write", &[]).await.body, "done");
+}
+
+#[tokio::test]
+async fn nothing_but_a_meant_get_stops_it() {
+    let calm = app(false);
+    let refused = ask(&calm, "GET", "/stop", &[]).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    assert!(refused.body.contains("/problems/chaos-off"), "{}", refused.body);
+    let app = app(true);
+    for headers in [
+        [("origin", "http://evil.example")],
+        [("origin", "null")],
+        [("referer", "http://localhost:3002/")],
+        [("sec-fetch-site", "cross-site")],
+        [("sec-purpose", "prefetch;prerender")],
+    ] {
+        let refused = ask(&app, "GET", "/stop", &headers).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{headers:?}");
+        assert!(refused.body.contains("/problems/cross-site"));
+    }
+    assert_eq!(ask(&app, "HEAD", "/stop", &[]).await.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(ask(&app, "GET", "/thing", &[]).await.status, StatusCode::OK, "it was never stopped");
+    let page = ask(&app, "GET", "/stop", &[("accept", "text/html")]).await;
+    assert!(page.body.contains("<h1>True</h1>"), "{}", page.body);
+}
+
+#[tokio::test]
+async fn only_own_names_are_answered_and_every_answer_is_guarded() {
+    let app = app(true);
+    for own in ["localhost", "127.0.0.1:3001", "[::1]:3001", "CLIENT-WEB:3001"] {
+        let answer = ask(&app, "GET", "/thing", &[("host", own)]).await;
+        assert_eq!((answer.status, answer.policy), (StatusCode::OK, true), "{own}");
+    }
+    let refused = ask(&app, "GET", "/thing", &[("host", "evil.example")]).await;
+    assert_eq!((refused.status, refused.policy), (StatusCode::MISDIRECTED_REQUEST, true));
+    let unknown = ask(&app, "GET", "/nothing", &[]).await;
+    assert_eq!((unknown.status, unknown.policy), (StatusCode::NOT_FOUND, true));
+    assert_eq!(ask(&app, "DELETE", "/thing", &[]).await.status, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_changes_nothing() {
+    let app = app(true);
+    let foreign = ask(&app, "POST", "/write", &[("origin", "http://localhost:9")]).await;
+    assert_eq!(foreign.status, StatusCode::FORBIDDEN);
+    assert_eq!(ask(&app, "GET", "/thing", &[("sec-fetch-site", "cross-site")]).await.status, StatusCode::OK);
+    assert_eq!(
+        ask(&app, "POST", "/write", &[("origin", "http://localhost:3001")]).await.status,
+        StatusCode::OK
+    );
+}
