@@ -1,28 +1,41 @@
-//! The life of a log line: recorded and shown (shipped, kept and searched come with the log store).
+//! The life of a log line: recorded, shipped, kept and shown.
 //!
 //! ```text
 //!   anybody ──record──▶ Log (ring, numbered) ──▶ GET /logging: text, jsonl, a live page
 //!                        │ bounded, never waits
-//!                        └──▶ mirror thread ──▶ files (rotating), console (`i,message`)
+//!                        ├──▶ mirror thread ──▶ files (rotating), console (`i,message`)
+//!                        └──▶ Shipper ══PUSH══▶ LogStore: SQLite, GET /logging in the seed's form
 //! ```
 //!
-//! **Decides:** how a record looks, how many are kept, what a reader of `/logging` gets.
+//! **Decides:** how a record looks, how many are kept, what a reader of `/logging` gets; how the containers that are no
+//! nodes answer at their door ([`door`]).
 //! **May not touch:** jobs; a job never waits for a log line, so whatever cannot be written at once is dropped and counted.
-//! **Driven by:** [`Log::record`] and HTTP requests to [`logging_router`].
-//! **Leaves out:** the log store (SQLite, PostgreSQL), its ZeroMQ port and its search (a later version); what sentences
-//! are written (`node::narrate`).
+//! **Driven by:** [`Log::record`], HTTP requests to [`logging_router`], [`Shipper::start`]; the program by [`log_store::run`].
+//! **Leaves out:** search by text, repair of holes, PostgreSQL (later versions); what sentences are written
+//! (`node::narrate`).
 
+mod arrived;
 pub mod door;
 mod files;
+mod kept;
 pub mod limits;
+pub mod log_store;
 mod mirror;
 mod page;
+mod pull;
 mod query;
 pub mod record;
 pub mod ring;
+mod ship;
 pub mod shown;
+mod store;
+mod writer;
 
+pub use log_store::{LogStore, LogStoreError, LogStoreSettings};
 pub use mirror::{Console, stdout_console};
+pub use pull::PullError;
 pub use record::{Level, Record};
 pub use ring::{Follower, Log, OpenError};
+pub use ship::{ShipError, Shipper};
 pub use shown::{ClusterSource, logging_router};
+pub use store::StoreError;

@@ -24,3 +24,27 @@ pub const FOLLOWERS: usize = 64;
 pub const CLUSTER_LOOK_MS: u64 = 250;
 /// Pause after a log file could not be written.
 pub const FILE_RETRY_MS: u64 = 5_000;
+/// Bytes of one frame at the store's port: a record with its longest message, escaped as JSON. Longer ones are dropped there.
+pub const FRAME_BYTES: usize = 64 << 10;
+/// Frames that may wait in ZeroMQ on either side.
+pub const FRAMES: i32 = 1_000;
+/// Frames the store's port hands over at once.
+pub const PULL_BATCH: usize = 256;
+/// Batches that may wait for the store's writer; then the port reads no more, and senders keep their lines.
+pub const PULL_BATCHES: usize = 8;
+/// Lines of one transaction, about.
+pub const STORE_BATCH: usize = 2_000;
+/// Rows of one statement (SQLite binds 32,766 values at most).
+pub const STORE_ROWS: usize = 500;
+/// Lines the store keeps; the oldest go.
+pub const STORE_LINES: u64 = 5_000_000;
+/// How many lines come between two looks at that bound.
+pub const STORE_SHORTEN_EVERY: u64 = 10_000;
+/// Connections to the database: one writes, the others read.
+pub const STORE_CONNECTIONS: u32 = 4;
+/// How long a statement waits for another one's lock.
+pub const STORE_BUSY_MS: u64 = 5_000;
+/// Pause after the store could not be written.
+pub const STORE_RETRY_MS: u64 = 1_000;
+/// Lines shipped between two looks at the connection.
+pub const SHIP_BATCH: usize = 256;

@@ -13,12 +13,17 @@
   function add(record) {
     const stay = atEnd();
     const line = document.createElement("li");
-    line.dataset.seq = record.seq;
+    // The log store numbers by arrival (n); a container's own log by itself (seq).
+    const number = record.n ?? record.seq;
+    line.dataset.seq = number;
     line.dataset.level = record.level;
-    line.textContent = `${record.seq} ${record.time} ${record.level} ${record.node} ${record.message}`;
+    line.textContent =
+      record.n === undefined
+        ? `${record.seq} ${record.time} ${record.level} ${record.node} ${record.message}`
+        : `<Log ${record.n}, Container ${record.container ?? "-"}: ${record.message}>`;
     list.append(line);
     while (list.children.length > most) list.firstElementChild.remove();
-    last = record.seq;
+    last = number;
     if (stay) window.scrollTo(0, document.body.scrollHeight);
   }
 

@@ -120,6 +120,19 @@ impl Log {
         self.shared.number.store(number, Ordering::Relaxed);
     }
 
+    /// The number this container bears on consoles; none before it is a member.
+    #[must_use]
+    pub fn number(&self) -> Option<u32> {
+        Some(self.shared.number()).filter(|number| *number != NO_NUMBER)
+    }
+
+    /// Waits until there is a line above `seq`.
+    pub(crate) async fn newer(&self, seq: u64) {
+        let mut news = self.shared.news.subscribe();
+        // An error means that the log itself is gone, which `self` rules out.
+        let _ = news.wait_for(|news| news.last > seq).await;
+    }
+
     /// The container's name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -13,7 +13,7 @@ use axum::routing::get;
 use futures_util::stream::{self, Stream, StreamExt as _};
 
 use crate::limits;
-use crate::page;
+use crate::page::{self, Line};
 use crate::query::{Format, Query, Source};
 use crate::record::Record;
 use crate::ring::Log;
@@ -24,13 +24,7 @@ pub type ClusterSource = Arc<dyn Fn(u64, usize) -> Vec<Record> + Send + Sync>;
 /// The routes `/logging`, `/logging/live.js` and `/logging/live.css`, ready to be merged into any server.
 /// `cluster` serves `?source=cluster`; without it that is 404.
 pub fn logging_router(log: Log, cluster: Option<ClusterSource>) -> Router {
-    let script = ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], page::LIVE_JS);
-    let style = ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], page::LIVE_CSS);
-    Router::new()
-        .route("/logging", get(logging))
-        .route("/logging/live.js", get(async move || guarded(script)))
-        .route("/logging/live.css", get(async move || guarded(style)))
-        .with_state(Shown { log, cluster })
+    Router::new().route("/logging", get(logging)).with_state(Shown { log, cluster }).merge(page::assets())
 }
 
 #[derive(Clone)]
@@ -53,8 +47,9 @@ async fn logging(
         (Source::Cluster, _) => shown.cluster_lines(&query),
         (Source::Own, Some(incarnation)) => shown.earlier(incarnation, &query).await,
         (Source::Own, None) if query.format.is_none() && !query.follow && wants_html(&headers) => {
-            let lines = shown.select(&query);
-            let body = page::page(shown.log.name(), shown.log.incarnation(), &lines);
+            let lines: Vec<Line> = shown.select(&query).iter().map(|record| line(record)).collect();
+            let has_ledger = shown.cluster.is_some();
+            let body = page::page(shown.log.name(), shown.log.incarnation(), &lines, has_ledger);
             guarded(([(header::CONTENT_TYPE, "text/html; charset=utf-8")], body))
         }
         (Source::Own, None) => shown.own(&query),
@@ -128,6 +123,10 @@ impl Shown {
     }
 }
 
+fn line(record: &Record) -> Line {
+    Line { seq: record.seq, level: record.level, text: record.text() }
+}
+
 /// The part of all lines that was asked for.
 fn page_of<'a>(all: &'a [Arc<Record>], query: &Query) -> &'a [Arc<Record>] {
     match query.after {
@@ -171,7 +170,8 @@ fn streamed(query: &Query, first: String, news: impl Stream<Item = String> + Sen
     lines_answer(query, Body::from_stream(all))
 }
 
-fn lines_answer(query: &Query, body: Body) -> Response {
+/// Lines as they were asked for.
+pub(crate) fn lines_answer(query: &Query, body: Body) -> Response {
     let kind = match query.format {
         Some(Format::Jsonl) => "application/x-ndjson",
         Some(Format::Text) | None => "text/plain; charset=utf-8",
@@ -179,12 +179,13 @@ fn lines_answer(query: &Query, body: Body) -> Response {
     guarded(([(header::CONTENT_TYPE, kind)], body))
 }
 
-fn refusal(status: StatusCode, detail: &str) -> Response {
+/// A short sentence instead of lines.
+pub(crate) fn refusal(status: StatusCode, detail: &str) -> Response {
     guarded((status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{detail}\n")))
 }
 
 /// Adds what keeps a browser from running anything of a log.
-fn guarded(answer: impl IntoResponse) -> Response {
+pub(crate) fn guarded(answer: impl IntoResponse) -> Response {
     let guards = [
         (header::CONTENT_SECURITY_POLICY, "default-src 'self'"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -194,7 +195,8 @@ fn guarded(answer: impl IntoResponse) -> Response {
     (guards, answer).into_response()
 }
 
-fn wants_html(headers: &HeaderMap) -> bool {
+/// Whether a browser asks.
+pub(crate) fn wants_html(headers: &HeaderMap) -> bool {
     let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     accepts.flat_map(|value| value.split(',')).any(|range| {
         let mut parts = range.split(';').map(str::trim);

@@ -1,0 +1,284 @@
+//! The log store as a program: its port, its writer, its HTTP, until a signal says that it is enough.
+//!
+//! ```text
+//!   containers ══PUSH══▶ Pull (thread) ──batches──▶ Writer (task) ──▶ SQLite ──▶ /logging, /api/v1/logs
+//!                           ▲ bounded: what waits longer            ├─▶ --file, console (`i,message`)
+//!                         Valve (/stop closes it)                   └─▶ whoever follows
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::arrived::Arrived;
+use crate::door::{self, Door, Valve};
+use crate::kept::Shelf;
+use crate::limits;
+use crate::mirror::Console;
+use crate::pull::{Pull, PullError};
+use crate::record::{Level, Record, now_ms};
+use crate::store::{Store, StoreError};
+use crate::writer::{Health, TextFile, Writer};
+
+/// How long open answers and the writer may take at the end.
+const GOODBYE: Duration = Duration::from_secs(2);
+/// Pause between attempts to have the port again after a soft crash.
+const BIND_PAUSE: Duration = Duration::from_millis(200);
+
+/// How the store shall be. Made by the program from flags and environment; checked there.
+#[derive(Clone, Debug)]
+pub struct LogStoreSettings {
+    /// The name people use.
+    pub name: String,
+    /// Host its HTTP binds.
+    pub listen_host: String,
+    /// Port of its HTTP.
+    pub http_port: u16,
+    /// Where lines come in: `tcp://HOST:PORT`.
+    pub pull: String,
+    /// The file of the SQLite database.
+    pub database: PathBuf,
+    /// A file that gets every line as text.
+    pub file: Option<PathBuf>,
+    /// Whether `/stop` works.
+    pub chaos: bool,
+    /// `Host` names allowed beside IP literals, `localhost` and its own.
+    pub allowed_hosts: Vec<String>,
+}
+
+/// Why a store ended that was not asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum LogStoreError {
+    /// The HTTP port could not be had.
+    #[error("listening for HTTP on {address}: {cause}")]
+    Listen {
+        /// Which address.
+        address: String,
+        /// Why not.
+        cause: std::io::Error,
+    },
+    /// The process could not be set up.
+    #[error("starting the log store: {0}")]
+    Start(std::io::Error),
+    /// The file of text lines cannot be written.
+    #[error("opening the file of lines {}: {cause}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// The port for lines could not be had.
+    #[error(transparent)]
+    Pull(#[from] PullError),
+    /// The database is not usable.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Runs a store until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`LogStoreError`], naming the address or file.
+pub fn run(settings: LogStoreSettings) -> Result<(), LogStoreError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(LogStoreError::Start)?;
+    runtime.block_on(async {
+        let address = format!("{}:{}", settings.listen_host, settings.http_port);
+        let listener = TcpListener::bind(&address).await;
+        let listener = listener.map_err(|cause| LogStoreError::Listen { address, cause })?;
+        let store = LogStore::open(&settings, Some(crate::stdout_console())).await?;
+        door::serve(listener, store.router(), told_to_end()).await;
+        store.end().await;
+        Ok(())
+    })
+}
+
+async fn told_to_end() {
+    let (Ok(mut term), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// A running store without its HTTP port.
+#[derive(Debug)]
+pub struct LogStore {
+    router: Router,
+    pull_address: String,
+    store: Store,
+    ending: watch::Sender<bool>,
+    keeper: JoinHandle<()>,
+    writer: JoinHandle<()>,
+}
+
+impl LogStore {
+    /// Opens database, file and port, and begins to store. Call it inside a runtime of tokio with more than one thread.
+    ///
+    /// # Errors
+    /// [`LogStoreError`], naming what could not be had.
+    pub async fn open(settings: &LogStoreSettings, console: Option<Console>) -> Result<Self, LogStoreError> {
+        let file = settings.file.as_deref().map(text_file).transpose()?;
+        let store = Store::open(&settings.database).await?;
+        let (_, newest) = store.bounds().await?;
+        let (health, valve) = (Arc::new(Health::default()), Arc::new(Valve::default()));
+        let (lines, inbox) = mpsc::channel(limits::PULL_BATCHES);
+        let (last, newest_read) = watch::channel(newest);
+        let pull = Pull::bind(&settings.pull, lines.clone(), Arc::clone(&health.dropped))?;
+        let pull_address = pull.address().to_string();
+        let writer = Writer {
+            store: store.clone(),
+            file,
+            console,
+            stopped: valve.watch(),
+            last,
+            health: Arc::clone(&health),
+        };
+        let shelf = Shelf::new(&settings.name, store.clone(), newest_read, Arc::clone(&health));
+        let hosts = [settings.name.clone(), settings.listen_host.clone()];
+        let hosts = hosts.into_iter().chain(settings.allowed_hosts.iter().cloned()).collect();
+        let router = Door::new(hosts, settings.chaos, Arc::clone(&valve)).guard(shelf.router());
+        let own = Own { source: Arc::from(format!("{}/{:x}", settings.name, now_ms())), said: 0, lines };
+        let (ending, told) = watch::channel(false);
+        let keeper = Keeper {
+            endpoint: pull_address.clone(),
+            pull: Some(pull),
+            own,
+            health,
+            wanted: valve.watch(),
+            valve,
+        };
+        Ok(Self {
+            router,
+            pull_address,
+            store,
+            ending,
+            keeper: tokio::spawn(keeper.serve(told)),
+            writer: tokio::spawn(writer.serve(inbox)),
+        })
+    }
+
+    /// Its HTTP; usable without a port.
+    #[must_use]
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Where lines come in, with the number of the port when the system chose it.
+    #[must_use]
+    pub fn pull_address(&self) -> &str {
+        &self.pull_address
+    }
+
+    /// Closes the port, writes what came in, closes the database.
+    pub async fn end(self) {
+        self.ending.send_replace(true);
+        // The keeper closes the port; then nobody can send lines any more and the writer ends.
+        let _ = tokio::time::timeout(GOODBYE, self.keeper).await;
+        let _ = tokio::time::timeout(GOODBYE, self.writer).await;
+        self.store.close().await;
+    }
+}
+
+fn text_file(path: &Path) -> Result<TextFile, LogStoreError> {
+    TextFile::open(path).map_err(|cause| LogStoreError::File { path: path.to_path_buf(), cause })
+}
+
+/// The store's own lines.
+struct Own {
+    source: Arc<str>,
+    said: u64,
+    lines: mpsc::Sender<Vec<Arrived>>,
+}
+
+impl Own {
+    async fn say(&mut self, level: Level, event: &'static str, time_ms: u64, message: &str) {
+        self.said += 1;
+        let name = self.source.split('/').next().unwrap_or_default();
+        let record =
+            Record::new(Arc::clone(&self.source), self.said, time_ms, level, event, None, name, message);
+        // The writer is gone only when the store ends.
+        let _ = self.lines.send(vec![Arrived { record, number: None }]).await;
+    }
+}
+
+/// Owns the port, and closes and opens it as the valve says.
+struct Keeper {
+    endpoint: String,
+    pull: Option<Pull>,
+    own: Own,
+    health: Arc<Health>,
+    wanted: watch::Receiver<bool>,
+    valve: Arc<Valve>,
+}
+
+impl Keeper {
+    async fn serve(mut self, mut ending: watch::Receiver<bool>) {
+        loop {
+            tokio::select! {
+                _ = ending.wait_for(|end| *end) => break,
+                changed = self.wanted.changed() => if changed.is_err() { break },
+            }
+            if !*self.wanted.borrow_and_update() {
+                self.valve.reach(false);
+                continue;
+            }
+            let stopped_ms = now_ms();
+            self.close().await;
+            self.valve.reach(true);
+            tokio::select! {
+                _ = ending.wait_for(|end| *end) => break,
+                _ = self.wanted.wait_for(|stopped| !*stopped) => {}
+            }
+            tokio::select! {
+                _ = ending.wait_for(|end| *end) => break,
+                () = self.reopen() => {}
+            }
+            self.own.say(Level::Warn, "stopped", stopped_ms, "CRASH :(").await;
+            self.own.say(Level::Info, "resumed", now_ms(), "RECOVERED :)").await;
+            self.valve.reach(false);
+        }
+        self.close().await;
+    }
+
+    /// The port is free when this returns.
+    async fn close(&mut self) {
+        let pull = self.pull.take();
+        // Dropping it waits for its thread; that thread may wait for the writer, so this task must not.
+        let _ = tokio::task::spawn_blocking(move || drop(pull)).await;
+    }
+
+    async fn reopen(&mut self) {
+        while self.pull.is_none() {
+            let lines = self.own.lines.clone();
+            match Pull::bind(&self.endpoint, lines, Arc::clone(&self.health.dropped)) {
+                Ok(pull) => {
+                    self.health.tell(None);
+                    self.pull = Some(pull);
+                }
+                Err(error) => {
+                    self.health.tell(Some(error.to_string()));
+                    tokio::time::sleep(BIND_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "log_store_tests.rs"]
+mod tests;

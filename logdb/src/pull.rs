@@ -1,0 +1,127 @@
+//! The store's port: a ZeroMQ PULL on a thread of its own. What the writer cannot take yet stays with the senders.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use tokio::sync::mpsc;
+use zmq::{Context, DONTWAIT, PollEvents, Socket};
+
+use crate::arrived::Arrived;
+use crate::limits;
+
+/// How long a silent port waits until it looks whether it shall close.
+const LOOK_MS: i64 = 50;
+/// Silence after which a connection is asked for a sign of life, and after which it is given up.
+pub(crate) const HEARTBEAT_MS: i32 = 1_000;
+/// See [`HEARTBEAT_MS`].
+pub(crate) const SILENCE_MS: i32 = 3_000;
+
+/// The port could not be had.
+#[derive(Debug, thiserror::Error)]
+#[error("binding the log store's port {endpoint}: {why}")]
+pub struct PullError {
+    endpoint: String,
+    why: String,
+}
+
+/// The bound port; dropping it closes it.
+#[derive(Debug)]
+pub(crate) struct Pull {
+    address: String,
+    closing: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Pull {
+    /// Binds `endpoint` (`tcp://HOST:PORT`) and hands over what comes in. `dropped` counts messages that nobody could read.
+    pub(crate) fn bind(
+        endpoint: &str,
+        lines: mpsc::Sender<Vec<Arrived>>,
+        dropped: Arc<AtomicU64>,
+    ) -> Result<Self, PullError> {
+        let failed = |why: String| PullError { endpoint: endpoint.to_string(), why };
+        let context = Context::new();
+        let (socket, address) = open(&context, endpoint).map_err(|error| failed(error.to_string()))?;
+        let closing = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&closing);
+        let port = Port { socket, lines, dropped, closing: ended };
+        let thread = std::thread::Builder::new().name("pull".to_string()).spawn(move || {
+            port.serve();
+            // Ends when the last socket is really closed: the port is free from here on.
+            drop(context);
+        });
+        let thread = thread.map_err(|error: io::Error| failed(error.to_string()))?;
+        Ok(Self { address, closing, thread: Some(thread) })
+    }
+
+    /// Where it is bound, with its number when the system chose it.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+impl Drop for Pull {
+    fn drop(&mut self) {
+        self.closing.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // It ends by itself; a panic of its is on standard error already.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn open(context: &Context, endpoint: &str) -> zmq::Result<(Socket, String)> {
+    let socket = context.socket(zmq::PULL)?;
+    socket.set_linger(0)?;
+    socket.set_ipv6(endpoint.contains('['))?;
+    socket.set_rcvhwm(limits::FRAMES)?;
+    socket.set_maxmsgsize(i64::try_from(limits::FRAME_BYTES).unwrap_or(i64::MAX))?;
+    socket.set_heartbeat_ivl(HEARTBEAT_MS)?;
+    socket.set_heartbeat_timeout(SILENCE_MS)?;
+    socket.set_heartbeat_ttl(SILENCE_MS)?;
+    socket.bind(endpoint)?;
+    let address =
+        socket.get_last_endpoint()?.unwrap_or_else(|raw| String::from_utf8_lossy(&raw).into_owned());
+    Ok((socket, address))
+}
+
+struct Port {
+    socket: Socket,
+    lines: mpsc::Sender<Vec<Arrived>>,
+    dropped: Arc<AtomicU64>,
+    closing: Arc<AtomicBool>,
+}
+
+impl Port {
+    fn serve(&self) {
+        while !self.closing.load(Ordering::Relaxed) {
+            // An interrupted poll is a short one; a closed context ends with the socket.
+            if self.socket.poll(PollEvents::POLLIN, LOOK_MS).unwrap_or(0) == 0 {
+                continue;
+            }
+            let batch: Vec<Arrived> =
+                (0..limits::PULL_BATCH).map_while(|_| self.message()).flatten().collect();
+            // Waits while the writer is behind; an error means that the store is gone.
+            if !batch.is_empty() && self.lines.blocking_send(batch).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The next message, when one waits; inside, the line, when it is one. A line is one frame: further frames are let go.
+    fn message(&self) -> Option<Option<Arrived>> {
+        let frame = self.socket.recv_bytes(DONTWAIT).ok()?;
+        let mut is_line = true;
+        while self.socket.get_rcvmore().unwrap_or(false) {
+            is_line = false;
+            self.socket.recv_bytes(DONTWAIT).ok()?;
+        }
+        let line = if is_line { Arrived::read(&frame) } else { None };
+        if line.is_none() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        Some(line)
+    }
+}
