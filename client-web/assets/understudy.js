@@ -8,14 +8,24 @@
 
   const PAUSE_MS = 300; // between two refreshes, so that a burst of events is one
   const RETRY_MS = 1000;
+  const ROWS = 50;
+  const by = (id) => document.getElementById(id);
   const ended = (state) => ["succeeded", "failed", "cancelled"].includes(state);
-  const get = async (path) => {
-    const answer = await fetch("/api/v1" + path, { headers: { accept: "application/json" } });
-    if (!answer.ok) throw new Error(answer.status);
-    return answer.json();
-  };
   const put = (node, text) => { if (node && node.textContent !== text) node.textContent = text; };
   const make = (tag, parent) => parent.appendChild(document.createElement(tag));
+
+  // One call of the API: its answer, else an error with the problem it told.
+  const call = async (path, options) => {
+    const answer = await fetch("/api/v1" + path, { cache: "no-store", ...options });
+    const body = await answer.json().catch(() => ({}));
+    if (answer.ok) return body;
+    throw Object.assign(new Error(body.detail || "HTTP " + answer.status), { problem: body });
+  };
+  const kind = (error) => String((error.problem && error.problem.type) || "").replace("/problems/", "");
+  // 128 random bits; crypto.randomUUID is not there on plain http.
+  const random = () => [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, "0")).join("");
+  const chance = (most) => crypto.getRandomValues(new Uint16Array(1))[0] % (most + 1);
+
   const excerpt = (text) => { const all = [...text]; return all.length > 120 ? all.slice(0, 120).join("") + "…" : text; };
   const size = (bytes) => {
     const units = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -30,6 +40,12 @@
     return result.error ? excerpt(result.error) : "(" + size(result.output_bytes) + ")";
   };
 
+  // Revisions are epoch.index.n. A node that is behind the one asked before must not turn the list back.
+  const isOlder = (rev, than) => {
+    const [a, b] = [rev, than].map((one) => String(one || "").split(".").map(Number));
+    const at = [0, 1, 2].find((i) => (a[i] || 0) !== (b[i] || 0));
+    return at !== undefined && (a[at] || 0) < (b[at] || 0);
+  };
   const row = (known, job) => {
     let tr = known.get(job.id);
     if (!tr) {
@@ -39,7 +55,7 @@
       tr.cells[2].className = "state";
       tr.cells[3].className = tr.cells[4].className = "text";
       const link = make("a", tr.cells[0]);
-      link.href = "/jobs/" + job.id;
+      link.href = "/jobs/" + encodeURIComponent(job.id);
       link.textContent = job.id;
     }
     tr.dataset.state = job.state;
@@ -48,57 +64,74 @@
     texts.forEach((text, i) => put(tr.cells[i + 1], text));
     return tr;
   };
-  const jobs = async () => {
-    const body = document.getElementById("jobs");
-    const list = await get("/jobs?limit=50");
+  const rows = (items) => {
+    const body = by("jobs");
     const known = new Map([...body.rows].map((tr) => [tr.dataset.jobId, tr]));
-    const rows = list.items.map((job) => row(known, job));
-    if (rows.length !== body.rows.length || rows.some((tr, i) => body.rows[i] !== tr)) body.replaceChildren(...rows);
+    const all = items.map((job) => row(known, job));
+    if (all.length !== body.rows.length || all.some((tr, i) => body.rows[i] !== tr)) body.replaceChildren(...all);
+    by("empty").hidden = all.length > 0;
+  };
+  const jobs = async () => {
+    const list = await call("/jobs?limit=" + ROWS);
+    if (isOlder(list.rev, home.dataset.rev)) return;
+    home.dataset.rev = list.rev;
+    rows(list.items);
   };
 
-  const card = (known, node) => {
-    let box = known.get(node.name);
-    if (!box) {
-      box = document.createElement("article");
-      box.dataset.node = node.name;
-      make("h3", box).textContent = node.name;
-      make("p", box).className = "role";
-      const list = make("dl", box);
-      for (const name of ["CPU", "Memory", "Jobs"]) { make("dt", list).textContent = name; make("dd", list); }
-    }
-    Object.assign(box.dataset, { role: node.role, stopped: String(node.stopped), alive: String(node.alive) });
+  const turnOf = (stopped) => (stopped ? "Resume" : "Stop");
+  const look = (box, node) => {
+    box.told = node;
+    Object.assign(box.dataset, { node: node.name, role: node.role, stopped: String(node.stopped), alive: String(node.alive) });
+    const part = (name) => box.querySelector("." + name);
+    part("crown").hidden = node.role !== "leader";
+    put(part("name"), node.name);
     const state = node.stopped ? ", stopped" : node.alive ? "" : ", silent";
-    put(box.querySelector(".role"), node.role + (node.voter ? ", voter" : "") + state);
-    const values = box.querySelectorAll("dd");
-    put(values[0], node.cpu_percent + " %");
-    put(values[1], size(node.memory_used_bytes) + " of " + size(node.memory_total_bytes));
-    put(values[2], node.running + " of " + node.slots);
+    put(part("role"), node.role + (node.voter ? ", voter" : "") + state);
+    part("cpu").value = node.cpu_percent;
+    put(part("cpu-text"), node.cpu_percent + " %");
+    part("ram").value = Math.floor((100 * node.memory_used_bytes) / Math.max(1, node.memory_total_bytes));
+    put(part("ram-text"), size(node.memory_used_bytes) + " of " + size(node.memory_total_bytes));
+    put(part("jobs"), node.running + " of " + node.slots);
+    const turn = turnOf(node.stopped);
+    box.querySelector("form").action = "/nodes/" + encodeURIComponent(node.name) + "/" + turn.toLowerCase();
+    const button = box.querySelector("button");
+    put(button, turn);
+    button.setAttribute("aria-label", turn + " " + node.name);
     return box;
   };
+  const card = () => by("card").content.firstElementChild.cloneNode(true);
+  const tell = (text) => {
+    const alert = by("alert");
+    if (alert.textContent.trim() === text) return;
+    alert.replaceChildren();
+    if (text) { const p = make("p", alert); p.setAttribute("role", "alert"); p.textContent = text; }
+  };
   const status = async () => {
-    const now = await get("/status");
-    put(document.getElementById("node"), now.node);
-    put(document.getElementById("leader"), now.leader || "none");
-    put(document.getElementById("term"), String(now.term));
-    put(document.getElementById("index"), String(now.applied_index));
-    const alert = document.getElementById("alert");
-    const told = !now.quorum ? "No majority can be reached: new jobs wait, and what is shown may be old."
-      : !now.open ? "The cluster is starting: it takes jobs as soon as enough voters are in sync." : "";
-    if (alert.textContent.trim() !== told) {
-      alert.replaceChildren();
-      if (told) { const p = make("p", alert); p.setAttribute("role", "alert"); p.textContent = told; }
+    let now;
+    try {
+      now = await call("/status");
+    } catch (error) {
+      if (kind(error) === "no-quorum") tell("No node can be reached: new jobs wait, and what is shown may be old.");
+      if (kind(error) === "stopped") tell("What serves this page is stopped, and what is shown may be old; the other nodes go on.");
+      throw error;
     }
-    const box = document.getElementById("nodes");
+    put(by("node"), now.node);
+    put(by("leader"), now.leader || "none");
+    put(by("term"), String(now.term));
+    put(by("index"), String(now.applied_index));
+    tell(!now.quorum ? "No majority can be reached: new jobs wait, and what is shown may be old."
+      : !now.open ? "The cluster is starting: it takes jobs as soon as enough voters are in sync." : "");
+    const box = by("nodes");
     const known = new Map([...box.children].map((one) => [one.dataset.node, one]));
-    const cards = now.nodes.map((node) => card(known, node));
+    const cards = now.nodes.map((node) => look(known.get(node.name) || card(), node));
     if (cards.length !== box.children.length || cards.some((one, i) => box.children[i] !== one)) box.replaceChildren(...cards);
   };
   const page = async () => {
     // The page of one job is rendered by the server; its main part is taken over when the job has moved.
-    const job = await get("/jobs/" + detail.dataset.jobId + "?stale=1");
+    const job = await call("/jobs/" + detail.dataset.jobId + "?stale=1");
     if (job.rev === detail.dataset.rev) return;
     const answer = await fetch(location.pathname);
-    if (!answer.ok) throw new Error(answer.status);
+    if (!answer.ok) throw new Error("HTTP " + answer.status);
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("job");
     if (!fresh) return;
     detail.replaceChildren(...document.adoptNode(fresh).childNodes);
@@ -113,10 +146,72 @@
   const work = async () => {
     const now = [...wanted];
     wanted.clear();
-    try { for (const one of now) await one(); } catch { now.forEach((one) => wanted.add(one)); }
+    for (const one of now) { try { await one(); } catch { wanted.add(one); } }
     timer = wanted.size ? setTimeout(work, RETRY_MS) : 0;
   };
   const all = () => (home ? refresh(jobs, status) : refresh(page));
+
+  // A form stays as it is while its job goes out; the key makes a second try the same job.
+  const say = (told, error) => { put(by("told"), told); put(by("error"), error); by("error").hidden = !error; };
+  const fill = (form) => {
+    form.elements.class.value = "python";
+    form.elements.payload.value = "import time\n\ntime.sleep(" + (10 + chance(50)) + ")\nprint(" + chance(999) + " + " + chance(999) + ")\n";
+    form.elements.key.value = random();
+    say("A payload is filled in: look at it, then send it.", "");
+  };
+  const send = async (form) => {
+    const buttons = form.querySelectorAll("button");
+    const sent = { class: form.elements.class.value, payload: form.elements.payload.value };
+    const headers = { "content-type": "application/json", "idempotency-key": form.elements.key.value };
+    buttons.forEach((button) => { button.disabled = true; });
+    say("Sending …", "");
+    try {
+      const job = await call("/jobs", { method: "POST", headers, body: JSON.stringify(sent) });
+      form.elements.key.value = random();
+      const known = by("jobs").querySelector("[data-job-id=\"" + CSS.escape(job.id) + "\"]");
+      if (!known) by("jobs").prepend(row(new Map(), job));
+      by("empty").hidden = true;
+      say("Job " + job.id + " is accepted.", "");
+      refresh(jobs);
+    } catch (error) {
+      const unknown = !error.problem || kind(error) === "outcome-unknown" || kind(error) === "";
+      if (kind(error) === "key-reused") form.elements.key.value = random();
+      say("", unknown ? "No answer came. The job may have been accepted; submitting it again makes no second one."
+        : "The job was not accepted: " + error.message + ".");
+    }
+    buttons.forEach((button) => { button.disabled = false; });
+  };
+
+  // Stopping a node is asked once more.
+  let asked = null;
+  const ask = (box) => {
+    const { node, stopped } = box.dataset;
+    asked = { box, node, stops: stopped !== "true" };
+    put(by("confirm-title"), turnOf(!asked.stops) + " " + node + "?");
+    put(by("confirm-text"), asked.stops
+      ? "It falls silent as if it had crashed, and forgets what it had not on disk. Its jobs run again elsewhere."
+      : "It comes back and gets jobs again.");
+    by("confirm").returnValue = "";
+    by("confirm").showModal();
+  };
+  const turn = async ({ box, node, stops }) => {
+    try {
+      await call("/nodes/" + encodeURIComponent(node) + "/" + (stops ? "stop" : "resume"), { method: "POST" });
+      if (box.told) look(box, { ...box.told, stopped: stops });
+      say(node + (stops ? " is stopped." : " is back."), "");
+    } catch (error) {
+      say("", "That did not work: " + error.message + ".");
+    }
+    refresh(status);
+  };
+  if (home) {
+    by("submit").addEventListener("submit", (event) => {
+      event.preventDefault();
+      if (event.submitter && event.submitter.value === "generate") fill(event.target); else send(event.target);
+    });
+    by("nodes").addEventListener("submit", (event) => { event.preventDefault(); ask(event.target.closest("article")); });
+    by("confirm").addEventListener("close", () => { if (by("confirm").returnValue === "confirm" && asked) turn(asked); });
+  }
 
   const open = () => {
     if (stream) stream.close();
@@ -127,11 +222,12 @@
       put(conn, "reconnecting");
       const closed = stream;
       closed.close();
+      if (home) refresh(status);
       setTimeout(() => { if (stream === closed && !document.hidden) open(); }, RETRY_MS);
     };
-    stream.addEventListener("reset", all);
+    stream.addEventListener("reset", () => { if (home) home.dataset.rev = ""; all(); });
     stream.addEventListener("job", () => (home ? refresh(jobs) : refresh(page)));
-    if (home) for (const kind of ["node", "leader"]) stream.addEventListener(kind, () => refresh(status));
+    if (home) for (const one of ["node", "leader"]) stream.addEventListener(one, () => refresh(status));
   };
   // A browser allows few connections to one host: a hidden page gives its stream back.
   document.addEventListener("visibilitychange", () => {

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::api::Api;
 use crate::form::{self, Token};
 use crate::model::{Job, Jobs, Node, Problem, Status};
-use crate::words;
+use crate::{seed, words};
 
 #[derive(Template)]
 #[template(path = "home.html")]
@@ -26,6 +26,8 @@ struct Home {
     payload: String,
     classes: BTreeSet<String>,
     nodes: Vec<Card>,
+    /// For the script to make further cards of.
+    blank: Card,
     rows: Vec<Row>,
     rev: String,
 }
@@ -33,6 +35,7 @@ struct Home {
 struct Card {
     node: Node,
     memory: String,
+    ram_percent: u64,
 }
 
 struct Row {
@@ -49,6 +52,8 @@ struct Sent {
     key: String,
     class: String,
     payload: String,
+    /// Which button was pressed.
+    act: String,
 }
 
 pub(crate) async fn page(State(api): State<Api>, headers: HeaderMap) -> Response {
@@ -66,6 +71,10 @@ pub(crate) async fn submit(State(api): State<Api>, request: Request) -> Response
     if !form::is_ours(&headers, &sent.token) {
         let told = "This form did not come from a page of this cluster, or its cookie is gone. Please submit it again.";
         return show(&api, &headers, StatusCode::FORBIDDEN, sent, Some(told.to_string())).await;
+    }
+    if sent.act == "generate" {
+        let filled = Sent { class: "python".to_string(), payload: seed::payload(), ..Sent::default() };
+        return show(&api, &headers, StatusCode::OK, filled, None).await;
     }
     // A form has text with lines ended by CR LF, whatever was typed; scripts want what was typed.
     let payload = sent.payload.replace("\r\n", "\n");
@@ -130,6 +139,7 @@ async fn show(
         payload: sent.payload,
         classes: status.nodes.iter().flat_map(|node| node.classes.iter().cloned()).collect(),
         nodes: status.nodes.iter().cloned().map(card).collect(),
+        blank: card(Node::default()),
         rows: jobs.items.into_iter().map(row).collect(),
         rev: jobs.rev,
         status,
@@ -148,7 +158,8 @@ fn alert(status: &Status) -> Option<String> {
 
 fn card(node: Node) -> Card {
     let (used, total) = (words::bytes(node.memory_used_bytes), words::bytes(node.memory_total_bytes));
-    Card { memory: format!("{used} of {total}"), node }
+    let ram_percent = node.memory_used_bytes.saturating_mul(100) / node.memory_total_bytes.max(1);
+    Card { memory: format!("{used} of {total}"), ram_percent, node }
 }
 
 fn row(job: Job) -> Row {

@@ -108,7 +108,7 @@ fn bad_id() -> Problem {
     Problem { status: 404, title: "There is no such job".to_string(), detail, ..Problem::default() }
 }
 
-fn sorry(problem: &Problem) -> Response {
+pub(crate) fn sorry(problem: &Problem) -> Response {
     let code = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let title =
         if problem.title.is_empty() { "That did not work".to_string() } else { problem.title.clone() };

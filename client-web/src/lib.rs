@@ -1,15 +1,18 @@
-//! The pages: plain HTML rendered here, livened up by one small script, working without it.
+//! The pages: plain HTML rendered here, livened up by one small script, working without it; and client-web, the container that
+//! serves them beside a relay to whichever node answers.
 //!
 //! ```text
 //!   browser ──GET /──────▶ page ──GET /api/v1/status, /jobs──▶ the HTTP API, called within the process
-//!           ──POST /submit▶ form ──POST /api/v1/jobs─────────▶ (a node's own, or a relay's)
+//!           ──POST /submit▶ form ──POST /api/v1/jobs─────────▶ (a node's own, or the relay's)
 //!           ──EventSource /api/v1/events ────────────────────▶ straight to the API
+//!
+//!   client-web = door ( pages (relay) + relay + /logging + /readyz )      relay ──▶ node, else the next one
 //! ```
 //!
-//! **Decides:** how jobs and nodes look to people, and that a form was really sent from a page of ours.
+//! **Decides:** how jobs and nodes look to people, that a form was really sent from a page of ours, and which node is asked.
 //! **May not touch:** anything but the public HTTP API; what a page can do, `curl` can do.
-//! **Driven by:** [`router`], mounted beside the API it is given.
-//! **Leaves out:** the relay program on 3001, search, graphs, the log page (later versions).
+//! **Driven by:** [`router`], mounted beside the API it is given; [`app`], the whole of client-web without a port.
+//! **Leaves out:** search, graphs, the log page (later versions).
 
 mod api;
 mod assets;
@@ -18,6 +21,10 @@ mod home;
 mod job;
 mod limits;
 mod model;
+mod nodes;
+mod program;
+mod relay;
+mod seed;
 mod words;
 
 use std::convert::Infallible;
@@ -31,7 +38,10 @@ use tower::Service;
 
 use api::Api;
 
-/// The pages as routes: `/`, `/submit`, `/jobs/{id}`, `/jobs/{id}/cancel` and `/assets/…`. `api` answers `/api/v1/…`; a router of
+pub use program::{Program, app};
+pub use relay::{Relay, ServersError};
+
+/// The pages as routes: `/`, `/submit`, `/jobs/{id}`, `/jobs/{id}/cancel`, `/nodes/{name}/stop`, `/resume` and `/assets/…`. `api` answers `/api/v1/…`; a router of
 /// axum is such a service.
 pub fn router<A>(api: A) -> Router
 where
@@ -43,6 +53,7 @@ where
         .route("/submit", post(home::submit))
         .route("/jobs/{id}", get(job::page))
         .route("/jobs/{id}/cancel", post(job::cancel))
+        .route("/nodes/{name}/{turn}", get(nodes::ask).post(nodes::turn))
         .route("/assets/understudy.css", get(assets::css))
         .route("/assets/understudy.js", get(assets::js))
         .with_state(Api::new(api))

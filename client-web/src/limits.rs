@@ -8,3 +8,5 @@ pub(crate) const FORM_BYTES: usize = 3 * protocol::limits::PAYLOAD_BYTES + (16 <
 pub(crate) const SHOWN_CHARS: usize = 65_536;
 /// Characters of a result in a row.
 pub(crate) const EXCERPT_CHARS: usize = 120;
+/// The longest name of a node.
+pub(crate) const NODE_NAME_BYTES: usize = 100;

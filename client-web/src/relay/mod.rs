@@ -1,0 +1,229 @@
+//! The API by proxy: every call goes to the node that answered last, and to the next one when that gives no answer.
+//!
+//! ```text
+//!   call ─▶ Order (read whole, with a key) ─▶ node k ── answer ──────────▶ streamed through, k remembered
+//!                                              │ unreachable, or 503 stopped, starting, no-quorum
+//!                                              ▼
+//!                                             node k+1 … ─ nobody ─▶ no-quorum (handed to nobody) or outcome-unknown
+//! ```
+//! A write is only said again with the same `Idempotency-Key`, so that it happens once whoever heard it.
+
+mod answer;
+mod limits;
+mod order;
+mod problem;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use logdb::door::Valve;
+use logdb::{Level, Log};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+use answer::Tried;
+use limits::{BODY_UNITS, CALL_PATIENCE, CALLS, CONNECT_PATIENCE, SERVERS};
+use order::Order;
+use problem::Problem;
+
+/// A node that may be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Server {
+    /// `http://HOST:PORT` without a path.
+    base: String,
+    /// Its HTTP port, for log lines.
+    port: u16,
+}
+
+/// Why a list of servers is none.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ServersError {
+    /// One is no address.
+    #[error("server {given:?} is no address such as http://127.0.0.1:3002")]
+    Address {
+        /// What was given.
+        given: String,
+    },
+    /// None, or too many.
+    #[error("{count} servers are given, it must be 1 to {SERVERS}")]
+    Count {
+        /// How many were given.
+        count: usize,
+    },
+    /// The HTTP client could not be made.
+    #[error("making the HTTP client: {0}")]
+    Client(String),
+}
+
+/// Relays calls; clones share it.
+#[derive(Clone, Debug)]
+pub struct Relay(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    servers: Vec<Server>,
+    /// Place of the server that answered last.
+    favourite: AtomicUsize,
+    client: reqwest::Client,
+    log: Log,
+    valve: Arc<Valve>,
+    calls: Arc<Semaphore>,
+    bodies: Arc<Semaphore>,
+}
+
+impl Relay {
+    /// Relays to these servers (`http://HOST:PORT`), the first one first. Jobs submitted through it are told in `log`; while
+    /// `valve` is stopped nothing goes out.
+    ///
+    /// # Errors
+    /// [`ServersError`] when one is no address, or there are none or too many.
+    pub fn new(servers: &[String], log: Log, valve: Arc<Valve>) -> Result<Self, ServersError> {
+        let servers = servers.iter().map(|given| server(given)).collect::<Result<Vec<_>, _>>()?;
+        if servers.is_empty() || servers.len() > SERVERS {
+            return Err(ServersError::Count { count: servers.len() });
+        }
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_PATIENCE)
+            .build()
+            .map_err(|error| ServersError::Client(error.to_string()))?;
+        Ok(Self(Arc::new(Inner {
+            servers,
+            favourite: AtomicUsize::new(0),
+            client,
+            log,
+            valve,
+            calls: Arc::new(Semaphore::new(CALLS)),
+            bodies: Arc::new(Semaphore::new(BODY_UNITS)),
+        })))
+    }
+
+    /// It as a router that takes every path under `/api/`.
+    pub fn api(&self) -> Router {
+        let relay = self.clone();
+        let call = move |request: Request| {
+            let relay = relay.clone();
+            async move { relay.call(request).await }
+        };
+        Router::new().route("/api/{*rest}", axum::routing::any(call))
+    }
+
+    /// Whether some node says that it is ready.
+    pub async fn is_ready(&self) -> bool {
+        for at in self.places() {
+            let url = format!("{}/readyz", self.0.servers[at].base);
+            let asked = timeout(limits::READ_PATIENCE, self.0.client.get(url).send()).await;
+            if asked.is_ok_and(|answer| answer.is_ok_and(|answer| answer.status().is_success())) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Places of all servers, the one that answered last first.
+    fn places(&self) -> impl Iterator<Item = usize> + use<> {
+        let (first, count) = (self.0.favourite.load(Ordering::Relaxed), self.0.servers.len());
+        (0..count).map(move |k| (first + k) % count)
+    }
+
+    async fn call(&self, request: Request) -> Response {
+        let Ok(seat) = Arc::clone(&self.0.calls).try_acquire_owned() else {
+            return Problem::full(format!("{CALLS} calls are under way already"))
+                .not_accepted()
+                .into_response();
+        };
+        let mut order = match Order::read(request, &self.0.bodies).await {
+            Ok(order) => order,
+            Err(problem) => return problem.into_response(),
+        };
+        order.seat = Some(seat);
+        self.hand_on(order).await
+    }
+
+    async fn hand_on(&self, mut order: Order) -> Response {
+        let until = Instant::now() + CALL_PATIENCE + order.wait;
+        // What is known of tries that may have been heard: the ids they told, if any.
+        let (mut heard, mut ids) = (0_usize, BTreeSet::new());
+        let mut declined = None;
+        for at in self.places() {
+            if Instant::now() >= until || self.0.valve.is_stopped() || (heard > 0 && !order.is_repeatable()) {
+                break;
+            }
+            match self.ask(&self.0.servers[at], &mut order).await {
+                Tried::Answered(response) => {
+                    self.0.favourite.store(at, Ordering::Relaxed);
+                    self.tell(&order, at, heard > 0, &response);
+                    return response;
+                }
+                Tried::Unreachable => {}
+                Tried::Declined(response) => declined = response.or(declined),
+                Tried::Unknown(id) => {
+                    heard += 1;
+                    ids.extend(id);
+                }
+            }
+        }
+        if order.is_write() && heard > 0 {
+            // With two tries heard, the job may bear the id of either.
+            let id = ids.pop_first().filter(|_| heard == 1);
+            return Problem::outcome_unknown(id, order.key.as_deref()).into_response();
+        }
+        match declined {
+            Some(response) => response,
+            None if order.is_write() => Problem::no_node().not_accepted().into_response(),
+            None => Problem::no_node().into_response(),
+        }
+    }
+
+    async fn ask(&self, server: &Server, order: &mut Order) -> Tried {
+        let url = format!("{}{}", server.base, order.path);
+        let request = self.0.client.request(order.method.clone(), url).headers(order.headers.clone());
+        let request = if order.is_write() { request.body(order.body.clone()) } else { request };
+        match timeout(order.patience(), request.send()).await {
+            Ok(Ok(answer)) => answer::judge(answer, order, self.0.valve.watch()).await,
+            Ok(Err(error)) if error.is_connect() || error.is_builder() => Tried::Unreachable,
+            Ok(Err(_)) | Err(_) if order.is_write() => Tried::Unknown(None),
+            Ok(Err(_)) | Err(_) => Tried::Unreachable,
+        }
+    }
+
+    /// The seed's two lines for a job that was submitted through here.
+    fn tell(&self, order: &Order, at: usize, was_repeated: bool, response: &Response) {
+        let is_new =
+            response.status() == StatusCode::CREATED || (was_repeated && response.status() == StatusCode::OK);
+        if !order.is_submission() || !is_new {
+            return;
+        }
+        let place =
+            response.headers().get(axum::http::header::LOCATION).and_then(|place| place.to_str().ok());
+        let id = place.and_then(|place| place.rsplit('/').next()).and_then(|id| id.parse().ok());
+        let Some(id) = id else { return };
+        let port = self.0.servers[at].port;
+        self.0.log.record(Level::Info, "accepted", Some(id), &format!("Created payload: {id}"));
+        let sent = format!("Sent payload: {id} for execution to port: {port}");
+        self.0.log.record(Level::Info, "forwarded", Some(id), &sent);
+    }
+}
+
+fn server(given: &str) -> Result<Server, ServersError> {
+    let bad = || ServersError::Address { given: given.chars().take(200).collect() };
+    let url = reqwest::Url::parse(given.trim()).map_err(|_| bad())?;
+    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return Err(bad()) };
+    if url.scheme() != "http"
+        || !matches!(url.path(), "" | "/")
+        || url.query().is_some()
+        || !url.username().is_empty()
+    {
+        return Err(bad());
+    }
+    Ok(Server { base: format!("http://{host}:{port}"), port })
+}
+
+#[cfg(test)]
+mod tests;
