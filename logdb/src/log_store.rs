@@ -173,7 +173,6 @@ impl LogStore {
     }
 
     /// Its HTTP; usable without a port.
-    #[must_use]
     pub fn router(&self) -> Router {
         self.router.clone()
     }
