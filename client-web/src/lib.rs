@@ -54,6 +54,7 @@ where
         .route("/jobs/{id}", get(job::page))
         .route("/jobs/{id}/cancel", post(job::cancel))
         .route("/nodes/{name}/{turn}", get(nodes::ask).post(nodes::turn))
+        .route("/assets/icon.svg", get(assets::icon))
         .route("/assets/understudy.css", get(assets::css))
         .route("/assets/understudy.js", get(assets::js))
         .with_state(Api::new(api))
