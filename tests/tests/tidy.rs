@@ -215,7 +215,7 @@ fn no_test_is_switched_off() {
     none_of(faults.map(|f| format!("{}: #[ignore]", shown(&f))).collect());
 }
 
-/// Names of all tests in the workspace, with property tests.
+/// Names of all tests in the workspace, with property tests and those of the browser.
 fn tests_there_are() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for file in rust_files() {
@@ -231,6 +231,11 @@ fn tests_there_are() -> BTreeSet<String> {
                 announced = false;
             }
         }
+    }
+    for file in source::files(&root().join("tests/browser"), &[".py"]) {
+        let text = read(&file);
+        let tests = text.lines().filter_map(|line| line.trim().strip_prefix("def test_")?.split('(').next());
+        names.extend(tests.map(|name| format!("test_{name}")));
     }
     names
 }
