@@ -102,3 +102,27 @@ async fn a_page_of_another_site_changes_nothing() {
         StatusCode::OK
     );
 }
+
+#[test]
+fn only_marks_of_another_site_are_foreign() {
+    let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
+        pairs.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
+    };
+    assert!(!is_foreign(&headers(&[("host", "localhost:3002")])), "curl");
+    assert!(!is_foreign(&headers(&[
+        ("host", "n1:1"),
+        ("origin", "http://n1:1"),
+        ("sec-fetch-site", "same-origin")
+    ])));
+    assert!(!is_foreign(&headers(&[("host", "n1:1"), ("referer", "http://n1:1/jobs?x=1")])));
+    for foreign in [
+        headers(&[("host", "n1:1"), ("origin", "null")]),
+        headers(&[("host", "n1:1"), ("origin", "http://evil.example")]),
+        headers(&[("host", "n1:1"), ("origin", "http://n1:2")]),
+        headers(&[("host", "n1:1"), ("referer", "http://evil.example/n1:1")]),
+        headers(&[("host", "n1:1"), ("sec-fetch-site", "cross-site")]),
+        headers(&[("host", "n1:1"), ("sec-fetch-site", "same-site")]),
+    ] {
+        assert!(is_foreign(&foreign), "{foreign:?}");
+    }
+}

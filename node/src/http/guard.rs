@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+
+pub(super) use logdb::door::{is_foreign, is_prefetch};
 
 use super::desk::Desk;
 use super::problem::{Kind, Problem};
@@ -91,30 +93,6 @@ pub(super) async fn cross_site(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// Whether the marks of a browser say that another site is behind a request.
-pub(super) fn is_foreign(headers: &HeaderMap) -> bool {
-    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let fetch_site = text(HeaderName::from_static("sec-fetch-site"));
-    if fetch_site.is_some_and(|site| !matches!(site, "none" | "same-origin")) {
-        return true;
-    }
-    let own = text(header::HOST).unwrap_or("");
-    let of_other = |origin: &str| {
-        let rest = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-        let authority = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or(""));
-        !authority.is_some_and(|authority| authority.eq_ignore_ascii_case(own))
-    };
-    text(header::ORIGIN).is_some_and(of_other) || text(header::REFERER).is_some_and(of_other)
-}
-
-/// Whether a browser only guesses that somebody may want this.
-pub(super) fn is_prefetch(headers: &HeaderMap) -> bool {
-    ["sec-purpose", "purpose", "x-moz"]
-        .into_iter()
-        .filter_map(|name| headers.get(name))
-        .any(|value| value.to_str().is_ok_and(|value| value.to_ascii_lowercase().contains("prefetch")))
-}
-
 /// Who answers, who leads, and up to where this node has applied: on every answer of the API.
 pub(super) async fn headers(State(desk): State<Desk>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
@@ -164,30 +142,6 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(host_of(authority), host);
-        }
-    }
-
-    #[test]
-    fn only_marks_of_another_site_are_foreign() {
-        let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
-            pairs.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
-        };
-        assert!(!is_foreign(&headers(&[("host", "localhost:3002")])), "curl");
-        assert!(!is_foreign(&headers(&[
-            ("host", "n1:1"),
-            ("origin", "http://n1:1"),
-            ("sec-fetch-site", "same-origin")
-        ])));
-        assert!(!is_foreign(&headers(&[("host", "n1:1"), ("referer", "http://n1:1/jobs?x=1")])));
-        for foreign in [
-            headers(&[("host", "n1:1"), ("origin", "null")]),
-            headers(&[("host", "n1:1"), ("origin", "http://evil.example")]),
-            headers(&[("host", "n1:1"), ("origin", "http://n1:2")]),
-            headers(&[("host", "n1:1"), ("referer", "http://evil.example/n1:1")]),
-            headers(&[("host", "n1:1"), ("sec-fetch-site", "cross-site")]),
-            headers(&[("host", "n1:1"), ("sec-fetch-site", "same-site")]),
-        ] {
-            assert!(is_foreign(&foreign), "{foreign:?}");
         }
     }
 }

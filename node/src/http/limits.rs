@@ -2,14 +2,6 @@
 
 use std::time::Duration;
 
-/// Open connections, all together; more wait in the kernel's queue.
-pub(super) const CONNECTIONS: usize = 4_096;
-/// Open connections of one address; one more is closed at once.
-pub(super) const CONNECTIONS_ADDRESS: usize = 1_024;
-/// How long the head of a request may take to arrive, counted from the connection or the answer before.
-pub(super) const HEAD_PATIENCE: Duration = Duration::from_secs(30);
-/// The head of a request.
-pub(super) const HEAD_BYTES: usize = 16 << 10;
 /// How long a body may take to arrive.
 pub(super) const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// Bodies of small calls (`/leader/transfer`, joining).

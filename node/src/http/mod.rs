@@ -26,7 +26,6 @@ mod params;
 mod peers;
 mod problem;
 mod root;
-mod serve;
 mod shown;
 mod submit;
 
@@ -44,7 +43,7 @@ use crate::settings::Settings;
 use desk::Desk;
 use problem::{Kind, Problem};
 
-pub use serve::serve;
+pub use logdb::door::serve;
 
 /// What the HTTP side serves from.
 #[derive(Clone, Debug)]
