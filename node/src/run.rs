@@ -48,6 +48,9 @@ pub enum RunError {
     /// The node's own log could not be opened.
     #[error("opening the node's log: {0}")]
     Log(#[from] logdb::OpenError),
+    /// Its lines cannot be shipped to the log store.
+    #[error(transparent)]
+    Ship(#[from] logdb::ShipError),
     /// The data folder is not usable.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -102,6 +105,9 @@ async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) ->
         valve: Arc::new(Valve::default()),
         outputs: Outputs::default(),
     };
+    // While stopped it sends nothing: the shipper watches the valve too.
+    let ship = |endpoint: &String| logdb::Shipper::start(&log, endpoint, front.valve.watch());
+    let shipper = settings.logger.as_ref().map(ship).transpose()?;
     let (end, ending) = watch::channel(false);
     let served = Served::new(front.clone(), Arc::clone(&settings), log.clone());
     let mut http_ending = ending.clone();
@@ -126,6 +132,9 @@ async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) ->
     };
     if let Err(error) = &outcome {
         log.record(logdb::Level::Error, "ended", None, &error.to_string());
+    }
+    if let Some(shipper) = shipper {
+        shipper.end(GOODBYE);
     }
     log.flush(GOODBYE);
     log.close();

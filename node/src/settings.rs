@@ -48,6 +48,8 @@ pub struct Settings {
     pub chaos: bool,
     /// `Host` names allowed beside IP literals, `localhost`, its own and its peers' names.
     pub allowed_hosts: Vec<String>,
+    /// Log store that gets this node's own lines: `tcp://HOST:PORT`.
+    pub logger: Option<String>,
     /// Test hook: a leader records assignments and does not send them.
     pub hold_dispatch: bool,
 }

@@ -2,6 +2,8 @@
 //!
 //! ```text
 //!   words (clap) ──▶ master, worker ──▶ settings ──▶ node::run        serves until a signal
+//!                ├─▶ client-web ──▶ client_web::app                   serves until a signal
+//!                ├─▶ logdb ──▶ logdb::log_store::run                  serves until a signal
 //!                ├─▶ up ──▶ child processes of this very program      serves until Ctrl-C
 //!                ├─▶ run, submit, status … ──▶ api (HTTP) ──▶ any node
 //!                └─▶ simulate ──▶ simulator;  keeper ──▶ node::keeper
@@ -10,7 +12,7 @@
 //! **Decides:** words, settings, which server to ask, exit codes ([`exit`]).
 //! **May not touch:** minds, links, ledgers: it starts nodes and asks them over HTTP.
 //! **Driven by:** its command line; data goes to standard output, talk to standard error.
-//! **Leaves out:** client-web, the log store, bridges, benchmarks (later versions).
+//! **Leaves out:** bridges, benchmarks (later versions).
 
 mod api;
 mod commands;
@@ -49,6 +51,8 @@ fn obey(words: Words) -> Outcome {
     match words.command {
         Command::Master(flags) => commands::start::run(&flags, settings::Role::Master),
         Command::Worker(flags) => commands::start::run(&flags, settings::Role::Worker),
+        Command::ClientWeb(flags) => commands::client_web::run(&flags),
+        Command::Logdb(flags) => commands::logdb::run(&flags),
         Command::Up(flags) => patiently(up::run(&flags, words.common.json)),
         Command::Simulate(flags) => commands::simulate::run(&flags, words.common.json),
         Command::Config(command) => commands::config::run(&command, words.common.json),

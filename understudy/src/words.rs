@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{config, paper, simulate};
+use crate::commands::{client_web, config, logdb, paper, simulate};
 use crate::settings::NodeFlags;
 use crate::up::UpFlags;
 
@@ -48,6 +48,10 @@ pub(crate) enum Command {
     Master(NodeFlags),
     /// Start a node that joins a cluster
     Worker(NodeFlags),
+    /// Serve the pages and the API on one port, relayed to whichever node answers
+    ClientWeb(client_web::ClientWebFlags),
+    /// Keep the log lines of all containers
+    Logdb(logdb::LogdbFlags),
     #[command(flatten)]
     Client(ClientCommand),
     /// Run whole clusters in virtual time, with faults, from a seed

@@ -1,8 +1,10 @@
 //! One file a subcommand (or a few that are one thought).
 
+pub(crate) mod client_web;
 pub(crate) mod config;
 pub(crate) mod job;
 pub(crate) mod jobs;
+pub(crate) mod logdb;
 pub(crate) mod logs;
 pub(crate) mod nodes;
 pub(crate) mod paper;

@@ -27,7 +27,7 @@ pub(crate) fn run(flags: &NodeFlags, role: Role) -> Outcome {
 }
 
 /// The parent holds the other end of standard input and never writes: its end, however it came about, ends this node.
-fn end_with_parent() -> std::io::Result<()> {
+pub(crate) fn end_with_parent() -> std::io::Result<()> {
     let watch = move || {
         // Whatever comes is of no interest; an error is an end too.
         let _ = std::io::copy(&mut std::io::stdin().lock().take(u64::MAX), &mut std::io::sink());

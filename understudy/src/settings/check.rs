@@ -22,7 +22,7 @@ const NAME_BYTES: usize = 100;
 
 /// Makes the settings.
 pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
-    let Table { node, cluster, raft, http, worker, class, master, chaos, test } = table;
+    let Table { node, cluster, raft, http, worker, class, master, logs, chaos, test } = table;
     let (listen_host, http_port) = host_and_port("node.listen", node.listen.as_deref().unwrap_or_default())?;
     let insecure = http.insecure.unwrap_or(false);
     if !insecure && !is_loopback(&listen_host) {
@@ -81,8 +81,16 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         insecure,
         chaos: chaos.enabled.unwrap_or(false),
         allowed_hosts: http.allowed_hosts.unwrap_or_default(),
+        logger: logs.logger.map(logger).transpose()?,
         hold_dispatch: test.hold_dispatch.unwrap_or(false),
     })
+}
+
+fn logger(endpoint: String) -> Result<String, Failure> {
+    match endpoint.strip_prefix("tcp://") {
+        Some(address) => host_and_port("logs.logger", address).map(|_| endpoint),
+        None => Err(bad("logs.logger", format!("must be tcp://HOST:PORT, this is {endpoint:?}"))),
+    }
 }
 
 fn bad(setting: &str, detail: impl std::fmt::Display) -> Failure {
@@ -90,7 +98,7 @@ fn bad(setting: &str, detail: impl std::fmt::Display) -> Failure {
 }
 
 /// `HOST:PORT`, with brackets around an IPv6 address.
-fn host_and_port(setting: &str, text: &str) -> Result<(String, u16), Failure> {
+pub(crate) fn host_and_port(setting: &str, text: &str) -> Result<(String, u16), Failure> {
     let parts = text.rsplit_once(':').filter(|(host, _)| {
         let bracketed = host.starts_with('[') && host.ends_with(']');
         !host.is_empty() && (bracketed || !host.contains(':')) && !host.contains(['/', ' ', '@'])
@@ -106,7 +114,7 @@ fn address(host: &str) -> Option<IpAddr> {
     host.trim_matches(['[', ']']).parse().ok()
 }
 
-fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     host == "localhost" || address(host).is_some_and(|address| address.is_loopback())
 }
 
@@ -114,12 +122,12 @@ fn is_any(host: &str) -> bool {
     address(host).is_some_and(|address| address.is_unspecified())
 }
 
-fn host_name() -> Result<String, Failure> {
+pub(crate) fn host_name() -> Result<String, Failure> {
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
     if name.is_empty() { Err(bad("node.name", "this host has no name: give one")) } else { Ok(name) }
 }
 
-fn check_name(name: &str) -> Result<(), Failure> {
+pub(crate) fn check_name(name: &str) -> Result<(), Failure> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.len() > NAME_BYTES || !name.chars().all(good) || name == "self" {
         let rule = format!("must be 1 to {NAME_BYTES} letters, digits, '-', '_' or '.', and not self");

@@ -7,7 +7,7 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, CommandFactory as _};
 
 use super::table::{
-    ChaosTable, ClusterTable, HttpTable, NodeTable, OneOrMany, Table, TestTable, WorkerTable,
+    ChaosTable, ClusterTable, HttpTable, LogsTable, NodeTable, OneOrMany, Table, TestTable, WorkerTable,
 };
 
 /// How a node shall be. What is not named here comes from the file (`--config`), else is a default.
@@ -61,6 +61,9 @@ pub(crate) struct NodeFlags {
     /// Script classes it may serve
     #[arg(long, env = "UNDERSTUDY_ALLOW", value_name = "sh,python", value_delimiter = ',')]
     pub(crate) allow: Option<Vec<String>>,
+    /// Log store that gets this node's lines (LOGGER_URL counts too)
+    #[arg(long, env = "UNDERSTUDY_LOGGER", value_name = "tcp://HOST:PORT")]
+    pub(crate) logger: Option<String>,
     /// Allow addresses beyond loopback although links are not sealed
     #[arg(long, env = "UNDERSTUDY_INSECURE", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub(crate) insecure: Option<bool>,
@@ -75,21 +78,24 @@ pub(crate) struct NodeFlags {
     pub(crate) leash: bool,
 }
 
+/// The log store's port: the flag or its variable, else seed 000's variable. Empty means none.
+pub(crate) fn logger_url(said: Option<String>) -> Option<String> {
+    said.or_else(|| std::env::var("LOGGER_URL").ok()).filter(|url| !url.is_empty())
+}
+
 fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
     Ok((name.trim().to_string(), value.trim().to_string()))
 }
 
 /// Variables of the public surface that this version does not do yet; setting one is an error, never silence.
-pub(super) const NOT_YET: [&str; 8] = [
+pub(super) const NOT_YET: [&str; 6] = [
     "UNDERSTUDY_LOGDB",
-    "UNDERSTUDY_LOGGER",
     "UNDERSTUDY_RECODEX_CONFIG",
     "UNDERSTUDY_SCRIPT",
     "UNDERSTUDY_CLASS",
     "UNDERSTUDY_CLUSTER_KEY_FILE",
     "UNDERSTUDY_TOKEN_FILE",
-    "UNDERSTUDY_SERVERS",
 ];
 
 /// Every variable this program understands.
@@ -129,6 +135,7 @@ impl NodeFlags {
             cluster: ClusterTable { join: self.join.clone(), expect: self.expect, voters: self.voters },
             http: HttpTable { insecure: self.insecure, ..HttpTable::default() },
             worker: WorkerTable { slots: self.slots, headers, allow: self.allow.clone() },
+            logs: LogsTable { logger: logger_url(self.logger.clone()) },
             chaos: ChaosTable { enabled: self.chaos },
             test: TestTable { hold_dispatch: self.hold_dispatch },
             ..Table::default()

@@ -16,7 +16,8 @@ use figment::providers::{Format as _, Serialized, Toml};
 use crate::exit::Failure;
 use crate::nearest;
 
-pub(crate) use flags::NodeFlags;
+pub(crate) use check::{check_name, host_and_port, host_name, is_loopback};
+pub(crate) use flags::{NodeFlags, logger_url};
 pub(crate) use table::Table;
 
 /// What the node is started as.

@@ -19,6 +19,7 @@ pub(crate) struct Table {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) class: BTreeMap<String, ClassTable>,
     pub(crate) master: MasterTable,
+    pub(crate) logs: LogsTable,
     pub(crate) chaos: ChaosTable,
     pub(crate) test: TestTable,
 }
@@ -132,6 +133,14 @@ pub(crate) struct MasterTable {
     pub(crate) runs_jobs: Option<String>,
 }
 
+/// Where its log lines go.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LogsTable {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) logger: Option<String>,
+}
+
 /// The soft crash.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -149,7 +158,7 @@ pub(crate) struct TestTable {
 }
 
 /// Settings of the public surface that this version does not do yet (a table stands for all its keys).
-const NOT_YET: [&str; 14] = [
+const NOT_YET: [&str; 16] = [
     "cluster.key_file",
     "cluster.replace_after",
     "http.token_file",
@@ -160,7 +169,9 @@ const NOT_YET: [&str; 14] = [
     "lab",
     "recodex",
     "share",
-    "logs",
+    "logs.store",
+    "logs.keep_bytes",
+    "logs.keep_days",
     "retention",
     "webhooks",
     "limits",

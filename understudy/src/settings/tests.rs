@@ -71,6 +71,7 @@ fn a_variable_is_a_flag_that_a_flag_beats() {
         "allow",
         "chaos",
         "insecure",
+        "logger",
     ] {
         assert_eq!(variable(flag), format!("UNDERSTUDY_{}", flag.to_uppercase()));
     }
@@ -91,6 +92,7 @@ fn defaults_are_those_of_the_contract() {
     let cores = std::thread::available_parallelism().unwrap().get();
     assert_eq!(settings.slots as usize, (cores * 2).max(4));
     assert!(settings.founds && !settings.chaos && !settings.insecure && settings.allow.is_empty());
+    assert_eq!(settings.logger, std::env::var("LOGGER_URL").ok());
     assert_eq!(settings.name, nix::unistd::gethostname().unwrap().into_string().unwrap());
 }
 
@@ -104,6 +106,8 @@ fn an_unknown_key_is_refused_and_the_nearest_is_named() {
     assert!(message.contains("class.a.timeuot is unknown: did you mean timeout?"), "{message}");
     let message = refusal("[cluster]\nkey_file = 'x'\n");
     assert!(message.contains("setting cluster.key_file is not supported by this version yet"), "{message}");
+    let message = refusal("[logs]\nkeep_days = 3\n");
+    assert!(message.contains("setting logs.keep_days is not supported by this version yet"), "{message}");
     let message = refusal("[recodex]\nx = 1\n");
     assert!(message.contains("setting recodex is not supported by this version yet"), "{message}");
 }
@@ -122,6 +126,8 @@ fn a_bad_value_names_its_setting_and_its_file() {
         ("[worker]\nallow = ['pyhton']\n", "did you mean python?"),
         ("[class.echo]\ncommand = ['cat']\n", "class.echo"),
         ("[class.a]\ncommand = []\n", "class.a.command: must name a program"),
+        ("[logs]\nlogger = 'database:9995'\n", "logs.logger: must be tcp://HOST:PORT"),
+        ("[logs]\nlogger = 'tcp://database'\n", "logs.logger: must be HOST:PORT"),
         ("[master]\nruns_jobs = 'maybe'\n", "auto, always or never"),
         ("not toml", ""),
     ] {

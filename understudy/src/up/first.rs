@@ -22,6 +22,9 @@ const HELLO: &str = "Hello from Understudy";
 pub(super) async fn greet(plan: &Plan, place: &Place, json: bool) -> Result<(), Failure> {
     let client = Client { api: Api::new(plan.urls())?, json };
     voters(&client, plan).await?;
+    // From here on as a user would: through the door on the first port.
+    let client = Client { api: Api::new(vec![plan.door()])?, json };
+    door(&client).await?;
     if !json {
         say_where(plan, place)?;
     }
@@ -43,9 +46,7 @@ pub(super) async fn greet(plan: &Plan, place: &Place, json: bool) -> Result<(), 
         let nodes: Vec<Value> =
             plan.nodes.iter().map(|node| json!({"name": node.name, "url": node.url()})).collect();
         let job = json!({"id": id.to_string(), "node": node, "output": output});
-        show::line(
-            &json!({"url": plan.nodes[0].url(), "dir": place.path(), "nodes": nodes, "job": job}).to_string(),
-        )
+        show::line(&json!({"url": plan.door(), "dir": place.path(), "nodes": nodes, "job": job}).to_string())
     } else {
         show::line(&format!("First job {id} ran on {node}; its output:"))?;
         show::line(output.trim_end())?;
@@ -74,6 +75,18 @@ async fn voters(client: &Client, plan: &Plan) -> Result<(), Failure> {
     }
 }
 
+/// Waits until client-web has found a node that is ready.
+async fn door(client: &Client) -> Result<(), Failure> {
+    let until = Instant::now() + START_PATIENCE;
+    while let Err(error) = client.api.ask(Ask::get("/readyz")).await {
+        if Instant::now() >= until {
+            return Err(Failure::error(format!("client-web is not up: {error}")));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
+}
+
 fn count_voters(status: &Value) -> usize {
     let nodes = status["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
     nodes.iter().filter(|node| node["voter"] == true && node["alive"] == true).count()
@@ -86,10 +99,10 @@ fn say_where(plan: &Plan, place: &Place) -> Result<(), Failure> {
     };
     let nodes = plan.nodes.len();
     show::line(&format!("A cluster of {nodes} nodes is up, {} of them voters.", plan.voters))?;
-    show::line(&format!("Open {}", plan.nodes[0].url()))?;
-    for node in &plan.nodes {
+    show::line(&format!("Open {}", plan.door()))?;
+    for node in plan.all() {
         show::line(&format!("  {:<10} {}  log {}", node.name, node.url(), node.console().display()))?;
     }
     show::line(&format!("Folder {} ({lasts})", place.path().display()))?;
-    show::line(&format!("Try: understudy --server {} run sh 'echo $((6*7))'", plan.nodes[0].url()))
+    show::line(&format!("Try: understudy --server {} run sh 'echo $((6*7))'", plan.door()))
 }

@@ -89,7 +89,7 @@ pub(crate) async fn run(flags: &UpFlags, json: bool) -> Outcome {
     let program = std::env::current_exe()
         .map_err(|cause| Failure::error(format!("finding this program's own file: {cause}")))?;
     let mut children = Vec::new();
-    for node in &plan.nodes {
+    for node in plan.all() {
         children.push(Child::start(&program, node)?);
     }
     let outcome = tokio::select! {

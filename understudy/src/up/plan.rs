@@ -8,11 +8,17 @@ use crate::exit::Failure;
 
 /// The first port where nobody says otherwise: that of the pages.
 pub(super) const PORT: u16 = 3001;
+/// Name, and word of the command line, of the container that serves the pages.
+const CLIENT_WEB: &str = "client-web";
 /// Place of the first worker's HTTP behind the first port (the log store's lies between).
 const FIRST_WORKER: u16 = 3;
 /// Ports of the links between nodes: broker, consensus, events, clients, workers.
 const LINKS: [(&str, u16); 5] =
     [("broker", 9990), ("link", 9991), ("pub", 9997), ("clients", 9998), ("workers", 9999)];
+/// The log store: its name, its place behind the first port, its usual port for lines.
+const LOGDB: &str = "logdb";
+const LOGDB_PLACE: u16 = 2;
+const PULL: u16 = 9995;
 /// Room for the links of one node under another first port.
 const LINK_ROOM: u16 = 10;
 
@@ -21,11 +27,13 @@ const LINK_ROOM: u16 = 10;
 pub(super) struct Plan {
     /// The master first.
     pub(super) nodes: Vec<NodePlan>,
+    /// Who stands beside the nodes: client-web first.
+    pub(super) beside: Vec<NodePlan>,
     /// Voters there will be.
     pub(super) voters: usize,
 }
 
-/// One node.
+/// One process: a node, or one that stands beside them.
 #[derive(Debug)]
 pub(super) struct NodePlan {
     pub(super) name: String,
@@ -56,13 +64,16 @@ impl Plan {
             .ok_or_else(too_high)?;
         let names: Vec<String> =
             (0..count).map(|k| if k == 0 { "master".to_string() } else { format!("worker{k}") }).collect();
+        let store = log_store(flags, dir, &ports[0]).ok_or_else(too_high)?;
+        let logger = logger(&store);
         // The first start of all has nobody to ask: the master founds at once instead of asking around.
         let is_new = names.iter().all(|name| !dir.join(name).join("data").exists());
         let nodes = ports.iter().zip(&names).enumerate().map(|(k, (own, name))| {
             let others = ports.iter().enumerate().filter(|(other, _)| *other != k);
             let join: Vec<String> = others.map(|(_, ports)| format!("127.0.0.1:{}", ports.http)).collect();
             let folder = dir.join(name);
-            let words = words(flags, name, own, &folder, voters);
+            let mut words = words(flags, name, own, &folder, voters);
+            words.extend(logger.clone());
             let mut again = words.clone();
             if !join.is_empty() {
                 again.extend(["--join".to_string(), join.join(",")]);
@@ -76,12 +87,14 @@ impl Plan {
                 again,
             }
         });
-        Ok(Self { nodes: nodes.collect(), voters })
+        let nodes: Vec<NodePlan> = nodes.collect();
+        let beside = vec![client_web(flags, dir, &nodes, &logger), store];
+        Ok(Self { nodes, beside, voters })
     }
 
     /// Every port must be free before anything is started: the error then names port and flag.
     pub(super) fn check_ports(&self) -> Result<(), Failure> {
-        for node in &self.nodes {
+        for node in self.all() {
             let http = ("HTTP".to_string(), node.http_port);
             for (what, port) in std::iter::once(&http).chain(&node.links) {
                 TcpListener::bind(("127.0.0.1", *port)).map_err(|cause| {
@@ -93,6 +106,17 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    /// Everything that is started, in this order.
+    pub(super) fn all(&self) -> impl Iterator<Item = &NodePlan> {
+        self.nodes.iter().chain(&self.beside)
+    }
+
+    /// Where people go: client-web.
+    pub(super) fn door(&self) -> String {
+        let door = self.beside.iter().find(|one| one.name == CLIENT_WEB);
+        door.map_or_else(|| self.nodes[0].url(), NodePlan::url)
     }
 
     /// Where each node's HTTP is, the master first.
@@ -156,6 +180,48 @@ fn words(flags: &UpFlags, name: &str, ports: &Ports, folder: &Path, voters: usiz
     words
 }
 
+/// The pages on the first port, relayed to every node.
+fn client_web(flags: &UpFlags, dir: &Path, nodes: &[NodePlan], logger: &[String]) -> NodePlan {
+    let mut words: Vec<String> = [CLIENT_WEB, "--name", CLIENT_WEB, "--listen"].map(String::from).to_vec();
+    words.push(format!("127.0.0.1:{}", flags.port));
+    words.extend(logger.to_vec());
+    words.extend(["--servers".to_string(), nodes.iter().map(NodePlan::url).collect::<Vec<_>>().join(",")]);
+    if !flags.no_chaos {
+        words.push("--chaos".to_string());
+    }
+    NodePlan {
+        name: CLIENT_WEB.to_string(),
+        folder: dir.join(CLIENT_WEB),
+        http_port: flags.port,
+        links: Vec::new(),
+        again: words.clone(),
+        words,
+    }
+}
+
+/// The log store: its HTTP beside the master's, its port for lines in the master's room.
+fn log_store(flags: &UpFlags, dir: &Path, master: &Ports) -> Option<NodePlan> {
+    let (name, folder) = (LOGDB, dir.join(LOGDB));
+    let http_port = flags.port.checked_add(LOGDB_PLACE)?;
+    let (_, broker) = master.links.first()?;
+    let pull = broker.checked_add(PULL - LINKS[0].1)?;
+    let mut words: Vec<String> = [name, "--name", name, "--listen"].map(String::from).to_vec();
+    words.push(format!("127.0.0.1:{http_port}"));
+    words.extend(["--pull".to_string(), format!("tcp://127.0.0.1:{pull}"), "--database".to_string()]);
+    words.push(format!("sqlite:{}", folder.join("logs.sqlite").display()));
+    if !flags.no_chaos {
+        words.push("--chaos".to_string());
+    }
+    let links = vec![("pull".to_string(), pull)];
+    Some(NodePlan { name: name.to_string(), folder, http_port, links, again: words.clone(), words })
+}
+
+/// Words that make a container ship its lines there.
+fn logger(store: &NodePlan) -> Vec<String> {
+    let to = |(_, port): &(String, u16)| ["--logger".to_string(), format!("tcp://127.0.0.1:{port}")];
+    store.links.iter().flat_map(to).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
@@ -180,8 +246,7 @@ mod tests {
     }
 
     fn ports(plan: &Plan) -> Vec<u16> {
-        plan.nodes
-            .iter()
+        plan.all()
             .flat_map(|node| std::iter::once(node.http_port).chain(node.links.iter().map(|l| l.1)))
             .collect()
     }
@@ -193,6 +258,12 @@ mod tests {
         assert_eq!(plan.urls(), [3002, 3004, 3005, 3006].map(|port| format!("http://127.0.0.1:{port}")));
         let links: Vec<u16> = plan.nodes[1].links.iter().map(|link| link.1).collect();
         assert_eq!(links, [10090, 10091, 10097, 10098, 10099]);
+        let store = plan.all().find(|one| one.name == "logdb").unwrap();
+        assert_eq!((store.http_port, store.links[0].1), (3003, 9995));
+        for one in plan.all().filter(|one| one.name != "logdb") {
+            let at = one.words.iter().position(|word| word == "--logger").unwrap();
+            assert_eq!(one.words[at + 1], "tcp://127.0.0.1:9995", "{}", one.name);
+        }
         assert_eq!(plan.voters, 3);
     }
 
@@ -205,7 +276,7 @@ mod tests {
             all.sort_unstable();
             all.dedup();
             assert_eq!(all.len(), count, "{workers} workers share a port");
-            assert!(all.iter().all(|port| (12_001..12_600).contains(port)));
+            assert!(all.iter().all(|port| (12_000..12_600).contains(port)));
         }
         let four = ports(&plan(&["--port", "12000"], folder.path()).unwrap());
         assert!(four.iter().all(|port| *port < 12_080));

@@ -222,6 +222,7 @@ fn settings(chaos: bool) -> Settings {
         insecure: false,
         chaos,
         allowed_hosts: vec!["allowed.test".into()],
+        logger: None,
         hold_dispatch: false,
     }
 }
