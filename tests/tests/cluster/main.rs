@@ -3,6 +3,7 @@
 mod bad_input;
 mod failover;
 mod holes;
+mod lines;
 mod placement;
 mod restart;
 mod stop;
