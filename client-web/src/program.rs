@@ -10,6 +10,7 @@ use axum::routing::{get, post};
 use logdb::Log;
 use logdb::door::{Door, Problem, Valve};
 use serde_json::json;
+use tokio::sync::watch;
 
 use crate::relay::{Relay, ServersError};
 
@@ -42,7 +43,8 @@ struct Own {
 pub fn app(program: Program) -> Result<Router, ServersError> {
     let Program { servers, hosts, chaos, log, valve } = program;
     let relay = Relay::new(&servers, log.clone(), Arc::clone(&valve))?;
-    tokio::spawn(obey(Arc::clone(&valve), log.clone()));
+    // Heard from here on: a task may begin late.
+    tokio::spawn(obey(valve.watch(), Arc::clone(&valve), log.clone()));
     let own = Own { chaos, valve: Arc::clone(&valve), log: log.clone() };
     let api = relay.api();
     let routes = crate::router(api.clone())
@@ -55,8 +57,7 @@ pub fn app(program: Program) -> Result<Router, ServersError> {
 }
 
 /// There are no sockets to close here: answers are cut by the relay, so the valve is followed at once.
-async fn obey(valve: Arc<Valve>, log: Log) {
-    let mut wanted = valve.watch();
+async fn obey(mut wanted: watch::Receiver<bool>, valve: Arc<Valve>, log: Log) {
     while wanted.changed().await.is_ok() {
         let stopped = *wanted.borrow_and_update();
         let (event, words) = if stopped { ("stopped", "CRASH :(") } else { ("resumed", "RECOVERED :)") };
@@ -88,4 +89,63 @@ async fn readyz(State(relay): State<Relay>) -> Response {
         return "ok\n".into_response();
     }
     (StatusCode::SERVICE_UNAVAILABLE, "not ready: no node is\n").into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use axum::extract::Request;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    /// client-web with no node that answers.
+    fn alone(chaos: bool) -> Router {
+        let program = Program {
+            servers: vec!["http://127.0.0.1:1".to_string()],
+            hosts: vec!["client".to_string()],
+            chaos,
+            log: Log::in_memory("client"),
+            valve: Arc::new(Valve::default()),
+        };
+        app(program).unwrap()
+    }
+
+    async fn ask(app: &Router, method: &str, path: &str) -> (u16, String) {
+        let request = Request::builder().method(method).uri(path).header("host", "client:3001");
+        let answer = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let status = answer.status().as_u16();
+        let body = to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn without_any_node_it_lives_shows_its_page_and_its_log_and_is_not_ready() {
+        let app = alone(true);
+        assert_eq!(ask(&app, "GET", "/livez").await, (200, "ok\n".to_string()));
+        assert_eq!(ask(&app, "GET", "/readyz").await.0, 503);
+        assert_eq!(ask(&app, "GET", "/logging").await.0, 200);
+        let (status, page) = ask(&app, "GET", "/").await;
+        assert!(status == 200 && page.contains("<p role=\"alert\">The cluster cannot be shown"), "{page}");
+        let (status, problem) = ask(&app, "POST", "/api/v1/jobs?class=echo").await;
+        assert!(status == 503 && problem.contains("\"accepted\":false"), "{problem}");
+    }
+
+    #[tokio::test]
+    async fn self_is_client_web_and_it_comes_back_from_its_soft_crash() {
+        let app = alone(true);
+        let (status, told) = ask(&app, "POST", "/api/v1/nodes/self/stop").await;
+        assert_eq!((status, told.as_str()), (200, r#"{"node":"client","stopped":true}"#));
+        assert_eq!(ask(&app, "GET", "/").await.0, 503);
+        assert!(ask(&app, "GET", "/logging").await.1.contains("CRASH :("));
+        assert_eq!(ask(&app, "POST", "/api/v1/nodes/self/resume").await.0, 200);
+        assert_eq!(ask(&app, "GET", "/").await.0, 200);
+        assert_eq!(ask(&app, "GET", "/stop").await.1, "True");
+        assert_eq!(ask(&app, "GET", "/stop").await.1, "False");
+        let calm = alone(false);
+        for (method, path) in [("POST", "/api/v1/nodes/self/stop"), ("GET", "/stop")] {
+            let (status, problem) = ask(&calm, method, path).await;
+            assert!(status == 403 && problem.contains("/problems/chaos-off"), "{problem}");
+        }
+    }
 }

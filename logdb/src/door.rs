@@ -109,10 +109,12 @@ async fn stop(State(door): State<Door>, method: Method, headers: HeaderMap) -> R
     Ok(Html(page).into_response())
 }
 
-/// While stopped only `/stop`, `/livez` and the log are answered.
+/// While stopped only `/stop` and its forms without a toggle, `/livez` and the log are answered.
 async fn stopped_gate(State(door): State<Door>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    let answers = matches!(path, "/stop" | "/livez" | "/logging") || path.starts_with("/logging/");
+    let answers = matches!(path, "/stop" | "/livez" | "/logging")
+        || path.starts_with("/logging/")
+        || matches!(path, "/api/v1/nodes/self/stop" | "/api/v1/nodes/self/resume");
     if answers || !door.inner.valve.is_stopped() {
         return next.run(request).await;
     }

@@ -109,7 +109,22 @@ impl Log {
         job: Option<JobId>,
         message: &str,
     ) {
-        let record = self.shared.add(node, level, event.into(), job, message);
+        let record = self.shared.add(now_ms(), node, level, event.into(), job, message);
+        if let Some(mirror) = &self.mirror {
+            mirror.offer(record);
+        }
+    }
+
+    /// Adds a line about something of this container that happened at `time_ms` (since 1970) and can be told only now.
+    pub fn record_at(
+        &self,
+        time_ms: u64,
+        level: Level,
+        event: impl Into<Cow<'static, str>>,
+        job: Option<JobId>,
+        message: &str,
+    ) {
+        let record = self.shared.add(time_ms, &self.shared.name, level, event.into(), job, message);
         if let Some(mirror) = &self.mirror {
             mirror.offer(record);
         }
@@ -227,7 +242,7 @@ impl Shared {
 
     /// Adds a line about the container itself, in memory only (the mirror's own troubles).
     pub(crate) fn note(&self, level: Level, event: &'static str, message: &str) {
-        self.add(&self.name, level, Cow::Borrowed(event), None, message);
+        self.add(now_ms(), &self.name, level, Cow::Borrowed(event), None, message);
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {
@@ -237,13 +252,13 @@ impl Shared {
 
     fn add(
         &self,
+        time_ms: u64,
         node: &str,
         level: Level,
         event: Cow<'static, str>,
         job: Option<JobId>,
         message: &str,
     ) -> Arc<Record> {
-        let time_ms = now_ms();
         let mut record = Record::new(Arc::clone(&self.source), 0, time_ms, level, event, job, node, message);
         let mut ring = self.ring();
         ring.last += 1;

@@ -22,6 +22,7 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use logdb::door::Valve;
+use logdb::record::now_ms;
 use logdb::{Level, Log};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
@@ -147,6 +148,7 @@ impl Relay {
     }
 
     async fn hand_on(&self, mut order: Order) -> Response {
+        let began_ms = now_ms();
         let until = Instant::now() + CALL_PATIENCE + order.wait;
         // What is known of tries that may have been heard: the ids they told, if any.
         let (mut heard, mut ids) = (0_usize, BTreeSet::new());
@@ -155,10 +157,13 @@ impl Relay {
             if Instant::now() >= until || self.0.valve.is_stopped() || (heard > 0 && !order.is_repeatable()) {
                 break;
             }
+            let sent_ms = now_ms();
             match self.ask(&self.0.servers[at], &mut order).await {
                 Tried::Answered(response) => {
                     self.0.favourite.store(at, Ordering::Relaxed);
-                    self.tell(&order, at, heard > 0, &response);
+                    if order.is_submission() && is_new(&response, heard > 0) {
+                        self.tell(at, [began_ms, sent_ms], &response);
+                    }
                     return response;
                 }
                 Tried::Unreachable => {}
@@ -193,22 +198,24 @@ impl Relay {
         }
     }
 
-    /// The seed's two lines for a job that was submitted through here.
-    fn tell(&self, order: &Order, at: usize, was_repeated: bool, response: &Response) {
-        let is_new =
-            response.status() == StatusCode::CREATED || (was_repeated && response.status() == StatusCode::OK);
-        if !order.is_submission() || !is_new {
-            return;
-        }
+    /// The seed's two lines for a job that was submitted through here. Only the answer has its id: they are told late, with the
+    /// times they speak of.
+    fn tell(&self, at: usize, [created_ms, sent_ms]: [u64; 2], response: &Response) {
         let place =
             response.headers().get(axum::http::header::LOCATION).and_then(|place| place.to_str().ok());
         let id = place.and_then(|place| place.rsplit('/').next()).and_then(|id| id.parse().ok());
         let Some(id) = id else { return };
         let port = self.0.servers[at].port;
-        self.0.log.record(Level::Info, "accepted", Some(id), &format!("Created payload: {id}"));
+        let created = format!("Created payload: {id}");
+        self.0.log.record_at(created_ms, Level::Info, "accepted", Some(id), &created);
         let sent = format!("Sent payload: {id} for execution to port: {port}");
-        self.0.log.record(Level::Info, "forwarded", Some(id), &sent);
+        self.0.log.record_at(sent_ms, Level::Info, "forwarded", Some(id), &sent);
     }
+}
+
+/// Whether an answer tells of a job that was not there before: a repetition may find what our own first try made.
+fn is_new(response: &Response, was_repeated: bool) -> bool {
+    response.status() == StatusCode::CREATED || (was_repeated && response.status() == StatusCode::OK)
 }
 
 fn server(given: &str) -> Result<Server, ServersError> {
