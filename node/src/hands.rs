@@ -315,7 +315,10 @@ impl Hands {
             }
         }
         if self.shows.redial_wanted() {
-            let mut peers: BTreeMap<NodeId, String> = BTreeMap::new();
+            let taken_in = cast.ledger().member(self.me.id).is_some_and(|member| member.boot == self.me.boot);
+            // A newcomer's own ledger names nobody but the founder yet, and another may lead: whoever it heard of may be needed.
+            let mut peers: BTreeMap<NodeId, String> =
+                if taken_in { BTreeMap::new() } else { self.hinted().into_iter().collect() };
             for (node, address) in cast.peers() {
                 let of_ledger = cast.ledger().member(node).map(|member| member.boot);
                 let hint =
@@ -323,9 +326,6 @@ impl Hands {
                 if let Some(address) = hint.map(|(_, address)| address.clone()).or(address) {
                     peers.insert(node, address);
                 }
-            }
-            if peers.is_empty() {
-                peers.extend(self.hinted());
             }
             self.link.dial(peers.into_iter().collect());
         }

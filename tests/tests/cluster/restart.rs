@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tests::client::{answer, fresh_key, id, job, problem};
-use tests::{Cluster, Plan};
+use tests::{Cluster, Plan, eventually};
 
 #[tokio::test]
 async fn a_kill_of_all_nodes_at_once_loses_no_acknowledged_job() {
@@ -82,4 +82,21 @@ async fn a_key_is_remembered_by_the_next_leader() {
     .await;
     assert_eq!(repeated.0, 200, "{repeated:?}");
     assert_eq!(id(&repeated.1), id(&first), "the same job");
+}
+
+#[tokio::test]
+async fn a_newcomer_gets_jobs_also_when_the_founder_leads_no_more() {
+    let mut cluster = Cluster::start(Plan::of(3)).await;
+    let founder = cluster.leader().await;
+    let _ = cluster.post(founder, "/api/v1/leader/transfer", &json!({})).await;
+    let client = cluster.client(founder);
+    eventually("another node leads", async || (cluster.leader().await != founder).then_some(())).await;
+    let k = cluster.add();
+    cluster.restart(k);
+    let name = cluster.node(k).name.clone();
+    eventually("the newcomer runs a job", async || {
+        let job = client.run(&job("echo", "welcome")).await;
+        (job["attempts"][0]["node"] == *name).then_some(())
+    })
+    .await;
 }
