@@ -144,7 +144,10 @@ async fn scaling_extra_to_3_adds_three_workers_that_get_jobs() {
     eventually("the cluster knows three workers more", async || {
         let status = containers.status("worker1").await?;
         let listed = status["nodes"].as_array()?;
-        let alive = |name: &&str| listed.iter().any(|n| n["name"] == **name && n["alive"] == true);
+        // A member counts as alive until its liveness is over; one with slots has said so itself.
+        let said =
+            |n: &serde_json::Value| n["alive"] == true && n["slots"].as_u64().is_some_and(|slots| slots > 0);
+        let alive = |name: &&str| listed.iter().any(|n| n["name"] == **name && said(n));
         added.iter().all(alive).then_some(())
     })
     .await;
