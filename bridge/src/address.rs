@@ -92,7 +92,8 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_named() {
-        for text in ["", "sink:5558", "tcp://sink", "tcp://sink:0", "tcp://sink:*", "tcp://:1", "tcp://a/b:1"] {
+        for text in ["", "sink:5558", "tcp://sink", "tcp://sink:0", "tcp://sink:*", "tcp://:1", "tcp://a/b:1"]
+        {
             let error = Address::read(text).unwrap_err();
             assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
         }
