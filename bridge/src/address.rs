@@ -54,6 +54,11 @@ impl Address {
         self.url.contains('[')
     }
 
+    /// To be bound where a socket was bound before: the same port again, where it was any.
+    pub(crate) fn bound_to(&self, endpoint: &str) -> Self {
+        Self { url: endpoint.to_string(), binds: self.binds }
+    }
+
     /// Binds or connects the socket, and says where it is.
     pub(crate) fn attach(&self, socket: &zmq::Socket) -> zmq::Result<String> {
         socket.set_ipv6(self.is_ipv6())?;

@@ -29,6 +29,12 @@ pub fn put_payload(body: &mut Map<String, Value>, bytes: Vec<u8>) {
     };
 }
 
+/// The id an answer names.
+#[must_use]
+pub fn id_of(job: &Value) -> Option<JobId> {
+    job["id"].as_str().and_then(|id| id.parse().ok())
+}
+
 /// Whether it has reached a state that never changes again.
 #[must_use]
 pub fn has_ended(job: &Value) -> bool {

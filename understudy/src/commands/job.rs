@@ -118,8 +118,7 @@ pub(crate) async fn output(client: &Client, flags: &OutputFlags) -> Outcome {
 
 /// The id of an answered job.
 pub(crate) fn id_of(job: &Value) -> Result<JobId, Failure> {
-    let id = job["id"].as_str().and_then(|id| id.parse().ok());
-    id.ok_or_else(|| Failure::error("reading the answer: it names no job id"))
+    bridge::job::id_of(job).ok_or_else(|| Failure::error("reading the answer: it names no job id"))
 }
 
 fn print(job: &Value) -> Result<(), Failure> {
