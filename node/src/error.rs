@@ -24,6 +24,9 @@ pub enum StageError {
     /// The broker link could not be opened.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// News cannot be told or heard.
+    #[error(transparent)]
+    News(#[from] crate::news::NewsError),
     /// Jobs cannot be run.
     #[error("preparing to run jobs in {folder}: {cause}")]
     Runner {

@@ -19,6 +19,7 @@ use crate::error::StageError;
 use crate::inbox::{DiskState, Slots};
 use crate::link::{Link, LinkIdentity, LinkTold};
 use crate::narrate::Narrator;
+use crate::news::News;
 use crate::probe::Probe;
 use crate::runner::{Runner, RunnerSettings};
 use crate::settings::Settings;
@@ -40,6 +41,7 @@ pub(crate) struct Hands {
     link: Link,
     broker: Broker,
     runner: Runner,
+    news: News,
     disk: Option<Disk>,
     writer: Option<Writer>,
     slots: Slots,
@@ -60,6 +62,7 @@ impl Hands {
         boot: Boot,
         slots: Slots,
         members: Vec<Member>,
+        quiet_index: u64,
     ) -> Result<Self, StageError> {
         let settings = Arc::clone(&stage.settings);
         let me = myself(&settings, identity.node, boot);
@@ -73,6 +76,8 @@ impl Hands {
         )?;
         let runner = open_runner(stage, handle, &settings, &slots)?;
         watch_load(&slots)?;
+        let load = slots.load.subscribe();
+        let news = News::open(handle, &stage.front, &settings, identity, me.clone(), load, quiet_index)?;
         let shows = Shows::new(stage.front.events.clone(), Narrator::new(identity.node, stage.log.clone()));
         let hints = members.into_iter().map(|member| (member.id, (member.boot, member.link))).collect();
         let hands = Self {
@@ -84,6 +89,7 @@ impl Hands {
             link,
             broker,
             runner,
+            news,
             disk: None,
             writer: None,
             slots,
@@ -215,7 +221,8 @@ impl Hands {
             LinkTold::Message { message, .. } => inputs.push(Input::Peer(message)),
             LinkTold::Up { .. } => {}
             LinkTold::Closed { peer, refused } => inputs.push(Input::LinkClosed { peer, gone: refused }),
-            LinkTold::Address { peer, boot, link, .. } => {
+            LinkTold::Address { peer, boot, link, news, .. } => {
+                self.news.heard_of(peer, boot, news);
                 let known = self.hints.get(&peer).map(|(boot, _)| *boot);
                 if known.is_none_or(|known| known <= boot) {
                     self.hints.insert(peer, (boot, link));
@@ -237,6 +244,7 @@ impl Hands {
 
     /// `/stop` closes this start.
     pub(crate) fn stopped(&self) {
+        self.news.last_word();
         self.shows.stopped();
     }
 
@@ -308,6 +316,7 @@ impl Hands {
     }
 
     fn after_turn(&mut self, cast: &Cast) {
+        self.news.turned(cast, self.shows.leader(), self.shows.members());
         for ticket in self.shows.views_wanted() {
             if let Some(reader) = self.readers.remove(&ticket) {
                 // The reader may have gone away meanwhile.
@@ -352,6 +361,7 @@ impl Hands {
         }
         self.link.close().await;
         self.broker.close();
+        self.news.close();
         self.replies.clear();
         self.readers.clear();
         self.runner.kill_all();
@@ -400,6 +410,7 @@ fn open_link(
         http: me.http.clone(),
         link: me.link.clone(),
         broker: me.broker.clone(),
+        news: crate::news::address(settings),
     };
     Link::start(handle, &address, identity, slots.peers.clone())
         .map_err(|cause| StageError::Link { address, cause })

@@ -28,6 +28,10 @@ pub struct Settings {
     pub broker_port: u16,
     /// Port of the consensus link.
     pub link_port: u16,
+    /// Port where it tells its news.
+    pub pub_port: u16,
+    /// Kinds of information it shares.
+    pub share: crate::news::Share,
     /// Period of the leader's heartbeat.
     pub heartbeat_ms: u64,
     /// Shortest election timeout; the longest is twice that.
