@@ -28,6 +28,9 @@ pub enum StageError {
     /// The lab's ports could not be opened.
     #[error(transparent)]
     Lab(#[from] LabError),
+    /// News cannot be told or heard.
+    #[error(transparent)]
+    News(#[from] crate::news::NewsError),
     /// Jobs cannot be run.
     #[error("preparing to run jobs in {folder}: {cause}")]
     Runner {

@@ -20,6 +20,7 @@ use crate::inbox::{DiskState, Slots};
 use crate::lab::{self, Lab, LabTold};
 use crate::link::{Link, LinkTold};
 use crate::narrate::Narrator;
+use crate::news::News;
 use crate::opening::{myself, offer, open_link, open_runner, watch_load};
 use crate::runner::Runner;
 use crate::settings::Settings;
@@ -39,6 +40,7 @@ pub(crate) struct Hands {
     link: Link,
     broker: Broker,
     runner: Runner,
+    news: News,
     disk: Option<Disk>,
     writer: Option<Writer>,
     slots: Slots,
@@ -63,6 +65,7 @@ impl Hands {
         boot: Boot,
         slots: Slots,
         members: Vec<Member>,
+        quiet_index: u64,
     ) -> Result<Self, StageError> {
         let settings = Arc::clone(&stage.settings);
         let me = myself(&settings, identity.node, boot);
@@ -76,6 +79,8 @@ impl Hands {
         )?;
         let runner = open_runner(stage, handle, &settings, &slots)?;
         watch_load(&slots)?;
+        let load = slots.load.subscribe();
+        let news = News::open(handle, &stage.front, &settings, identity, me.clone(), load, quiet_index)?;
         let shows = Shows::new(stage.front.events.clone(), Narrator::new(identity.node, stage.log.clone()));
         let hints = members.into_iter().map(|member| (member.id, (member.boot, member.link))).collect();
         let lab = Lab::open(handle, &settings, &settings.data, &stage.log, slots.lab.clone())?;
@@ -88,6 +93,7 @@ impl Hands {
             link,
             broker,
             runner,
+            news,
             disk: None,
             writer: None,
             slots,
@@ -253,7 +259,8 @@ impl Hands {
             LinkTold::Message { message, .. } => inputs.push(Input::Peer(message)),
             LinkTold::Up { .. } => {}
             LinkTold::Closed { peer, refused } => inputs.push(Input::LinkClosed { peer, gone: refused }),
-            LinkTold::Address { peer, boot, link, .. } => {
+            LinkTold::Address { peer, boot, link, news, .. } => {
+                self.news.heard_of(peer, boot, news);
                 let known = self.hints.get(&peer).map(|(boot, _)| *boot);
                 if known.is_none_or(|known| known <= boot) {
                     self.hints.insert(peer, (boot, link));
@@ -275,6 +282,7 @@ impl Hands {
 
     /// `/stop` closes this start.
     pub(crate) fn stopped(&self) {
+        self.news.last_word();
         self.shows.stopped();
     }
 
@@ -362,6 +370,7 @@ impl Hands {
     }
 
     fn after_turn(&mut self, cast: &Cast) {
+        self.news.turned(cast, self.shows.leader(), self.shows.members());
         for ticket in self.shows.views_wanted() {
             if let Some(reader) = self.readers.remove(&ticket) {
                 // The reader may have gone away meanwhile.
@@ -407,6 +416,7 @@ impl Hands {
         self.link.close().await;
         self.broker.close();
         self.lab.close();
+        self.news.close();
         self.replies.clear();
         self.readers.clear();
         self.runner.kill_all();

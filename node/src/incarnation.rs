@@ -63,7 +63,8 @@ impl Incarnation {
             );
             stage.log.record(logdb::Level::Warn, "torn-tail", None, &line);
         }
-        let mut hands = Hands::open(stage, handle, identity, boot, slots, members)?;
+        let told_index = recovered.hard.map_or(0, |hard| hard.commit);
+        let mut hands = Hands::open(stage, handle, identity, boot, slots, members, told_index)?;
         let cast =
             Cast::open(hands.cast_settings(settings, identity, boot), recovered.hard, recovered.entries)?;
         hands.keep_writer(recovered.writer);

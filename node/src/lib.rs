@@ -4,7 +4,7 @@
 //!   HTTP ──ask──▶ ┌────────────────────────────┐ ──pieces──▶ disk thread (write, sync)
 //!   link ──────▶  │ stage: one loop, one owner │ ──bytes───▶ link (9991), broker thread (9990)
 //!   broker ────▶  │ of one `cast` (the minds)  │ ──attempt─▶ runner (keepers, children)
-//!   runner, disk ▶└────────────────────────────┘ ──facts───▶ narrate, events
+//!   runner, disk ▶└────────────────────────────┘ ──facts───▶ narrate, events ──▶ news (9997)
 //! ```
 //!
 //! **Decides:** nothing about jobs; when to tick, how to carry out what the minds say, what `/stop` closes.
@@ -27,6 +27,7 @@ mod lab;
 pub mod link;
 mod mint;
 pub mod narrate;
+pub mod news;
 mod opening;
 pub mod probe;
 mod run;

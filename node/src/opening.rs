@@ -49,6 +49,7 @@ pub(crate) fn open_link(
         http: me.http.clone(),
         link: me.link.clone(),
         broker: me.broker.clone(),
+        news: crate::news::address(settings),
     };
     Link::start(handle, &address, identity, slots.peers.clone())
         .map_err(|cause| StageError::Link { address, cause })

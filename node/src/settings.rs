@@ -36,6 +36,10 @@ pub struct Settings {
     pub workers_port: u16,
     /// How strangers at these two are served.
     pub lab: LabSettings,
+    /// Port where it tells its news.
+    pub pub_port: u16,
+    /// Kinds of information it shares.
+    pub share: crate::news::Share,
     /// Period of the leader's heartbeat.
     pub heartbeat_ms: u64,
     /// Shortest election timeout; the longest is twice that.

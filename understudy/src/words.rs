@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{client_web, config, logdb, paper, simulate};
+use crate::commands::{client_web, config, listen, logdb, paper, simulate};
 use crate::settings::NodeFlags;
 use crate::up::UpFlags;
 
@@ -52,6 +52,8 @@ pub(crate) enum Command {
     ClientWeb(client_web::ClientWebFlags),
     /// Keep the log lines of all containers
     Logdb(logdb::LogdbFlags),
+    /// Hear what nodes tell of themselves, show it over HTTP, tell it again
+    Listen(listen::ListenFlags),
     #[command(flatten)]
     Client(ClientCommand),
     /// Run whole clusters in virtual time, with faults, from a seed
@@ -98,6 +100,8 @@ pub(crate) enum ClientCommand {
     Resume(NodeName),
     /// Hand the lead over
     Transfer(crate::commands::nodes::TransferFlags),
+    /// Say something to whoever listens to the node
+    Say(crate::commands::say::SayWords),
     /// Exit 0 when the node is ready (for container health checks)
     Health,
 }

@@ -208,6 +208,12 @@ impl Worker {
         core::mem::take(&mut self.outputs)
     }
 
+    /// What it offers now.
+    #[must_use]
+    pub fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
     /// Attempts that occupy a slot or wait for one.
     pub fn held(&self) -> impl Iterator<Item = AttemptRef> + '_ {
         let own = self.held.keys().copied();

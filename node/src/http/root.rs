@@ -89,6 +89,8 @@ pub(super) async fn metrics(State(desk): State<Desk>) -> Result<Response, Proble
     gauge("is_leader", "Whether this node leads.", &plain(u64::from(view.leader == Some(view.node))));
     gauge("has_leader", "Whether this node knows a leader.", &plain(u64::from(view.leader.is_some())));
     gauge("voters", "Voters of the present configuration.", &plain(view.voters.len() as u64));
+    let dropped = desk.served.front.news.dropped();
+    gauge("news_dropped", "News that found no room on their way out.", &plain(dropped));
     let alive = view.roster.iter().filter(|line| line.alive).count() as u64;
     gauge("nodes_alive", "Nodes heard within the liveness.", &plain(alive));
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())

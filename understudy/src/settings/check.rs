@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use node::news::{Kind, Share, share_all};
 use node::settings::{ClassCommand, LabSettings, RunsJobs, Settings, Windows};
 use protocol::{duration, limits, submit};
 
@@ -22,7 +23,7 @@ const NAME_BYTES: usize = 100;
 
 /// Makes the settings.
 pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
-    let Table { node, cluster, raft, http, worker, class, master, lab, logs, chaos, test } = table;
+    let Table { node, cluster, raft, http, worker, class, master, lab, share, logs, chaos, test } = table;
     let (listen_host, http_port) = host_and_port("node.listen", node.listen.as_deref().unwrap_or_default())?;
     let insecure = http.insecure.unwrap_or(false);
     if !insecure && !is_loopback(&listen_host) {
@@ -74,6 +75,8 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         clients_port: node.clients_port.unwrap_or(9998),
         workers_port: node.workers_port.unwrap_or(9999),
         lab: lab_settings(lab)?,
+        pub_port: node.pub_port.unwrap_or(9997),
+        share: share.kinds.map_or_else(|| Ok(share_all()), kinds)?,
         heartbeat_ms,
         election_ms,
         slots: slots(worker.slots)?,
@@ -226,6 +229,17 @@ fn allow(told: Vec<String>) -> Result<BTreeSet<String>, Failure> {
             "worker.allow",
             format!("{class:?} is no script class: {}", nearest::hint(&class, SCRIPTS)),
         )),
+    })
+    .collect()
+}
+
+/// Kinds of information to share; none at all is a wish, too.
+fn kinds(told: Vec<String>) -> Result<Share, Failure> {
+    let told = told.into_iter().filter(|word| !word.is_empty());
+    told.map(|word| {
+        let words = Kind::ALL.map(Kind::word);
+        let hint = || format!("{word:?} is no kind of information: {}", nearest::hint(&word, words));
+        Kind::named(&word).ok_or_else(|| bad("share.kinds", hint()))
     })
     .collect()
 }

@@ -7,7 +7,8 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, CommandFactory as _};
 
 use super::table::{
-    ChaosTable, ClusterTable, HttpTable, LogsTable, NodeTable, OneOrMany, Table, TestTable, WorkerTable,
+    ChaosTable, ClusterTable, HttpTable, LogsTable, NodeTable, OneOrMany, ShareTable, Table, TestTable,
+    WorkerTable,
 };
 
 /// How a node shall be. What is not named here comes from the file (`--config`), else is a default.
@@ -43,7 +44,7 @@ pub(crate) struct NodeFlags {
     /// Port of the consensus link [default: 9991]
     #[arg(long, env = "UNDERSTUDY_LINK_PORT", value_name = "PORT")]
     pub(crate) link_port: Option<u16>,
-    /// Port that tells events (reserved: nothing listens there yet) [default: 9997]
+    /// Port that tells node information, jobs and agents' messages [default: 9997]
     #[arg(long, env = "UNDERSTUDY_PUB_PORT", value_name = "PORT")]
     pub(crate) pub_port: Option<u16>,
     /// Port for foreign clients (reserved: nothing listens there yet) [default: 9998]
@@ -61,6 +62,9 @@ pub(crate) struct NodeFlags {
     /// Script classes it may serve
     #[arg(long, env = "UNDERSTUDY_ALLOW", value_name = "sh,python", value_delimiter = ',')]
     pub(crate) allow: Option<Vec<String>>,
+    /// Kinds of information it tells of itself; the others are withheld [default: common,static,dynamic,state]
+    #[arg(long, env = "UNDERSTUDY_SHARE", value_name = "KIND,…", value_delimiter = ',')]
+    pub(crate) share: Option<Vec<String>>,
     /// Log store that gets this node's lines (LOGGER_URL counts too)
     #[arg(long, env = "UNDERSTUDY_LOGGER", value_name = "tcp://HOST:PORT")]
     pub(crate) logger: Option<String>,
@@ -135,6 +139,7 @@ impl NodeFlags {
             cluster: ClusterTable { join: self.join.clone(), expect: self.expect, voters: self.voters },
             http: HttpTable { insecure: self.insecure, ..HttpTable::default() },
             worker: WorkerTable { slots: self.slots, headers, allow: self.allow.clone() },
+            share: ShareTable { kinds: self.share.clone() },
             logs: LogsTable { logger: logger_url(self.logger.clone()) },
             chaos: ChaosTable { enabled: self.chaos },
             test: TestTable { hold_dispatch: self.hold_dispatch },

@@ -20,6 +20,7 @@ pub(crate) struct Table {
     pub(crate) class: BTreeMap<String, ClassTable>,
     pub(crate) master: MasterTable,
     pub(crate) lab: LabTable,
+    pub(crate) share: ShareTable,
     pub(crate) logs: LogsTable,
     pub(crate) chaos: ChaosTable,
     pub(crate) test: TestTable,
@@ -156,6 +157,14 @@ pub(crate) enum Answer {
     ByClass(BTreeMap<String, String>),
 }
 
+/// What it tells of itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ShareTable {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kinds: Option<Vec<String>>,
+}
+
 /// Where its log lines go.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -181,7 +190,7 @@ pub(crate) struct TestTable {
 }
 
 /// Settings of the public surface that this version does not do yet (a table stands for all its keys).
-const NOT_YET: [&str; 15] = [
+const NOT_YET: [&str; 14] = [
     "cluster.key_file",
     "cluster.replace_after",
     "http.token_file",
@@ -190,7 +199,6 @@ const NOT_YET: [&str; 15] = [
     "worker.resources",
     "queue",
     "recodex",
-    "share",
     "logs.store",
     "logs.keep_bytes",
     "logs.keep_days",

@@ -5,6 +5,7 @@ mod events;
 mod guards;
 mod jobs;
 mod stage;
+mod views;
 mod writes;
 
 use axum::Router;

@@ -14,6 +14,7 @@ use tokio::sync::{broadcast, mpsc};
 
 use crate::ask::{Ask, Event, Front, Told, Valve, View};
 use crate::http::{Served, app_with_pages};
+use crate::news::{Board, share_all};
 use crate::runner::Outputs;
 use crate::settings::{RunsJobs, Settings};
 
@@ -215,6 +216,8 @@ fn settings(chaos: bool) -> Settings {
         clients_port: 4,
         workers_port: 5,
         lab: crate::settings::LabSettings::default(),
+        pub_port: 6,
+        share: share_all(),
         heartbeat_ms: 100,
         election_ms: 500,
         slots: 4,
@@ -242,6 +245,7 @@ pub(super) fn start_with(chaos: bool) -> (Router, Hand) {
         events: broadcast::Sender::new(64),
         valve: Arc::new(Valve::default()),
         outputs: Outputs::default(),
+        news: Board::with_voice("n1"),
     };
     let inner =
         Inner { ledger: Ledger::new(), plan: Plan::Lead, has_leader: true, knows_cluster: true, number: 0 };
