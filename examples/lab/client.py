@@ -30,14 +30,15 @@ def arguments():
 
 
 class Journal:
-    """One line an event: seconds of this machine's steady clock, what, which request."""
+    """One line an event: seconds of this machine's steady clock, what, who, which request."""
 
-    def __init__(self, path):
+    def __init__(self, path, identity):
         self.file = open(path, "a", buffering=1) if path else None
+        self.identity = identity
 
     def note(self, what, text):
         if self.file:
-            self.file.write(f"{time.monotonic():.6f} {what} {text}\n")
+            self.file.write(f"{time.monotonic():.6f} {what} {self.identity} {text}\n")
 
 
 def connect(context, options):
@@ -52,7 +53,7 @@ def connect(context, options):
 def main():
     options = arguments()
     context = zmq.Context()
-    journal = Journal(options.journal)
+    journal = Journal(options.journal, options.identity)
     message = options.message or ("Hola" if options.job_class is None else "Hello")
     errors = 0
     req = connect(context, options)

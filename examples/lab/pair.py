@@ -18,6 +18,7 @@ def arguments():
     words.add_argument("url", help="the other end, tcp://HOST:5560")
     words.add_argument("messages", metavar="MESSAGE", nargs="+", help="what to send")
     words.add_argument("--bind", action="store_true", help="be the end that listens: the more stable one should")
+    words.add_argument("--stay", action="store_true", help="then print whatever else comes, until it is stopped")
     words.add_argument("--timeout", type=float, default=120, help="seconds to wait for an answer (120)")
     return words.parse_args()
 
@@ -43,9 +44,18 @@ def main():
         if not pair.poll(options.timeout * 1000):
             print(f"no answer to {message!r} within {options.timeout:g} s", file=sys.stderr)
             return 1
-        print(b" ".join(pair.recv_multipart()).decode(errors="replace"), flush=True)
+        show(pair)
+    while options.stay:
+        show(pair)
     return 0
 
 
+def show(pair):
+    print(b" ".join(pair.recv_multipart()).decode(errors="replace"), flush=True)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
