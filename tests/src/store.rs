@@ -20,7 +20,8 @@ impl LogStore {
     #[must_use]
     pub fn start(ports: &Ports, folder: &Path) -> Self {
         let (listen, pull) = (format!("127.0.0.1:{}", ports.http(1)), Self::logger(ports));
-        let (database, file) = (format!("sqlite:{}", folder.join("logs.sqlite").display()), folder.join("logs"));
+        let (database, file) =
+            (format!("sqlite:{}", folder.join("logs.sqlite").display()), folder.join("logs"));
         let log = std::fs::File::options().create(true).append(true).open(folder.join("logdb.log"));
         let child = understudy()
             .args(["logdb", "--name=logdb", "--leash", "--listen", &listen, "--pull", &pull])

@@ -1,1 +1,131 @@
-//! x
+//! Many clients, many workers, any class.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tests::lab::Note;
+use tests::{Cluster, Lab, Plan};
+
+use crate::{echoes, replies};
+
+const CLASSES: [&str; 5] = ["A", "B", "C", "D", "E"];
+/// A worker is given the next job of its class within milliseconds; a machine that starts 50 programs needs more.
+const IDLE_S: f64 = 2.0;
+
+/// From when to when.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    from_s: f64,
+    to_s: f64,
+}
+
+impl Span {
+    fn shared_s(self, other: Self) -> f64 {
+        (self.to_s.min(other.to_s) - self.from_s.max(other.from_s)).max(0.0)
+    }
+}
+
+/// Spans between notes `opens` and `closes`, each of one key.
+fn spans(notes: &[&Note], opens: &[&str], closes: &str, key: impl Fn(&Note) -> String) -> Vec<Span> {
+    let mut open: BTreeMap<String, f64> = BTreeMap::new();
+    let mut found = Vec::new();
+    for note in notes {
+        if opens.contains(&note.what.as_str()) {
+            open.insert(key(note), note.at_s);
+        } else if note.what == closes
+            && let Some(from_s) = open.remove(&key(note))
+        {
+            found.push(Span { from_s, to_s: note.at_s });
+        }
+    }
+    found
+}
+
+/// The time in which a request of a class waited and `worker`, which serves it, had nothing to do: in one piece, and all.
+fn idle_while_waited_s(worker: &[Span], waits: &[Span]) -> (f64, f64) {
+    let (mut longest, mut sum) = (0.0_f64, 0.0);
+    for idle in worker {
+        // Waits overlap each other: of one idle span only the longest counts, else it would be counted often.
+        let shared = waits.iter().map(|wait| idle.shared_s(*wait)).fold(0.0, f64::max);
+        longest = longest.max(shared);
+        sum += shared;
+    }
+    (longest, sum)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_of_50_clients_gets_its_own_replies_and_no_worker_idles_while_its_class_waits() {
+    let cluster = Cluster::start(Plan::of(3)).await;
+    let lab = Lab::new();
+    let mut workers = Vec::new();
+    for (number, class) in CLASSES.iter().cycle().take(10).enumerate() {
+        let url = cluster.workers_url(number % 3 + 1);
+        workers.push(lab.worker(&url, class, &format!("W_{class}_{number}"), 200));
+    }
+    let mut clients = Vec::new();
+    for (number, class) in CLASSES.iter().cycle().take(50).enumerate() {
+        let identity = format!("C_{class}_{number}");
+        let url = cluster.clients_url(number % 3 + 1);
+        clients.push((lab.client(&url, class, &identity, 10), identity));
+    }
+    for (client, identity) in &mut clients {
+        assert_eq!(replies(&client.succeeds().await), echoes(identity, 10), "{identity}");
+    }
+    let journal = lab.journal();
+    let begun: Vec<&str> =
+        journal.iter().filter(|note| note.what == "began").map(|note| note.text.as_str()).collect();
+    let once: BTreeSet<&str> = begun.iter().copied().collect();
+    assert_eq!((begun.len(), once.len()), (500, 500), "each of the 500 requests ran once");
+    for class in CLASSES {
+        let (of_workers, of_clients) = (format!("W_{class}_"), format!("C_{class}_"));
+        let about = |note: &&Note| note.text.starts_with(&of_clients);
+        let requests: Vec<&Note> = journal.iter().filter(about).collect();
+        let waits = spans(&requests, &["asked"], "began", |note| note.text.clone());
+        assert_eq!(waits.len(), 100, "class {class}");
+        let names: BTreeSet<&str> =
+            journal.iter().map(|note| note.who.as_str()).filter(|who| who.starts_with(&of_workers)).collect();
+        assert_eq!(names.len(), 2, "class {class}");
+        for name in names {
+            let own: Vec<&Note> = journal.iter().filter(|note| note.who == name).collect();
+            let idle = spans(&own, &["registered", "ended"], "began", |note| note.who.clone());
+            let busy: f64 = spans(&own, &["began"], "ended", |note| note.who.clone())
+                .iter()
+                .map(|span| span.to_s - span.from_s)
+                .sum();
+            let (longest, sum) = idle_while_waited_s(&idle, &waits);
+            println!(
+                "{name}: {busy:.1} s at work, {sum:.2} s idle while its class waited, {longest:.2} s in one piece"
+            );
+            assert!(longest < IDLE_S, "{name} had nothing to do for {longest:.2} s while its class waited");
+            assert!(sum < busy, "{name}: {busy:.1} s at work, {sum:.1} s idle while its class waited");
+        }
+    }
+}
+
+#[tokio::test]
+async fn any_name_is_a_class_and_none_is_declared() {
+    let cluster = Cluster::start(Plan::of(1)).await;
+    let lab = Lab::new();
+    let long = "ñ文😀é".repeat(18) + "ab";
+    assert_eq!(long.len(), 200);
+    for (number, class) in ["seen by nobody before", "length", "__proto__", &long].into_iter().enumerate() {
+        let (worker, client) = (format!("W_{number}"), format!("C_{number}"));
+        // The client first: its request waits until somebody can do it.
+        let mut client = (lab.client(&cluster.clients_url(1), class, &client, 3), client);
+        lab.noted("asked", &client.1, &format!("{}-1", client.1)).await;
+        let _worker = lab.worker(&cluster.workers_url(1), class, &worker, 5);
+        assert_eq!(replies(&client.0.succeeds().await), echoes(&client.1, 3), "{class}");
+    }
+    assert!(lab.journal().iter().filter(|note| note.what == "began").count() == 12, "nothing ran twice");
+}
+
+#[tokio::test]
+async fn clients_and_workers_of_the_first_lab_need_no_class() {
+    let cluster = Cluster::start(Plan::of(2)).await;
+    let lab = Lab::new();
+    let words = ["--identity", "Worker1", "--work-ms", "5"];
+    let _worker = lab.example("worker.py", &[&[cluster.workers_url(1).as_str()], &words[..]].concat());
+    for (k, identity) in [(1, "C_1"), (2, "C_2")] {
+        let mut client = lab.example("client.py", &[&cluster.clients_url(k), "--identity", identity]);
+        assert_eq!(client.succeeds().await, vec!["resp: resp"; 10], "at node {k}");
+    }
+}
