@@ -46,7 +46,7 @@ async fn four_clients_and_two_workers_of_b_fill_an_empty_log_with_the_labs_lines
     assert!(of_both("QUEUEING Worker", "B").iter().all(|times| *times > 0), "{lines:?}");
     assert!(of_both("UNQUEUEING Worker", "B").iter().sum::<usize>() > 0, "{lines:?}");
     let queued = |client: &&str| count(&lines, &format!("QUEUEING Client {client} (class \"B\")")) > 0;
-    assert!(names.iter().any(|client| queued(client)), "four clients, two workers: one waited: {lines:?}");
+    assert!(names.iter().any(queued), "four clients, two workers: one waited: {lines:?}");
     assert_eq!(count(&lines, "TOUT EXPIRED W_slow (class \"slow\")"), 1, "{lines:?}");
     assert!(["W_1", "W_2"].iter().all(|w| count(&lines, &format!("TOUT EXPIRED {w} (class \"B\")")) == 0));
     // The logger goes and comes again: its file keeps what it had, and goes on.
