@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cast::{Cast, Input, Output};
 use consensus::{Peer, Writer};
-use protocol::{AttemptRef, Boot, Member, NodeId, Offer, Outcome, Request, native};
+use protocol::{AttemptRef, Boot, LAB_HEADER, Member, NodeId, Offer, Outcome, Request, native};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -119,12 +119,9 @@ impl Hands {
             election_ticks: ticks(settings.election_ms).max(ticks(settings.heartbeat_ms) * 3),
             expect: settings.expect,
             voters: settings.voters,
-            offer: Offer {
-                slots: settings.slots,
-                classes: Runner::classes(&runner_settings(settings)),
-                headers: settings.headers.clone(),
-                draining: false,
-            },
+            offer: offer(settings),
+            windows: settings.lab.windows.clone(),
+            max_offers: settings.lab.max_offers,
             runs_jobs: match settings.runs_jobs {
                 crate::settings::RunsJobs::Auto => master::RunsJobs::Auto,
                 crate::settings::RunsJobs::Always => master::RunsJobs::Always,
@@ -403,6 +400,16 @@ fn open_link(
     };
     Link::start(handle, &address, identity, slots.peers.clone())
         .map_err(|cause| StageError::Link { address, cause })
+}
+
+/// What this node can do itself, and what of it strangers may have done.
+fn offer(settings: &Settings) -> Offer {
+    let classes = Runner::classes(&runner_settings(settings));
+    let is_open = |class: &&String| Runner::is_built_in(class) || settings.lab.allow.contains(*class);
+    let open = classes.iter().filter(is_open).cloned().collect();
+    let mut headers = settings.headers.clone();
+    headers.insert(LAB_HEADER.to_string(), open);
+    Offer { slots: settings.slots, classes, headers, draining: false, attached: BTreeMap::new() }
 }
 
 fn runner_settings(settings: &Settings) -> RunnerSettings {

@@ -24,6 +24,7 @@ mod inbox;
 mod incarnation;
 pub mod keeper;
 pub mod link;
+mod mint;
 pub mod narrate;
 pub mod probe;
 mod run;

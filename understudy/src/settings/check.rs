@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use node::settings::{ClassCommand, RunsJobs, Settings};
+use node::settings::{ClassCommand, LabSettings, RunsJobs, Settings, Windows};
 use protocol::{duration, limits, submit};
 
 use super::Role;
-use super::table::{ClassTable, OneOrMany, Table};
+use super::table::{Answer, ClassTable, LabTable, OneOrMany, Table};
 use crate::exit::Failure;
 use crate::nearest;
 
@@ -22,7 +22,7 @@ const NAME_BYTES: usize = 100;
 
 /// Makes the settings.
 pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
-    let Table { node, cluster, raft, http, worker, class, master, logs, chaos, test } = table;
+    let Table { node, cluster, raft, http, worker, class, master, lab, logs, chaos, test } = table;
     let (listen_host, http_port) = host_and_port("node.listen", node.listen.as_deref().unwrap_or_default())?;
     let insecure = http.insecure.unwrap_or(false);
     if !insecure && !is_loopback(&listen_host) {
@@ -71,6 +71,9 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         voters,
         broker_port: node.broker_port.unwrap_or(9990),
         link_port: node.link_port.unwrap_or(9991),
+        clients_port: node.clients_port.unwrap_or(9998),
+        workers_port: node.workers_port.unwrap_or(9999),
+        lab: lab_settings(lab)?,
         heartbeat_ms,
         election_ms,
         slots: slots(worker.slots)?,
@@ -84,6 +87,36 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         logger: logs.logger.map(logger).transpose()?,
         hold_dispatch: test.hold_dispatch.unwrap_or(false),
     })
+}
+
+/// Longest window of an attached worker.
+const WINDOW_MOST_MS: u64 = 3_600_000;
+
+fn lab_settings(table: LabTable) -> Result<LabSettings, Failure> {
+    let window = |text: &str| {
+        let ms = duration::parse_ms(text).map_err(|error| bad("lab.answer_timeout", error))?;
+        let fits = (1..=WINDOW_MOST_MS).contains(&ms);
+        fits.then_some(ms)
+            .ok_or_else(|| bad("lab.answer_timeout", format!("must be from 1ms to 1h, this is {text:?}")))
+    };
+    let mut windows = Windows::default();
+    match table.answer_timeout {
+        None => {}
+        Some(Answer::One(text)) => windows.default_ms = window(&text)?,
+        Some(Answer::ByClass(texts)) => {
+            for (class, text) in texts {
+                match class.as_str() {
+                    "default" => windows.default_ms = window(&text)?,
+                    _ => drop(windows.by_class.insert(class, window(&text)?)),
+                }
+            }
+        }
+    }
+    let max_offers = table.max_offers.unwrap_or(limits::MAX_OFFERS);
+    if !(1..=100).contains(&max_offers) {
+        return Err(bad("lab.max_offers", format!("must be from 1 to 100, this is {max_offers}")));
+    }
+    Ok(LabSettings { windows, max_offers, allow: table.allow.unwrap_or_default().into_iter().collect() })
 }
 
 fn logger(endpoint: String) -> Result<String, Failure> {
@@ -167,6 +200,12 @@ fn headers(told: BTreeMap<String, OneOrMany>) -> Result<BTreeMap<String, BTreeSe
     for (name, values) in told {
         let values: BTreeSet<String> = values.list().into_iter().collect();
         bytes += name.len() + values.iter().map(String::len).sum::<usize>();
+        if name == protocol::LAB_HEADER {
+            return Err(bad(
+                "worker.headers",
+                format!("{name:?} is a name of the cluster's own; see lab.allow"),
+            ));
+        }
         if name.is_empty() || bytes > limits::HEADERS_BYTES {
             let limit = limits::HEADERS_BYTES;
             return Err(bad(
