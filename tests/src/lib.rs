@@ -22,6 +22,7 @@ pub mod client;
 pub mod cluster;
 pub mod containers;
 pub mod lab;
+pub mod lab_containers;
 pub mod ports;
 pub mod process;
 pub mod source;
