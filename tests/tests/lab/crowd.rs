@@ -40,16 +40,46 @@ fn spans(notes: &[&Note], opens: &[&str], closes: &str, key: impl Fn(&Note) -> S
     found
 }
 
-/// The time in which a request of a class waited and `worker`, which serves it, had nothing to do: in one piece, and all.
-fn idle_while_waited_s(worker: &[Span], waits: &[Span]) -> (f64, f64) {
-    let (mut longest, mut sum) = (0.0_f64, 0.0);
-    for idle in worker {
+/// What one worker did with its time.
+#[derive(Debug)]
+struct Share {
+    worker: String,
+    /// At work.
+    busy_s: f64,
+    /// Without work while a request of its class waited for a worker.
+    idle_s: f64,
+    /// The longest piece of that.
+    longest_s: f64,
+}
+
+/// The shares of all workers whose names begin with `workers`; their class is that of the clients named `clients…`.
+fn shares(journal: &[Note], workers: &str, clients: &str) -> Vec<Share> {
+    let requests: Vec<&Note> = journal.iter().filter(|note| note.text.starts_with(clients)).collect();
+    let waits = spans(&requests, &["asked"], "began", |note| note.text.clone());
+    let names: BTreeSet<&str> =
+        journal.iter().map(|note| note.who.as_str()).filter(|who| who.starts_with(workers)).collect();
+    let share = |name: &str| {
+        let mut own: Vec<&Note> = journal.iter().filter(|note| note.who == name).collect();
+        let busy = spans(&own, &["began"], "ended", |note| note.who.clone());
+        // It has nothing to do until its next job, or until the last request is out of the queue.
+        let last = Note {
+            at_s: journal.last().map_or(0.0, |note| note.at_s),
+            what: "began".to_string(),
+            who: name.to_string(),
+            text: String::new(),
+        };
+        own.push(&last);
+        let idle = spans(&own, &["registered", "ended"], "began", |note| note.who.clone());
         // Waits overlap each other: of one idle span only the longest counts, else it would be counted often.
-        let shared = waits.iter().map(|wait| idle.shared_s(*wait)).fold(0.0, f64::max);
-        longest = longest.max(shared);
-        sum += shared;
-    }
-    (longest, sum)
+        let waited = |idle: &Span| waits.iter().map(|wait| idle.shared_s(*wait)).fold(0.0, f64::max);
+        Share {
+            worker: name.to_string(),
+            busy_s: busy.iter().map(|span| span.to_s - span.from_s).sum(),
+            idle_s: idle.iter().map(waited).sum(),
+            longest_s: idle.iter().map(waited).fold(0.0, f64::max),
+        }
+    };
+    names.into_iter().map(share).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -76,29 +106,48 @@ async fn each_of_50_clients_gets_its_own_replies_and_no_worker_idles_while_its_c
     let once: BTreeSet<&str> = begun.iter().copied().collect();
     assert_eq!((begun.len(), once.len()), (500, 500), "each of the 500 requests ran once");
     for class in CLASSES {
-        let (of_workers, of_clients) = (format!("W_{class}_"), format!("C_{class}_"));
-        let about = |note: &&Note| note.text.starts_with(&of_clients);
-        let requests: Vec<&Note> = journal.iter().filter(about).collect();
-        let waits = spans(&requests, &["asked"], "began", |note| note.text.clone());
-        assert_eq!(waits.len(), 100, "class {class}");
-        let names: BTreeSet<&str> =
-            journal.iter().map(|note| note.who.as_str()).filter(|who| who.starts_with(&of_workers)).collect();
-        assert_eq!(names.len(), 2, "class {class}");
-        for name in names {
-            let own: Vec<&Note> = journal.iter().filter(|note| note.who == name).collect();
-            let idle = spans(&own, &["registered", "ended"], "began", |note| note.who.clone());
-            let busy: f64 = spans(&own, &["began"], "ended", |note| note.who.clone())
-                .iter()
-                .map(|span| span.to_s - span.from_s)
-                .sum();
-            let (longest, sum) = idle_while_waited_s(&idle, &waits);
-            println!(
-                "{name}: {busy:.1} s at work, {sum:.2} s idle while its class waited, {longest:.2} s in one piece"
+        let shares = shares(&journal, &format!("W_{class}_"), &format!("C_{class}_"));
+        assert_eq!(shares.len(), 2, "class {class}: {shares:?}");
+        for share in &shares {
+            println!("{share:?}");
+            let Share { worker, busy_s, idle_s, longest_s } = share;
+            assert!(
+                *longest_s < IDLE_S,
+                "{worker} had nothing to do for {longest_s} s while its class waited"
             );
-            assert!(longest < IDLE_S, "{name} had nothing to do for {longest:.2} s while its class waited");
-            assert!(sum < busy, "{name}: {busy:.1} s at work, {sum:.1} s idle while its class waited");
+            assert!(idle_s < busy_s, "{worker}: {busy_s} s at work, {idle_s} s idle while its class waited");
         }
     }
+}
+
+#[test]
+fn a_worker_that_idles_while_its_class_waits_is_found() {
+    let note = |at_s: f64, what: &str, who: &str, text: &str| Note {
+        at_s,
+        what: what.to_string(),
+        who: who.to_string(),
+        text: text.to_string(),
+    };
+    let journal = [
+        note(0.0, "registered", "W_B_1", ""),
+        note(0.0, "registered", "W_B_2", ""),
+        note(1.0, "asked", "C_B_1", "C_B_1-1"),
+        note(1.0, "asked", "C_B_2", "C_B_2-1"),
+        note(1.1, "began", "W_B_1", "C_B_1-1"),
+        note(2.1, "ended", "W_B_1", "C_B_1-1"),
+        note(2.1, "answered", "C_B_1", "C_B_1-1"),
+        note(9.0, "began", "W_B_2", "C_B_2-1"),
+        note(9.5, "ended", "W_B_2", "C_B_2-1"),
+    ];
+    let shares = shares(&journal, "W_B_", "C_B_");
+    let of = |k: usize| (shares[k].busy_s, shares[k].idle_s, shares[k].longest_s);
+    let near = |(a, b): (f64, f64)| (a - b).abs() < 1e-6;
+    let close = |k: usize, to: (f64, f64, f64)| {
+        let (busy, idle, longest) = of(k);
+        [(busy, to.0), (idle, to.1), (longest, to.2)].into_iter().all(near)
+    };
+    assert!(close(0, (1.0, 7.0, 6.9)), "the first one was idle too, after its job: {shares:?}");
+    assert!(close(1, (0.5, 8.0, 8.0)), "{shares:?}");
 }
 
 #[tokio::test]
