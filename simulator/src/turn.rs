@@ -214,7 +214,7 @@ impl World<'_> {
             Post::Later(next) => next,
             Post::Arrived(body, next) => {
                 // A start that came meanwhile gets it too, and has to see that it was not meant.
-                match body {
+                match *body {
                     Body::ToMaster(envelope) => self.hand(way.to, Input::ToMaster(envelope)),
                     Body::ToNode(envelope) => self.hand(way.to, Input::ToNode(envelope)),
                 }

@@ -42,7 +42,7 @@ fn last_report(outputs: &[Output]) -> Report {
         Output::Send(ToMaster::Report(report)) => Some(report.clone()),
         _ => None,
     };
-    outputs.iter().filter_map(report).next_back().expect("a report")
+    outputs.iter().filter_map(report).next_back().unwrap_or_else(|| unreachable!("every change is reported"))
 }
 
 fn results(outputs: &[Output]) -> Vec<(AttemptRef, End)> {
