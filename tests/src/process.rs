@@ -182,10 +182,16 @@ impl Node {
         }
     }
 
+    /// All it has printed, over all its starts.
+    #[must_use]
+    pub fn printed(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
     /// The last lines of its log.
     #[must_use]
     pub fn last_lines(&self, count: usize) -> String {
-        let text = String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned();
+        let text = self.printed();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(count)..].join("\n")
     }
