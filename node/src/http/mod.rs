@@ -101,7 +101,8 @@ fn api(desk: Desk) -> Router {
         .route("/nodes/{name}/stop", post(nodes::stop))
         .route("/nodes/{name}/resume", post(nodes::resume))
         .route("/leader/transfer", post(nodes::transfer))
-        .route("/events", get(events::events));
+        .route("/events", get(events::events))
+        .route("/logs", get(logs::of_all));
     Router::new()
         .nest("/api/v1", routes)
         .route(internal::JOIN_PATH, post(internal::join))

@@ -82,23 +82,34 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         chaos: chaos.enabled.unwrap_or(false),
         allowed_hosts: http.allowed_hosts.unwrap_or_default(),
         logger: logs.logger.map(logger).transpose()?,
+        logdb: logs.store.map(log_store).transpose()?,
         hold_dispatch: test.hold_dispatch.unwrap_or(false),
     })
 }
 
-fn logger(endpoint: String) -> Result<String, Failure> {
+/// Where the log store's HTTP is.
+pub(super) fn log_store(url: String) -> Result<String, Failure> {
+    let rest = url.strip_prefix("http://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+    match rest {
+        Some(address) => host_and_port("logs.store", address).map(|_| format!("http://{address}")),
+        None => Err(bad("logs.store", format!("must be http://HOST:PORT, this is {url:?}"))),
+    }
+}
+
+/// Where the log store takes lines.
+pub(super) fn logger(endpoint: String) -> Result<String, Failure> {
     match endpoint.strip_prefix("tcp://") {
         Some(address) => host_and_port("logs.logger", address).map(|_| endpoint),
         None => Err(bad("logs.logger", format!("must be tcp://HOST:PORT, this is {endpoint:?}"))),
     }
 }
 
-fn bad(setting: &str, detail: impl std::fmt::Display) -> Failure {
+pub(super) fn bad(setting: &str, detail: impl std::fmt::Display) -> Failure {
     Failure::usage(format!("setting {setting}: {detail}"))
 }
 
 /// `HOST:PORT`, with brackets around an IPv6 address.
-pub(crate) fn host_and_port(setting: &str, text: &str) -> Result<(String, u16), Failure> {
+pub(super) fn host_and_port(setting: &str, text: &str) -> Result<(String, u16), Failure> {
     let parts = text.rsplit_once(':').filter(|(host, _)| {
         let bracketed = host.starts_with('[') && host.ends_with(']');
         !host.is_empty() && (bracketed || !host.contains(':')) && !host.contains(['/', ' ', '@'])
@@ -114,7 +125,7 @@ fn address(host: &str) -> Option<IpAddr> {
     host.trim_matches(['[', ']']).parse().ok()
 }
 
-pub(crate) fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     host == "localhost" || address(host).is_some_and(|address| address.is_loopback())
 }
 
@@ -122,12 +133,12 @@ fn is_any(host: &str) -> bool {
     address(host).is_some_and(|address| address.is_unspecified())
 }
 
-pub(crate) fn host_name() -> Result<String, Failure> {
+pub(super) fn host_name() -> Result<String, Failure> {
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
     if name.is_empty() { Err(bad("node.name", "this host has no name: give one")) } else { Ok(name) }
 }
 
-pub(crate) fn check_name(name: &str) -> Result<(), Failure> {
+pub(super) fn check_name(name: &str) -> Result<(), Failure> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.len() > NAME_BYTES || !name.chars().all(good) || name == "self" {
         let rule = format!("must be 1 to {NAME_BYTES} letters, digits, '-', '_' or '.', and not self");

@@ -72,6 +72,7 @@ fn a_variable_is_a_flag_that_a_flag_beats() {
         "chaos",
         "insecure",
         "logger",
+        "logdb",
     ] {
         assert_eq!(variable(flag), format!("UNDERSTUDY_{}", flag.to_uppercase()));
     }
@@ -128,6 +129,7 @@ fn a_bad_value_names_its_setting_and_its_file() {
         ("[class.a]\ncommand = []\n", "class.a.command: must name a program"),
         ("[logs]\nlogger = 'database:9995'\n", "logs.logger: must be tcp://HOST:PORT"),
         ("[logs]\nlogger = 'tcp://database'\n", "logs.logger: must be HOST:PORT"),
+        ("[logs]\nstore = 'database:3003'\n", "logs.store: must be http://HOST:PORT"),
         ("[master]\nruns_jobs = 'maybe'\n", "auto, always or never"),
         ("not toml", ""),
     ] {
