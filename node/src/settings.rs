@@ -62,6 +62,8 @@ pub struct Settings {
     pub allowed_hosts: Vec<String>,
     /// Log store that gets this node's own lines: `tcp://HOST:PORT`.
     pub logger: Option<String>,
+    /// Log store that is asked for lines: `http://HOST:PORT`.
+    pub logdb: Option<String>,
     /// Test hook: a leader records assignments and does not send them.
     pub hold_dispatch: bool,
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::client::{Client, answer, http};
-use crate::ports::Ports;
+use crate::ports::{self, Ports};
 use crate::process::Node;
 use crate::wait::{PATIENCE, eventually};
 
@@ -142,6 +142,16 @@ impl Cluster {
         let node = self.node_of(k);
         self.nodes.push(node);
         k
+    }
+
+    /// client-web before all nodes there are, not started yet.
+    #[must_use]
+    pub fn client_web(&self, words: &[&str]) -> Node {
+        let servers: Vec<String> = self.nodes.iter().map(Node::url).collect();
+        let mut all = vec![format!("--servers={}", servers.join(","))];
+        all.extend(words.iter().map(ToString::to_string));
+        let address = format!("127.0.0.1:{}", self.ports.http(usize::from(ports::NODES)));
+        Node::beside("client-web", &address, self.folder.path(), all)
     }
 
     /// Node `k`.

@@ -16,7 +16,7 @@
 //!
 //! **Decides:** nothing about the product. **May not touch:** the inside of any room; a cluster test knows what a user
 //! knows: flags, HTTP, files, signals. **Driven by:** `cargo test -p tests` or `scripts/test`.
-//! **Leaves out:** the browser (next version). Where there is no Docker the container tests print `not run: no Docker`.
+//! **Leaves out:** the browser (`tests/browser`, in Python). Where there is no Docker the container tests print `not run: no Docker`.
 
 pub mod client;
 pub mod cluster;

@@ -25,6 +25,8 @@ pub(super) struct Inner {
     pub(super) served: Served,
     /// For asking other nodes.
     pub(super) client: reqwest::Client,
+    /// For asking the log store.
+    pub(super) log_store: Option<logdb::Remote>,
     pub(super) streams: Arc<Semaphore>,
     /// Silent nodes, and whether they said that they are stopped.
     pub(super) probes: Mutex<BTreeMap<NodeId, (Instant, bool)>>,
@@ -59,8 +61,12 @@ impl Desk {
             .timeout(PEER_PATIENCE)
             .build()
             .unwrap_or_default();
+        // The settings were checked: a bad address was an error at the start.
+        let log_store = served.settings.logdb.as_deref();
+        let log_store = log_store.and_then(|url| logdb::Remote::new(url, served.front.valve.watch()).ok());
         Self(Arc::new(Inner {
             served,
+            log_store,
             client,
             streams: Arc::new(Semaphore::new(EVENT_STREAMS)),
             probes: Mutex::new(BTreeMap::new()),

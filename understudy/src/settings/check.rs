@@ -88,6 +88,7 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         chaos: chaos.enabled.unwrap_or(false),
         allowed_hosts: http.allowed_hosts.unwrap_or_default(),
         logger: logs.logger.map(logger).transpose()?,
+        logdb: logs.store.map(log_store).transpose()?,
         hold_dispatch: test.hold_dispatch.unwrap_or(false),
     })
 }
@@ -122,14 +123,24 @@ fn lab_settings(table: LabTable) -> Result<LabSettings, Failure> {
     Ok(LabSettings { windows, max_offers, allow: table.allow.unwrap_or_default().into_iter().collect() })
 }
 
-fn logger(endpoint: String) -> Result<String, Failure> {
+/// Where the log store's HTTP is.
+pub(super) fn log_store(url: String) -> Result<String, Failure> {
+    let rest = url.strip_prefix("http://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+    match rest {
+        Some(address) => host_and_port("logs.store", address).map(|_| format!("http://{address}")),
+        None => Err(bad("logs.store", format!("must be http://HOST:PORT, this is {url:?}"))),
+    }
+}
+
+/// Where the log store takes lines.
+pub(super) fn logger(endpoint: String) -> Result<String, Failure> {
     match endpoint.strip_prefix("tcp://") {
         Some(address) => host_and_port("logs.logger", address).map(|_| endpoint),
         None => Err(bad("logs.logger", format!("must be tcp://HOST:PORT, this is {endpoint:?}"))),
     }
 }
 
-fn bad(setting: &str, detail: impl std::fmt::Display) -> Failure {
+pub(super) fn bad(setting: &str, detail: impl std::fmt::Display) -> Failure {
     Failure::usage(format!("setting {setting}: {detail}"))
 }
 
@@ -163,7 +174,7 @@ pub(crate) fn host_name() -> Result<String, Failure> {
     if name.is_empty() { Err(bad("node.name", "this host has no name: give one")) } else { Ok(name) }
 }
 
-pub(crate) fn check_name(name: &str) -> Result<(), Failure> {
+pub(super) fn check_name(name: &str) -> Result<(), Failure> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.len() > NAME_BYTES || !name.chars().all(good) || name == "self" {
         let rule = format!("must be 1 to {NAME_BYTES} letters, digits, '-', '_' or '.', and not self");
