@@ -99,6 +99,8 @@ pub struct Front {
     pub valve: Arc<Valve>,
     /// Where attempts' output can be read while they run.
     pub outputs: crate::runner::Outputs,
+    /// What was heard of all nodes, and the voice of its agents.
+    pub news: crate::news::Board,
 }
 
 /// The soft crash. The stage obeys it; HTTP reads and turns it.

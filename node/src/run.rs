@@ -12,6 +12,7 @@ use crate::ask::{ASKS, Front, Valve};
 use crate::disk::{DiskError, Folder};
 use crate::error::StageError;
 use crate::http::{self, Served};
+use crate::news::Board;
 use crate::runner::Outputs;
 use crate::settings::Settings;
 use crate::stage::Stage;
@@ -104,6 +105,7 @@ async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) ->
         events: broadcast::Sender::new(EVENTS),
         valve: Arc::new(Valve::default()),
         outputs: Outputs::default(),
+        news: Board::default(),
     };
     // While stopped it sends nothing: the shipper watches the valve too.
     let ship = |endpoint: &String| logdb::Shipper::start(&log, endpoint, front.valve.watch());
@@ -160,7 +162,7 @@ fn on_its_own_thread(
     Ok(outcome)
 }
 
-async fn told_to_end() {
+pub(crate) async fn told_to_end() {
     let (Ok(mut term), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {

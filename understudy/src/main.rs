@@ -4,6 +4,7 @@
 //!   words (clap) ──▶ master, worker ──▶ settings ──▶ node::run        serves until a signal
 //!                ├─▶ client-web ──▶ client_web::app                   serves until a signal
 //!                ├─▶ logdb ──▶ logdb::log_store::run                  serves until a signal
+//!                ├─▶ listen ──▶ node::news                          serves until a signal
 //!                ├─▶ up ──▶ child processes of this very program      serves until Ctrl-C
 //!                ├─▶ run, submit, status … ──▶ api (HTTP) ──▶ any node
 //!                └─▶ simulate ──▶ simulator;  keeper ──▶ node::keeper
@@ -52,6 +53,7 @@ fn obey(words: Words) -> Outcome {
         Command::Master(flags) => commands::start::run(&flags, settings::Role::Master),
         Command::Worker(flags) => commands::start::run(&flags, settings::Role::Worker),
         Command::ClientWeb(flags) => commands::client_web::run(&flags),
+        Command::Listen(flags) => commands::listen::run(&flags),
         Command::Logdb(flags) => commands::logdb::run(&flags),
         Command::Up(flags) => patiently(up::run(&flags, words.common.json)),
         Command::Simulate(flags) => commands::simulate::run(&flags, words.common.json),

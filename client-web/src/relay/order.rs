@@ -69,8 +69,9 @@ impl Order {
 
     /// Whether it may be said a second time when the first may have been heard.
     pub(super) fn is_repeatable(&self) -> bool {
-        // To hand the lead over twice moves it twice.
-        !self.is_write() || (self.key.is_some() && !self.path.starts_with("/api/v1/leader/"))
+        // To hand the lead over twice moves it twice; a message said through two nodes is said by both.
+        let goes_by_node = ["/api/v1/leader/", "/api/v1/messages"].iter().any(|at| self.path.starts_with(at));
+        !self.is_write() || (self.key.is_some() && !goes_by_node)
     }
 
     /// Whether it submits one job.
@@ -207,9 +208,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_lead_is_not_handed_over_twice() {
-        let transfer = order(Request::post("/api/v1/leader/transfer"), Body::empty()).await.unwrap();
-        assert!(!transfer.is_repeatable());
+    async fn the_lead_is_not_handed_over_twice_and_nothing_is_said_by_two() {
+        for path in ["/api/v1/leader/transfer", "/api/v1/messages"] {
+            let once = order(Request::post(path), Body::empty()).await.unwrap();
+            assert!(!once.is_repeatable(), "{path}");
+        }
         assert!(order(Request::post("/api/v1/jobs"), Body::empty()).await.unwrap().is_repeatable());
     }
 }

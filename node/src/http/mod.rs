@@ -26,8 +26,9 @@ mod params;
 mod peers;
 mod problem;
 mod root;
-mod shown;
+pub(crate) mod shown;
 mod submit;
+mod views;
 
 use std::sync::Arc;
 
@@ -101,7 +102,11 @@ fn api(desk: Desk) -> Router {
         .route("/nodes/{name}/stop", post(nodes::stop))
         .route("/nodes/{name}/resume", post(nodes::resume))
         .route("/leader/transfer", post(nodes::transfer))
-        .route("/events", get(events::events));
+        .route("/events", get(events::events))
+        .route("/views", get(views::all))
+        .route("/views/{node}/{*kind}", get(views::one))
+        .route("/messages", post(views::say))
+        .route("/logs", get(logs::of_all));
     Router::new()
         .nest("/api/v1", routes)
         .route(internal::JOIN_PATH, post(internal::join))
