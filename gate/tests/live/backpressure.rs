@@ -144,3 +144,52 @@ fn a_message_as_large_as_a_share_is_completed_although_no_byte_more_may_be_held(
     take(&bench.gate().taker(), &message);
     bench.wait_counts("all taken", |counts| counts.unread_bytes == 0);
 }
+
+#[test]
+fn the_time_in_which_the_program_takes_nothing_does_not_count_for_a_message_that_has_begun() {
+    let rules = Rules { message: Duration::from_secs(2), ..tight() };
+    let bench = Bench::new(rules.clone());
+    let router = bench.behind(zmq::ROUTER);
+    let mut raw = Raw::introduced(bench.address(), "DEALER");
+    let last = frame(0, &[2; 60_000]);
+    raw.say(&frame(0, &[1; 60_000]).repeat(4));
+    // Begins, and finds its share full before all is read that is there.
+    raw.say(&last[..50_000]);
+    bench.wait_counts("its share is full", |counts| counts.unread_bytes == UNREAD / 4);
+    std::thread::sleep(rules.message * 2);
+    let taker = bench.gate().taker();
+    for _ in 0..4 {
+        take(&taker, &router.recv_multipart(0).unwrap());
+    }
+    bench.wait_counts("the rest is read", |counts| counts.bytes == 4 * 60_000 + 50_000 - 9);
+    raw.say(&last[50_000..]);
+    assert!(router.recv_multipart(0).expect("the message that had begun")[1] == [2; 60_000]);
+}
+
+#[test]
+fn what_a_peer_has_sent_before_it_was_killed_arrives_although_it_cannot_be_answered() {
+    let bench = Bench::new(tight());
+    let router = bench.behind(zmq::ROUTER);
+    let mut raw = Raw::introduced(bench.address(), "DEALER");
+    raw.say(&frame(0, &[1; 60_000]).repeat(4));
+    raw.say(&frame(0, &[2; 30_000]).repeat(2));
+    bench.wait_counts("its share is full", |counts| counts.unread_bytes == UNREAD / 4);
+    // It has not read what libzmq said, so this is a reset, and the next answer cannot be written.
+    drop(raw);
+    let mut first = router.recv_multipart(0).unwrap();
+    router.send_multipart([&first[0][..], b"for nobody"], 0).unwrap();
+    // In this time the answer fails; there is no event to wait for.
+    std::thread::sleep(Duration::from_millis(300));
+    let taker = bench.gate().taker();
+    for (byte, bytes) in [(1, 60_000), (1, 60_000), (1, 60_000), (1, 60_000), (2, 30_000), (2, 30_000)] {
+        take(&taker, &first);
+        assert!(first[1] == vec![byte; bytes]);
+        if bench.gate().counts().unread_bytes == 0 {
+            break;
+        }
+        first = router.recv_multipart(0).expect("the next of the killed peer's messages");
+    }
+    bench.wait_counts("all of it has come and was taken", |counts| {
+        counts.bytes == 300_000 && counts.unread_bytes == 0 && counts.connections == 0
+    });
+}

@@ -57,17 +57,15 @@ fn a_message_that_drips_is_cut_off_although_something_always_comes() {
 fn many_messages_take_as_long_as_they_like_when_each_is_quick() {
     let message = Duration::from_secs(2);
     let bench = Bench::new(Rules { message, ..easy() });
-    let _echo = bench.echo();
-    let peer = bench.peer(zmq::DEALER, "");
+    let router = bench.behind(zmq::ROUTER);
+    let mut raw = Raw::introduced(bench.address(), "DEALER");
+    let whole = frame(0, b"0123456789");
+    raw.say(&whole[..15]);
     let start = Instant::now();
-    // There is always something that has begun, but never the same for long.
+    // There is always one that has begun, but never the same for long.
     while start.elapsed() < message * 2 {
-        for _ in 0..50 {
-            peer.send(vec![0; 50_000], 0).unwrap();
-        }
-        for _ in 0..50 {
-            assert_eq!(peer.recv_bytes(0).unwrap().len(), 50_000);
-        }
+        raw.say(&[&whole[15..], &whole[..15]].concat());
+        assert_eq!(router.recv_multipart(0).unwrap()[1], b"0123456789");
     }
     assert_eq!(bench.refused(Refusal::SlowMessage), 0);
 }
@@ -95,5 +93,33 @@ fn slow_senders_that_fill_the_half_of_unfinished_messages_free_it_by_their_own_t
         raw.closed();
     }
     bench.wait_counts("all given back", |counts| counts.unread_bytes == 0);
+    assert_eq!(bench.refused(Refusal::SlowMessage), 4);
+}
+
+#[test]
+fn senders_that_keep_each_other_from_completing_anything_are_ended_by_their_time() {
+    let rules = Rules { unread_bytes: 1 << 20, message: Duration::from_secs(2), ..easy() };
+    let bench = Bench::new(rules);
+    let router = bench.behind(zmq::ROUTER);
+    let part = frame(1, &[0; 64 << 10]);
+    let mut slow = Vec::new();
+    for number in 1..=4 {
+        let mut raw = Raw::introduced(bench.address(), "DEALER");
+        bench.record.opened(number);
+        raw.say(&part.repeat(2));
+        slow.push(raw);
+    }
+    bench.wait_counts("half of it held", |counts| counts.unread_bytes == 512 << 10);
+    // Each has more to say, and none of it can be read.
+    for raw in &mut slow {
+        raw.say(&part);
+    }
+    let good = bench.peer(zmq::REQ, "good");
+    good.send("served?", 0).unwrap();
+    let message = router.recv_multipart(0).expect("the good peer is heard in the end");
+    assert_eq!(message[1..], [&b""[..], b"served?"]);
+    for raw in slow {
+        raw.closed();
+    }
     assert_eq!(bench.refused(Refusal::SlowMessage), 4);
 }
