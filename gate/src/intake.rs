@@ -33,6 +33,8 @@ pub(crate) struct Intake<'a> {
     introduced_by: Instant,
     /// When what has begun and is not complete began, and after how many complete ones.
     begun: Option<(Instant, u64)>,
+    /// Bytes that libzmq has of a message that is not complete.
+    unfinished: usize,
     /// Changes of subscriptions at the beginning of the present span of time.
     span: (Instant, u64),
 }
@@ -41,7 +43,7 @@ impl<'a> Intake<'a> {
     pub(crate) fn new(peer: &'a TcpStream, conn: Conn, port: Arc<Port>, introduced_by: Instant) -> Self {
         let parser = Parser::new(conn, Arc::clone(&port.rules));
         let span = (Instant::now(), 0);
-        Self { peer, conn, port, parser, introduced_by, begun: None, span }
+        Self { peer, conn, port, parser, introduced_by, begun: None, unfinished: 0, span }
     }
 
     /// Whether the greeting is complete.
@@ -49,8 +51,8 @@ impl<'a> Intake<'a> {
         self.parser.greeted()
     }
 
-    /// The introduction, once, before anything after it goes on.
-    pub(crate) fn introduction(&mut self) -> Option<Introduction> {
+    /// The introduction, once, and where in the last `out` it ends.
+    pub(crate) fn introduction(&mut self) -> Option<(Introduction, usize)> {
         self.parser.introduction()
     }
 
@@ -69,14 +71,14 @@ impl<'a> Intake<'a> {
             .map_err(|_| Ended::Gone)?;
             let (most, reserved) = self.room().await?;
             let mut buffer = vec![0; most];
-            let read = match self.peer.try_read(&mut buffer) {
+            let understood = match self.peer.try_read(&mut buffer) {
                 Ok(0) => Err(Ended::Gone),
-                Ok(read) => self.understand(buffer.get(..read).unwrap_or_default(), out).map(Some),
-                Err(error) if is_passing(&error) => Ok(None),
+                Ok(read) => self.understand(buffer.get(..read).unwrap_or_default(), out).map(|()| true),
+                Err(error) if is_passing(&error) => Ok(false),
                 Err(_) => Err(Ended::Gone),
             };
-            self.settle(reserved);
-            if read?.is_some() {
+            self.settle(reserved, understood.is_ok());
+            if understood? {
                 return Ok(());
             }
         }
@@ -139,11 +141,15 @@ impl<'a> Intake<'a> {
         Ok(())
     }
 
-    fn settle(&mut self, reserved: usize) {
-        let bodies = self.parser.bodies();
+    /// Says what became of the bytes set aside; nothing, when what was read does not go on.
+    fn settle(&mut self, reserved: usize, goes_on: bool) {
+        let bodies = if goes_on { self.parser.bodies() } else { 0 };
+        if goes_on {
+            self.unfinished = self.parser.unfinished();
+        }
         self.port.counters.passed(bodies);
         if let Some(budget) = &self.port.budget {
-            budget.settle(self.conn, reserved, bodies, self.parser.unfinished());
+            budget.settle(self.conn, reserved, bodies, self.unfinished);
         }
     }
 

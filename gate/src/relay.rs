@@ -11,9 +11,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use crate::conn::Conn;
@@ -61,7 +63,9 @@ pub(crate) async fn relay(port: Arc<Port>, mut seat: Seat, peer: TcpStream, addr
     }
     if let Some(budget) = &port.budget {
         budget.cut_off(conn);
-        let given_up = budget.drained(conn, limits::LINGER).await;
+        // Of a peer that was not told open nothing has gone to libzmq.
+        let patience = if opened { limits::LINGER } else { Duration::ZERO };
+        let given_up = budget.drained(conn, patience).await;
         port.counters.given_up(given_up);
     }
     drop(seat);
@@ -88,9 +92,11 @@ async fn serve(
             return Ended::Refused(Refusal::Upstream);
         }
     };
+    let heard = Notify::new();
     let up = async {
         loop {
-            if let Some(said) = intake.introduction() {
+            let mut begin = 0;
+            if let Some((said, end)) = intake.introduction() {
                 if !seat.keep() {
                     return Ended::Refused(Refusal::PushedOut);
                 }
@@ -98,9 +104,16 @@ async fn serve(
                 port.counters.opened();
                 let (identity, kind) = (said.identity, said.kind);
                 port.tell(Told::Opened { conn: goodbye.conn, identity, address, kind });
+                let (hello, _) = out.split_at_checked(end).unwrap_or_default();
+                if write_all(libzmq, hello).await.is_err() {
+                    return Ended::Gone;
+                }
+                // It takes whatever comes before its own introduction for a broken one.
+                heard.notified().await;
+                begin = end;
             }
             let start = Instant::now();
-            if write_all(libzmq, &out).await.is_err() {
+            if write_all(libzmq, out.get(begin..).unwrap_or_default()).await.is_err() {
                 return Ended::Gone;
             }
             intake.waited_since(start);
@@ -112,7 +125,7 @@ async fn serve(
     };
     tokio::select! {
         ended = up => ended,
-        ended = down(libzmq, peer) => ended,
+        ended = down(libzmq, peer, &heard) => ended,
     }
 }
 
@@ -128,7 +141,8 @@ async fn greet(intake: &mut Intake<'_>, peer: &TcpStream, out: &mut Vec<u8>) -> 
 }
 
 /// From libzmq to the peer. A peer that cannot be written to any more may have sent something before: it is read to its end.
-async fn down(libzmq: &UnixStream, peer: &TcpStream) -> Ended {
+/// `heard` is told when libzmq has introduced itself.
+async fn down(libzmq: &UnixStream, peer: &TcpStream, heard: &Notify) -> Ended {
     // The peer has heard a greeting already.
     let mut skip = GREETING_BYTES;
     loop {
@@ -138,6 +152,10 @@ async fn down(libzmq: &UnixStream, peer: &TcpStream) -> Ended {
         }
         let said = bytes.get(skip.min(bytes.len())..).unwrap_or_default();
         skip = skip.saturating_sub(bytes.len());
+        if !said.is_empty() {
+            // More than once does no harm: it is waited for once.
+            heard.notify_one();
+        }
         if write_all(peer, said).await.is_err() {
             return std::future::pending().await;
         }

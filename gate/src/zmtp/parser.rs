@@ -38,7 +38,7 @@ pub(crate) struct Parser {
     rules: Arc<Rules>,
     place: Place,
     kind: Option<Kind>,
-    introduction: Option<Introduction>,
+    introduction: Option<(Introduction, usize)>,
     frames: usize,
     bytes: usize,
     bodies: usize,
@@ -74,8 +74,8 @@ impl Parser {
         self.kind.is_some()
     }
 
-    /// The introduction, once, after it has been read and before what follows it may go on.
-    pub(crate) fn introduction(&mut self) -> Option<Introduction> {
+    /// The introduction, once, and where in the last `out` it ends: what follows must wait for libzmq's own.
+    pub(crate) fn introduction(&mut self) -> Option<(Introduction, usize)> {
         self.introduction.take()
     }
 
@@ -245,7 +245,7 @@ impl Parser {
             }
             out.extend_from_slice(&said.for_libzmq(self.conn));
             self.kind = Some(said.kind);
-            self.introduction = Some(said);
+            self.introduction = Some((said, out.len()));
             self.turns += 1;
             return Ok(());
         }
