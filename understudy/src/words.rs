@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{client_web, config, logdb, paper, simulate};
+use crate::commands::{bridge, client_web, config, logdb, paper, simulate};
 use crate::settings::NodeFlags;
 use crate::up::UpFlags;
 
@@ -52,6 +52,9 @@ pub(crate) enum Command {
     ClientWeb(client_web::ClientWebFlags),
     /// Keep the log lines of all containers
     Logdb(logdb::LogdbFlags),
+    /// Join the cluster to programs that know nothing of it
+    #[command(subcommand)]
+    Bridge(bridge::BridgeCommand),
     #[command(flatten)]
     Client(ClientCommand),
     /// Run whole clusters in virtual time, with faults, from a seed

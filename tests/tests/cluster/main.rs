@@ -4,6 +4,7 @@ mod bad_input;
 mod failover;
 mod holes;
 mod lines;
+mod patterns;
 mod placement;
 mod restart;
 mod stop;
