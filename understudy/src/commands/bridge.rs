@@ -29,6 +29,10 @@ pub(crate) enum BridgeCommand {
 
 /// Two brokers and the classes between them.
 #[derive(Debug, Args)]
+#[command(
+    override_usage = "understudy bridge lab BK1_WORKERS_URL BK2_CLIENTS_URL --class CLASS... [--delay MS] \
+                      [--lanes N] [--patience DURATION]"
+)]
 pub(crate) struct LabFlags {
     /// The first broker's port for workers, such as tcp://HOST:9999
     #[arg(value_name = "BK1_WORKERS_URL")]
@@ -52,7 +56,11 @@ pub(crate) struct LabFlags {
 
 /// Where tasks come from and what becomes of them.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("ends").required(true).args(["pull", "pair"]))]
+#[command(
+    group = ArgGroup::new("ends").required(true).args(["pull", "pair"]),
+    override_usage = "understudy bridge zmq --pull URL --push URL --class CLASS [OPTIONS]\n       \
+                      understudy bridge zmq --pair URL --class CLASS [OPTIONS]"
+)]
 pub(crate) struct ZmqFlags {
     /// Take tasks from the ventilator there; a host of * listens, any other is connected to
     #[arg(long, value_name = "URL", requires = "push", value_parser = address)]
