@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{config, listen, paper, simulate};
+use crate::commands::{bridge, config, listen, paper, simulate};
 use crate::settings::{ClientWebFlags, LogdbFlags, NodeFlags};
 use crate::up::UpFlags;
 
@@ -54,6 +54,10 @@ pub(crate) enum Command {
     Logdb(LogdbFlags),
     /// Hear what nodes tell of themselves, show it over HTTP, tell it again
     Listen(listen::ListenFlags),
+    Logdb(logdb::LogdbFlags),
+    /// Join the cluster to programs that know nothing of it
+    #[command(subcommand)]
+    Bridge(bridge::BridgeCommand),
     #[command(flatten)]
     Client(ClientCommand),
     /// Run whole clusters in virtual time, with faults, from a seed

@@ -91,8 +91,8 @@ impl Port {
         let (mut sockets, mut gates) = (Vec::new(), Vec::new());
         for side in [Side::Clients, Side::Workers] {
             let (name, address) = at(side);
-            let upstream =
-                Upstream::in_folder(&data.join(SOCKETS), name).map_err(|error| failed(side, error.to_string()))?;
+            let upstream = Upstream::in_folder(&data.join(SOCKETS), name)
+                .map_err(|error| failed(side, error.to_string()))?;
             sockets.push(router(&context, &upstream).map_err(|error| failed(side, error.to_string()))?);
             let visitors = Arc::clone(&mailbox);
             let gate =

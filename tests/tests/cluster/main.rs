@@ -5,6 +5,7 @@ mod door;
 mod failover;
 mod holes;
 mod lines;
+mod patterns;
 mod placement;
 mod restart;
 mod stop;
