@@ -54,7 +54,6 @@ pub(crate) enum Command {
     Logdb(LogdbFlags),
     /// Hear what nodes tell of themselves, show it over HTTP, tell it again
     Listen(listen::ListenFlags),
-    Logdb(logdb::LogdbFlags),
     /// Join the cluster to programs that know nothing of it
     #[command(subcommand)]
     Bridge(bridge::BridgeCommand),
