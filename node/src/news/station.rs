@@ -15,7 +15,7 @@ use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use logdb::door::{Door, Problem, Valve, serve};
+use logdb::door::{Door, Kind, Problem, Valve, serve, told_to_end};
 use tokio::net::TcpListener;
 
 use super::board::Board;
@@ -25,7 +25,6 @@ use super::publisher::Publisher;
 use super::queue::Queue;
 use super::views::Took;
 use super::{NewsError, topics};
-use crate::run::told_to_end;
 
 /// How a listener shall be. Made by the program from its words; checked there.
 #[derive(Clone, Debug)]
@@ -117,7 +116,7 @@ impl Station {
             .route("/api/v1/views", get(all))
             .route("/api/v1/views/{node}/{*kind}", get(one))
             .with_state(self.board.clone());
-        Door::new(hosts, false, Arc::new(Valve::default())).guard(routes)
+        Door::new("listener", hosts, false, Arc::new(Valve::default())).guard(routes)
     }
 }
 
@@ -183,7 +182,7 @@ async fn one(State(board): State<Board>, Path((node, kind)): Path<(String, Strin
     let Some(shown) = board.one(&node, &kind) else {
         let (node, kind): (String, String) =
             (node.chars().take(200).collect(), kind.chars().take(200).collect());
-        return Problem::not_found(format!("nothing is known here of {kind:?} of a node {node:?}"))
+        return Problem::new(Kind::NotFound, format!("nothing is known here of {kind:?} of a node {node:?}"))
             .into_response();
     };
     let mut response = json(shown.value().to_string());
