@@ -204,10 +204,21 @@ async fn readyz(State(shelf): State<Shelf>) -> Response {
 async fn metrics(State(shelf): State<Shelf>) -> Metrics {
     let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     let health = &shelf.health;
+    let port = health.port();
+    let refused = port.iter().flat_map(|counts| &counts.refused);
+    let refused: Vec<(String, u64)> =
+        refused.map(|(why, count)| (format!("{{reason=\"{}\"}}", why.as_str()), *count)).collect();
+    let connections = port.as_ref().map_or(0, |counts| counts.connections);
     Metrics::default()
         .counter("log_store_kept_total", "Lines kept since the start.", count(&health.kept))
         .counter("log_store_repeated_total", "Records that were kept before.", count(&health.repeated))
         .counter("log_store_dropped_total", "Messages that were no line.", count(&health.dropped))
+        .counters("log_store_refused_total", "Connections that the port refused, by reason.", &refused)
+        .gauge(
+            "log_store_connections",
+            "Connections to the port.",
+            u64::try_from(connections).unwrap_or(u64::MAX),
+        )
         .gauge("log_store_last", "Number of the newest line.", *shelf.last.borrow())
         .gauge("log_store_ready", "Whether lines are stored now.", u64::from(health.trouble().is_none()))
 }
