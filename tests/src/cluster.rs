@@ -134,6 +134,12 @@ impl Cluster {
         &mut self.nodes[k - 1]
     }
 
+    /// Where node `k` tells its news.
+    #[must_use]
+    pub fn news(&self, k: usize) -> String {
+        format!("tcp://127.0.0.1:{}", self.ports.news(k))
+    }
+
     /// All numbers.
     pub fn all(&self) -> impl Iterator<Item = usize> + use<> {
         1..=self.nodes.len()

@@ -60,6 +60,12 @@ impl Ports {
         flags.collect()
     }
 
+    /// Port where node `k` tells its news.
+    #[must_use]
+    pub fn news(&self, k: usize) -> u16 {
+        self.of(k) + 3
+    }
+
     /// First port of a run of [`EACH`] × 8 for a program that chooses its own within it.
     #[must_use]
     pub fn base(&self) -> u16 {

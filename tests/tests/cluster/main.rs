@@ -8,3 +8,4 @@ mod placement;
 mod restart;
 mod stop;
 mod story;
+mod views;
