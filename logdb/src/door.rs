@@ -7,6 +7,7 @@
 //! ```
 //! The rules are those of a node, in the same words.
 
+mod metrics;
 mod problem;
 mod serve;
 mod valve;
@@ -24,6 +25,7 @@ use axum::routing::get;
 use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
 
+pub use metrics::Metrics;
 pub use problem::Problem;
 pub use serve::serve;
 pub use valve::Valve;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Semaphore, watch};
 
 use crate::arrived::Kept;
-use crate::door::Problem;
+use crate::door::{Metrics, Problem};
 use crate::limits;
 use crate::page::{self, Line};
 use crate::query::{Format, Query, Source};
@@ -155,10 +155,8 @@ async fn logs(
     Pairs(pairs): Pairs<Vec<(String, String)>>,
 ) -> Result<Json<Value>, Problem> {
     let wanted = wanted(&pairs).map_err(Problem::malformed)?;
-    let mut lines = shelf.store.find(&wanted).await.map_err(|error| {
-        let title = "The log store cannot be read";
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "log-store-away", title, error.to_string())
-    })?;
+    let found = shelf.store.find(&wanted).await;
+    let mut lines = found.map_err(|error| Problem::log_store_away(error.to_string()))?;
     let (oldest, newest) = (lines.first().map(|line| line.n), lines.last().map(|line| line.n));
     if wanted.job.is_some() {
         lines.sort_by_key(|line| (line.record.time_ms, line.n));
@@ -211,16 +209,13 @@ async fn readyz(State(shelf): State<Shelf>) -> Response {
 }
 
 /// Prometheus text.
-async fn metrics(State(shelf): State<Shelf>) -> Response {
+async fn metrics(State(shelf): State<Shelf>) -> Metrics {
+    let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     let health = &shelf.health;
-    let mut text = String::new();
-    for (name, help, value) in [
-        ("kept", "Lines kept since the start.", health.kept.load(Ordering::Relaxed)),
-        ("repeated", "Records that were kept before.", health.repeated.load(Ordering::Relaxed)),
-        ("dropped", "Messages that were no line.", health.dropped.load(Ordering::Relaxed)),
-    ] {
-        let name = format!("understudy_log_store_{name}_total");
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}");
-    }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+    Metrics::default()
+        .counter("log_store_kept_total", "Lines kept since the start.", count(&health.kept))
+        .counter("log_store_repeated_total", "Records that were kept before.", count(&health.repeated))
+        .counter("log_store_dropped_total", "Messages that were no line.", count(&health.dropped))
+        .gauge("log_store_last", "Number of the newest line.", *shelf.last.borrow())
+        .gauge("log_store_ready", "Whether lines are stored now.", u64::from(health.trouble().is_none()))
 }

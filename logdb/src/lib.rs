@@ -5,6 +5,7 @@
 //!                        │ bounded, never waits
 //!                        ├──▶ mirror thread ──▶ files (rotating), console (`i,message`)
 //!                        └──▶ Shipper ══PUSH══▶ LogStore: SQLite, GET /logging in the seed's form
+//!   GET /api/v1/logs ──▶ Remote ────────HTTP────▶    └──▶ GET /api/v1/logs
 //! ```
 //!
 //! **Decides:** how a record looks, how many are kept, what a reader of `/logging` gets; how the containers that are no
@@ -25,6 +26,7 @@ mod page;
 mod pull;
 mod query;
 pub mod record;
+mod remote;
 pub mod ring;
 mod ship;
 pub mod shown;
@@ -35,6 +37,7 @@ pub use log_store::{LogStore, LogStoreError, LogStoreSettings};
 pub use mirror::{Console, stdout_console};
 pub use pull::PullError;
 pub use record::{Level, Record};
+pub use remote::{Remote, RemoteError};
 pub use ring::{Follower, Log, OpenError};
 pub use ship::{ShipError, Shipper};
 pub use shown::{ClusterSource, logging_router};

@@ -46,5 +46,13 @@ pub const STORE_CONNECTIONS: u32 = 4;
 pub const STORE_BUSY_MS: u64 = 5_000;
 /// Pause after the store could not be written.
 pub const STORE_RETRY_MS: u64 = 1_000;
+/// How long a store may take to be reached by whoever passes a question on to it.
+pub const REMOTE_CONNECT_MS: u64 = 1_500;
+/// Silence of a store that ends its answer.
+pub const REMOTE_SILENCE_MS: u64 = 8_000;
+/// How long the lines of one job may take to come from it.
+pub const REMOTE_JOB_MS: u64 = 2_000;
+/// What is read of them.
+pub const REMOTE_BYTES: usize = 16 << 20;
 /// Lines shipped between two looks at the connection.
 pub const SHIP_BATCH: usize = 256;

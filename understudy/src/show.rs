@@ -4,6 +4,8 @@ use std::io::{self, ErrorKind, Write as _};
 
 use serde_json::Value;
 
+pub(crate) use bridge::text::safe;
+
 use crate::exit::Failure;
 
 /// Writes one line of data.
@@ -58,11 +60,6 @@ pub(crate) fn cell(value: &Value, pointer: &str) -> String {
         Some(Value::Bool(flag)) => if *flag { "yes" } else { "no" }.to_string(),
         Some(other) => safe(&other.to_string()),
     }
-}
-
-/// Text from others, made harmless for a terminal.
-pub(crate) fn safe(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 #[cfg(test)]

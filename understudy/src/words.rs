@@ -2,8 +2,8 @@
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{client_web, config, listen, logdb, paper, simulate};
-use crate::settings::NodeFlags;
+use crate::commands::{config, listen, paper, simulate};
+use crate::settings::{ClientWebFlags, LogdbFlags, NodeFlags};
 use crate::up::UpFlags;
 
 /// A job cluster in one program: any node can step in for the master.
@@ -49,9 +49,9 @@ pub(crate) enum Command {
     /// Start a node that joins a cluster
     Worker(NodeFlags),
     /// Serve the pages and the API on one port, relayed to whichever node answers
-    ClientWeb(client_web::ClientWebFlags),
+    ClientWeb(ClientWebFlags),
     /// Keep the log lines of all containers
-    Logdb(logdb::LogdbFlags),
+    Logdb(LogdbFlags),
     /// Hear what nodes tell of themselves, show it over HTTP, tell it again
     Listen(listen::ListenFlags),
     #[command(flatten)]

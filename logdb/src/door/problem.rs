@@ -68,6 +68,13 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopped", "This container is stopped", detail)
     }
 
+    /// 503: the log store does not say.
+    #[must_use]
+    pub fn log_store_away(detail: impl Into<String>) -> Self {
+        let title = "The log store cannot be asked";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "log-store-away", title, detail)
+    }
+
     /// Nothing of the request remains, and nothing will come of it.
     #[must_use]
     pub fn not_accepted(self) -> Self {

@@ -15,6 +15,7 @@ use super::limits::{
 use super::problem::{Kind, Problem};
 use super::{Served, shown};
 use crate::ask::{Ask, Event, Told, View};
+use crate::mint::Mint;
 
 /// What handlers share.
 #[derive(Clone)]
@@ -24,11 +25,13 @@ pub(super) struct Inner {
     pub(super) served: Served,
     /// For asking other nodes.
     pub(super) client: reqwest::Client,
+    /// For asking the log store.
+    pub(super) log_store: Option<logdb::Remote>,
     pub(super) streams: Arc<Semaphore>,
     /// Silent nodes, and whether they said that they are stopped.
     pub(super) probes: Mutex<BTreeMap<NodeId, (Instant, bool)>>,
     seen: Mutex<Option<(Instant, Seen)>>,
-    minted: Mutex<u128>,
+    minted: Mutex<Mint>,
 }
 
 impl std::ops::Deref for Desk {
@@ -58,13 +61,17 @@ impl Desk {
             .timeout(PEER_PATIENCE)
             .build()
             .unwrap_or_default();
+        // The settings were checked: a bad address was an error at the start.
+        let log_store = served.settings.logdb.as_deref();
+        let log_store = log_store.and_then(|url| logdb::Remote::new(url, served.front.valve.watch()).ok());
         Self(Arc::new(Inner {
             served,
+            log_store,
             client,
             streams: Arc::new(Semaphore::new(EVENT_STREAMS)),
             probes: Mutex::new(BTreeMap::new()),
             seen: Mutex::new(None),
-            minted: Mutex::new(0),
+            minted: Mutex::default(),
         }))
     }
 
@@ -230,19 +237,10 @@ impl Desk {
         self.view().await.ok()
     }
 
-    /// A new job id: a ULID of now, rising within this process also when the clock does not.
+    /// A new job id.
     pub(super) fn mint(&self) -> Result<JobId, Problem> {
-        let mut random = [0_u8; 16];
-        getrandom::fill(&mut random).map_err(|error| {
-            Problem::new(Kind::Broken, format!("making a job id: {error}")).not_accepted()
-        })?;
-        let now_ms = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis() as u64);
-        let fresh = ulid::Ulid::from_parts(now_ms, u128::from_be_bytes(random)).0;
-        let mut minted = self.minted.lock().unwrap_or_else(PoisonError::into_inner);
-        *minted = if fresh > *minted { fresh } else { minted.wrapping_add(1) };
-        Ok(JobId(*minted))
+        let minted = self.minted.lock().unwrap_or_else(PoisonError::into_inner).job();
+        minted.map_err(|error| Problem::new(Kind::Broken, error.to_string()).not_accepted())
     }
 }
 

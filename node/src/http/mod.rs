@@ -105,7 +105,8 @@ fn api(desk: Desk) -> Router {
         .route("/events", get(events::events))
         .route("/views", get(views::all))
         .route("/views/{node}/{*kind}", get(views::one))
-        .route("/messages", post(views::say));
+        .route("/messages", post(views::say))
+        .route("/logs", get(logs::of_all));
     Router::new()
         .nest("/api/v1", routes)
         .route(internal::JOIN_PATH, post(internal::join))

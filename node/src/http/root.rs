@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
+use logdb::door::Metrics;
 use tokio::time::timeout;
 
 use super::desk::Desk;
@@ -70,28 +71,20 @@ pub(super) async fn readyz(State(desk): State<Desk>, uri: Uri) -> Result<Respons
 }
 
 /// Prometheus text.
-pub(super) async fn metrics(State(desk): State<Desk>) -> Result<Response, Problem> {
+pub(super) async fn metrics(State(desk): State<Desk>) -> Result<Metrics, Problem> {
     let view = desk.view().await?;
-    let mut text = String::new();
-    let mut gauge = |name: &str, help: &str, lines: &[(String, u64)]| {
-        let _ = writeln!(text, "# HELP understudy_{name} {help}\n# TYPE understudy_{name} gauge");
-        for (labels, value) in lines {
-            let _ = writeln!(text, "understudy_{name}{labels} {value}");
-        }
-    };
     let jobs: Vec<(String, u64)> =
         nodes::counts(&view).into_iter().map(|(state, n)| (format!("{{state=\"{state}\"}}"), n)).collect();
-    let plain = |value: u64| [(String::new(), value)];
-    gauge("jobs", "Jobs by state.", &jobs);
-    gauge("term", "Current term.", &plain(view.term));
-    gauge("commit_index", "Newest committed index known here.", &plain(view.commit));
-    gauge("applied_index", "Newest applied index here.", &plain(view.applied));
-    gauge("is_leader", "Whether this node leads.", &plain(u64::from(view.leader == Some(view.node))));
-    gauge("has_leader", "Whether this node knows a leader.", &plain(u64::from(view.leader.is_some())));
-    gauge("voters", "Voters of the present configuration.", &plain(view.voters.len() as u64));
-    let dropped = desk.served.front.news.dropped();
-    gauge("news_dropped", "News that found no room on their way out.", &plain(dropped));
     let alive = view.roster.iter().filter(|line| line.alive).count() as u64;
-    gauge("nodes_alive", "Nodes heard within the liveness.", &plain(alive));
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+    let (leads, knows_leader) = (view.leader == Some(view.node), view.leader.is_some());
+    Ok(Metrics::default()
+        .gauges("jobs", "Jobs by state.", &jobs)
+        .gauge("term", "Current term.", view.term)
+        .gauge("commit_index", "Newest committed index known here.", view.commit)
+        .gauge("applied_index", "Newest applied index here.", view.applied)
+        .gauge("is_leader", "Whether this node leads.", u64::from(leads))
+        .gauge("has_leader", "Whether this node knows a leader.", u64::from(knows_leader))
+        .gauge("voters", "Voters of the present configuration.", view.voters.len() as u64)
+        .gauge("nodes_alive", "Nodes heard within the liveness.", alive)
+        .gauge("news_dropped", "News that found no room on their way out.", desk.served.front.news.dropped()))
 }

@@ -227,7 +227,7 @@ pub(super) fn node(member: &Member, view: &View, stopped: bool) -> NodeShown {
         memory_total_bytes: load.memory_total_bytes,
         slots: offer.slots,
         running: line.map_or(0, |line| line.running),
-        classes: offer.classes,
+        classes: offer.served().map(String::from).collect(),
         headers: offer.headers,
         version: is_self.then_some(env!("CARGO_PKG_VERSION")),
     }

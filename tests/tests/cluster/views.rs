@@ -36,7 +36,7 @@ impl Listener {
                 "--listen",
                 &listen,
                 "--publish",
-                &format!("tcp://127.0.0.1:{}", ports.news(k)),
+                &format!("tcp://127.0.0.1:{}", ports.zeromq(k, "pub")),
             ])
             .stdin(Stdio::piped())
             .stderr(log)
@@ -154,8 +154,12 @@ async fn two_listeners_show_the_same_four_kinds_of_every_node_within_2_seconds_o
     let urls: Vec<String> = cluster.all().map(|k| cluster.news(k)).collect();
     let first = Listener::start(&ports, 1, &urls, cluster.folder());
     // The second hears nothing but what the first tells again.
-    let second =
-        Listener::start(&ports, 2, &[format!("tcp://127.0.0.1:{}", ports.news(1))], cluster.folder());
+    let second = Listener::start(
+        &ports,
+        2,
+        &[format!("tcp://127.0.0.1:{}", ports.zeromq(1, "pub"))],
+        cluster.folder(),
+    );
     let listeners = [&first, &second];
     both(listeners, "both show all four kinds of all nodes", |views| has_all(views, &names)).await;
     for k in cluster.all() {

@@ -1,8 +1,8 @@
 //! What is done with one job: `job`, `wait`, `cancel`, `why`, `output`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use base64::Engine as _;
+use bridge::job::wait_for_end;
 use clap::Args;
 use futures_util::StreamExt as _;
 use protocol::{JobId, duration};
@@ -12,9 +12,6 @@ use crate::api::{self, Ask};
 use crate::commands::Client;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::show;
-
-/// How long one request waits for a job's end; then it is asked again, wherever an answer can be had.
-const SLICE: Duration = Duration::from_secs(20);
 
 /// Names a job to wait for.
 #[derive(Debug, Args)]
@@ -59,7 +56,7 @@ pub(crate) async fn show(client: &Client, id: JobId) -> Outcome {
 
 /// `wait ID`
 pub(crate) async fn wait(client: &Client, flags: &WaitFlags) -> Outcome {
-    let Some(job) = wait_for_end(client, flags.id, flags.timeout).await? else {
+    let Some(job) = wait_for_end(&client.api, flags.id, flags.timeout).await? else {
         return Err(Failure { exit: Exit::TimeOver, message: format!("{} has not ended yet", flags.id) });
     };
     if client.json {
@@ -119,49 +116,9 @@ pub(crate) async fn output(client: &Client, flags: &OutputFlags) -> Outcome {
     Ok(Exit::Ok)
 }
 
-/// The job once it has ended; none when the time was over first. Goes on through changes of leader and dead servers.
-pub(crate) async fn wait_for_end(
-    client: &Client,
-    id: JobId,
-    timeout: Option<Duration>,
-) -> Result<Option<Value>, Failure> {
-    let began = Instant::now();
-    loop {
-        let left = timeout.map_or(SLICE, |timeout| timeout.saturating_sub(began.elapsed()).min(SLICE));
-        let path = format!("/api/v1/jobs/{id}?wait={}ms", left.as_millis().max(1));
-        let patience = timeout.map_or(api::PATIENCE, |timeout| timeout.min(api::PATIENCE));
-        let asked = Instant::now();
-        let job = client.api.json(Ask::get(&path).waiting(left).patient(patience)).await?;
-        if has_ended(&job) {
-            return Ok(Some(job));
-        }
-        if timeout.is_some_and(|timeout| began.elapsed() >= timeout) {
-            return Ok(None);
-        }
-        // A server that does not wait must not be asked in a tight loop.
-        let pause = Duration::from_millis(100).saturating_sub(asked.elapsed());
-        tokio::time::sleep(pause).await;
-    }
-}
-
-fn has_ended(job: &Value) -> bool {
-    job["state"].as_str().is_some_and(|state| matches!(state, "succeeded" | "failed" | "cancelled"))
-}
-
 /// The id of an answered job.
 pub(crate) fn id_of(job: &Value) -> Result<JobId, Failure> {
-    let id = job["id"].as_str().and_then(|id| id.parse().ok());
-    id.ok_or_else(|| Failure::error("reading the answer: it names no job id"))
-}
-
-/// The recorded output as bytes.
-pub(crate) fn output_of(job: &Value) -> Result<Vec<u8>, Failure> {
-    if let Some(text) = job["result"]["output"].as_str() {
-        return Ok(text.as_bytes().to_vec());
-    }
-    let Some(encoded) = job["result"]["output_base64"].as_str() else { return Ok(Vec::new()) };
-    let decoded = base64::engine::general_purpose::STANDARD.decode(encoded);
-    decoded.map_err(|cause| Failure::error(format!("reading the output: {cause}")))
+    bridge::job::id_of(job).ok_or_else(|| Failure::error("reading the answer: it names no job id"))
 }
 
 fn print(job: &Value) -> Result<(), Failure> {
@@ -189,36 +146,4 @@ fn print(job: &Value) -> Result<(), Failure> {
         attempts.push(columns.iter().map(|at| show::cell(attempt, at)).collect());
     }
     if attempts.len() > 1 { show::table(&attempts) } else { Ok(()) }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn output_is_the_bytes_of_the_job() {
-        assert_eq!(output_of(&json!({"result":{"output":"42\n"}})).unwrap(), b"42\n");
-        assert_eq!(
-            output_of(&json!({"result":{"output":null,"output_base64":"//4="}})).unwrap(),
-            [0xff, 0xfe]
-        );
-        assert!(output_of(&json!({"result":null})).unwrap().is_empty());
-        assert!(output_of(&json!({"result":{"output_base64":"?"}})).is_err());
-    }
-
-    #[test]
-    fn only_the_three_last_states_are_an_end() {
-        for (state, ended) in [
-            ("queued", false),
-            ("running", false),
-            ("scheduled", false),
-            ("succeeded", true),
-            ("failed", true),
-            ("cancelled", true),
-        ] {
-            assert_eq!(has_ended(&json!({"state": state})), ended, "{state}");
-        }
-    }
 }

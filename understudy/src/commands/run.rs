@@ -1,5 +1,6 @@
 //! `run`: submit, wait for the end, print the output, exit with the job's code.
 
+use bridge::job::{output_of, wait_for_end};
 use serde_json::Value;
 
 use crate::commands::submit::{JobWords, submit};
@@ -12,11 +13,11 @@ pub(crate) async fn run(client: &Client, words: &JobWords) -> Outcome {
     let submitted = submit(client, words).await?;
     let id = job::id_of(&submitted)?;
     show::talk(&format!("job {id}"));
-    let ended = job::wait_for_end(client, id, None).await?.unwrap_or(submitted);
+    let ended = wait_for_end(&client.api, id, None).await?.unwrap_or(submitted);
     if client.json {
         show::json(&ended)?;
     } else {
-        show::bytes(&job::output_of(&ended)?)?;
+        show::bytes(&output_of(&ended)?)?;
         complain(&ended);
     }
     Ok(exit_of(&ended))

@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Read as _};
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
-use base64::Engine as _;
+use bridge::job;
 use clap::Args;
 use nix::sys::stat::{SFlag, fstat};
 use protocol::limits;
@@ -95,7 +95,7 @@ impl JobWords {
     async fn body(&self) -> Result<Value, Failure> {
         let mut body = self.fields();
         match self.payload.as_deref() {
-            None | Some("-") => put_payload(&mut body, read_stdin("the payload").await?),
+            None | Some("-") => job::put_payload(&mut body, read_stdin("the payload").await?),
             Some(payload) => {
                 body.insert("payload".into(), json!(payload));
                 if stdin_is_piped() {
@@ -133,16 +133,6 @@ impl JobWords {
         put("if_unsatisfiable", if self.fail_if_unsatisfiable { json!("fail") } else { Value::Null });
         body
     }
-}
-
-fn put_payload(body: &mut Map<String, Value>, bytes: Vec<u8>) {
-    match String::from_utf8(bytes) {
-        Ok(text) => body.insert("payload".into(), json!(text)),
-        Err(error) => {
-            let text = base64::engine::general_purpose::STANDARD.encode(error.as_bytes());
-            body.insert("payload_base64".into(), json!(text))
-        }
-    };
 }
 
 fn put_stdin(body: &mut Map<String, Value>, bytes: Vec<u8>) -> Result<(), Failure> {
@@ -221,10 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_travel_as_base64() {
-        let mut body = Map::new();
-        put_payload(&mut body, vec![0xff, 0xfe]);
-        assert_eq!(Value::Object(body), json!({"payload_base64": "//4="}));
+    fn standard_input_for_a_job_is_text() {
         assert!(put_stdin(&mut Map::new(), vec![0xff]).is_err());
     }
 }

@@ -68,6 +68,9 @@ pub(crate) struct NodeFlags {
     /// Log store that gets this node's lines (LOGGER_URL counts too)
     #[arg(long, env = "UNDERSTUDY_LOGGER", value_name = "tcp://HOST:PORT")]
     pub(crate) logger: Option<String>,
+    /// Log store that this node asks for lines
+    #[arg(long, env = "UNDERSTUDY_LOGDB", value_name = "http://HOST:PORT")]
+    pub(crate) logdb: Option<String>,
     /// Allow addresses beyond loopback although links are not sealed
     #[arg(long, env = "UNDERSTUDY_INSECURE", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub(crate) insecure: Option<bool>,
@@ -83,7 +86,7 @@ pub(crate) struct NodeFlags {
 }
 
 /// The log store's port: the flag or its variable, else seed 000's variable. Empty means none.
-pub(crate) fn logger_url(said: Option<String>) -> Option<String> {
+pub(super) fn logger_url(said: Option<String>) -> Option<String> {
     said.or_else(|| std::env::var("LOGGER_URL").ok()).filter(|url| !url.is_empty())
 }
 
@@ -94,12 +97,12 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 /// Variables of the public surface that this version does not do yet; setting one is an error, never silence.
 pub(super) const NOT_YET: [&str; 6] = [
-    "UNDERSTUDY_LOGDB",
     "UNDERSTUDY_RECODEX_CONFIG",
     "UNDERSTUDY_SCRIPT",
     "UNDERSTUDY_CLASS",
     "UNDERSTUDY_CLUSTER_KEY_FILE",
     "UNDERSTUDY_TOKEN_FILE",
+    "UNDERSTUDY_SOURCES",
 ];
 
 /// Every variable this program understands.
@@ -140,7 +143,7 @@ impl NodeFlags {
             http: HttpTable { insecure: self.insecure, ..HttpTable::default() },
             worker: WorkerTable { slots: self.slots, headers, allow: self.allow.clone() },
             share: ShareTable { kinds: self.share.clone() },
-            logs: LogsTable { logger: logger_url(self.logger.clone()) },
+            logs: LogsTable { store: self.logdb.clone(), logger: logger_url(self.logger.clone()) },
             chaos: ChaosTable { enabled: self.chaos },
             test: TestTable { hold_dispatch: self.hold_dispatch },
             ..Table::default()

@@ -19,6 +19,7 @@ pub(crate) struct Table {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) class: BTreeMap<String, ClassTable>,
     pub(crate) master: MasterTable,
+    pub(crate) lab: LabTable,
     pub(crate) share: ShareTable,
     pub(crate) logs: LogsTable,
     pub(crate) chaos: ChaosTable,
@@ -134,6 +135,28 @@ pub(crate) struct MasterTable {
     pub(crate) runs_jobs: Option<String>,
 }
 
+/// How strangers at the lab's ports are served.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LabTable {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) answer_timeout: Option<Answer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_offers: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) allow: Option<Vec<String>>,
+}
+
+/// `answer_timeout = "2s"`, or one for each class: `{ default = "2s", B = "5s" }`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Answer {
+    /// For all.
+    One(String),
+    /// By class.
+    ByClass(BTreeMap<String, String>),
+}
+
 /// What it tells of itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -142,10 +165,12 @@ pub(crate) struct ShareTable {
     pub(crate) kinds: Option<Vec<String>>,
 }
 
-/// Where its log lines go.
+/// Where its log lines go, and where those of all are.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct LogsTable {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) store: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) logger: Option<String>,
 }
@@ -167,7 +192,7 @@ pub(crate) struct TestTable {
 }
 
 /// Settings of the public surface that this version does not do yet (a table stands for all its keys).
-const NOT_YET: [&str; 15] = [
+const NOT_YET: [&str; 13] = [
     "cluster.key_file",
     "cluster.replace_after",
     "http.token_file",
@@ -175,9 +200,7 @@ const NOT_YET: [&str; 15] = [
     "http.tls_key",
     "worker.resources",
     "queue",
-    "lab",
     "recodex",
-    "logs.store",
     "logs.keep_bytes",
     "logs.keep_days",
     "retention",
@@ -204,6 +227,8 @@ impl Table {
                 broker_port: Some(9990),
                 link_port: Some(9991),
                 pub_port: Some(9997),
+                clients_port: Some(9998),
+                workers_port: Some(9999),
                 ..NodeTable::default()
             },
             cluster: ClusterTable { join: Some(Vec::new()), expect: Some(1), voters: Some(3) },

@@ -73,6 +73,7 @@ fn a_variable_is_a_flag_that_a_flag_beats() {
         "insecure",
         "logger",
         "share",
+        "logdb",
     ] {
         assert_eq!(variable(flag), format!("UNDERSTUDY_{}", flag.to_uppercase()));
     }
@@ -146,6 +147,7 @@ fn a_bad_value_names_its_setting_and_its_file() {
             "[share]\nkinds = ['dynmic']\n",
             "share.kinds: \"dynmic\" is no kind of information: did you mean dynamic?",
         ),
+        ("[logs]\nstore = 'database:3003'\n", "logs.store: must be http://HOST:PORT"),
         ("[master]\nruns_jobs = 'maybe'\n", "auto, always or never"),
         ("not toml", ""),
     ] {

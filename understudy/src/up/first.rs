@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use bridge::job::{output_of, wait_for_end};
 use serde_json::{Value, json};
 
 use super::Place;
@@ -33,14 +34,14 @@ pub(super) async fn greet(plan: &Plan, place: &Place, json: bool) -> Result<(), 
     let submitted =
         client.api.json(Ask::post("/api/v1/jobs", &key).body(&hello).patient(api::PATIENCE)).await?;
     let id = job::id_of(&submitted)?;
-    let ended = job::wait_for_end(&client, id, Some(START_PATIENCE)).await?.unwrap_or(submitted);
+    let ended = wait_for_end(&client.api, id, Some(START_PATIENCE)).await?.unwrap_or(submitted);
     if ended["state"] != "succeeded" {
         return Err(Failure::error(format!(
             "the first job did not succeed: {}",
             show::cell(&ended, "/state")
         )));
     }
-    let output = String::from_utf8_lossy(&job::output_of(&ended)?).into_owned();
+    let output = String::from_utf8_lossy(&output_of(&ended)?).into_owned();
     let node = show::cell(&ended, "/attempts/0/node");
     if json {
         let nodes: Vec<Value> =

@@ -4,6 +4,7 @@ mod bad_input;
 mod events;
 mod guards;
 mod jobs;
+mod logs;
 mod stage;
 mod views;
 mod writes;

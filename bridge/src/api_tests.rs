@@ -1,4 +1,4 @@
-//! How the command line asks a cluster of which some nodes do not answer.
+//! How a cluster is asked of which some nodes do not answer.
 
 use std::sync::{Arc, Mutex};
 
@@ -60,19 +60,22 @@ async fn a_patient_request_outlives_a_lost_quorum_and_keeps_its_key() {
 }
 
 #[tokio::test]
-async fn each_kind_of_failure_has_its_exit_code() {
+async fn a_refusal_says_what_is_wrong_and_whether_a_repeat_may_help() {
     let (no_quorum, _) = server(&[(503, NO_QUORUM)]).await;
     let (invalid, _) = server(&[(422, INVALID)]).await;
-    for (at, exit, part) in [
-        (no_quorum, Exit::NoQuorum, "no leader (503 no-quorum)"),
-        (invalid, Exit::Error, "\n  priority: is 0 to 9"),
-        (nobody().await, Exit::Error, "no node answered"),
+    let (full, _) = server(&[(429, "busy")]).await;
+    for (at, part, may_pass) in [
+        (no_quorum, "no leader (503 no-quorum)", true),
+        (invalid, "\n  priority: is 0 to 9", false),
+        (full, "busy (429 )", true),
+        (nobody().await, "no node answered", true),
     ] {
-        let failure = Failure::from(Api::new(vec![at]).unwrap().json(Ask::get("/x")).await.unwrap_err());
-        assert_eq!(failure.exit, exit, "{}", failure.message);
-        assert!(failure.message.contains(part), "{}", failure.message);
+        let error = Api::new(vec![at]).unwrap().json(Ask::get("/x")).await.unwrap_err();
+        assert!(error.to_string().contains(part), "{error}");
+        assert_eq!(error.may_pass(), may_pass, "{error}");
     }
-    assert_eq!(Api::new(vec!["ftp://x".into()]).err().map(|f| f.exit), Some(Exit::Usage));
+    assert_eq!(Api::new(vec!["ftp://x".into()]).err(), Some(ServerError::NotHttp { text: "ftp://x".into() }));
+    assert_eq!(Api::new(Vec::new()).err(), Some(ServerError::None));
 }
 
 #[test]
