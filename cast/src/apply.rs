@@ -46,6 +46,7 @@ impl Cast {
             voters: self.settings.voters,
             tick_ms: self.settings.tick_ms,
             runs_jobs: self.settings.runs_jobs,
+            max_offers: self.settings.max_offers,
             hold_dispatch: self.settings.hold_dispatch,
             #[cfg(feature = "mutants")]
             mutant: crate::Mutant::of_master(self.settings.mutant),

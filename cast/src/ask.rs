@@ -55,6 +55,10 @@ impl Cast {
                 WorkerOutput::Send(body) => self.say_to_leader(body),
                 WorkerOutput::Run(dispatch) => self.outputs.push(Output::Run(dispatch)),
                 WorkerOutput::Kill(attempt) => self.outputs.push(Output::Kill(attempt)),
+                WorkerOutput::Hand { worker, dispatch } => {
+                    self.outputs.push(Output::Hand { worker, dispatch })
+                }
+                WorkerOutput::Late { worker, attempt } => self.outputs.push(Output::Late { worker, attempt }),
             }
         }
         for output in self.gateway.drain() {

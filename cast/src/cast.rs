@@ -81,7 +81,7 @@ impl Cast {
             consensus: Consensus::open(config, restored)?,
             ledger: Mutant::ledger(settings.mutant),
             master: None,
-            worker: Worker::new(settings.offer.clone()),
+            worker: Worker::new(settings.offer.clone()).with_windows(settings.windows.clone()),
             gateway: Gateway::new(),
             reads: Reads::new(salt),
             following: None,
@@ -114,6 +114,13 @@ impl Cast {
             Input::Ask { ticket, request } => self.ask(ticket, request),
             Input::Read { ticket } => self.read(ticket),
             Input::Ended { attempt, outcome } => self.worker.ended(attempt, outcome),
+            Input::Attach { worker, class } => {
+                if !self.worker.attach(worker, &class) {
+                    self.outputs.push(Output::TooManyAttached { worker });
+                }
+            }
+            Input::Left { worker } => self.worker.left(worker),
+            Input::Returned { worker, class, outcome } => self.worker.returned(worker, &class, outcome),
             Input::Load(load) => self.worker.loaded(load),
             Input::SessionLost => {
                 let leader = self.following.map(|f| (f.node, f.term));

@@ -34,6 +34,7 @@ use protocol::{
     AttemptRef, Boot, Dispatch, Envelope, Fact, Job, Load, Member, NodeId, Offer, Outcome, Refusal, Request,
     ToMaster, ToNode,
 };
+pub use worker::{AttachedId, Windows};
 
 /// How one node's minds shall be.
 #[derive(Clone, Debug)]
@@ -56,8 +57,12 @@ pub struct Settings {
     pub voters: usize,
     /// What this node offers as a worker.
     pub offer: Offer,
+    /// How long attached workers have for a job.
+    pub windows: Windows,
     /// Whether a leader runs jobs itself.
     pub runs_jobs: master::RunsJobs,
+    /// Attached workers that may hold one job at a time.
+    pub max_offers: u32,
     /// Test hook: a leader records assignments and does not send them.
     pub hold_dispatch: bool,
     /// A purposely broken rule; none outside the simulator.
@@ -103,6 +108,27 @@ pub enum Input {
         /// What it brought back.
         outcome: Outcome,
     },
+    /// A foreign worker attached itself to this node, or says anew that it is there and free.
+    Attach {
+        /// Which.
+        worker: AttachedId,
+        /// What it serves.
+        class: String,
+    },
+    /// A foreign worker's connection is gone.
+    Left {
+        /// Which.
+        worker: AttachedId,
+    },
+    /// A foreign worker brought back what it held, and is free.
+    Returned {
+        /// Which.
+        worker: AttachedId,
+        /// What it serves.
+        class: String,
+        /// What it brought.
+        outcome: Outcome,
+    },
     /// The probe measured.
     Load(Load),
     /// The body had to give up the broker link's present session: a new one begins, and everything is said again.
@@ -131,6 +157,25 @@ pub enum Output {
     Run(Dispatch),
     /// End an attempt; [`Input::Ended`] when it is gone.
     Kill(AttemptRef),
+    /// Give an attempt to an attached worker; [`Input::Returned`] when it is done.
+    Hand {
+        /// Which worker.
+        worker: AttachedId,
+        /// What.
+        dispatch: Dispatch,
+    },
+    /// An attached worker did not answer in time; its job is offered to others too.
+    Late {
+        /// Which worker.
+        worker: AttachedId,
+        /// With what.
+        attempt: AttemptRef,
+    },
+    /// No further worker can be attached to this node: [`protocol::limits::ATTACHED`].
+    TooManyAttached {
+        /// Which was too many.
+        worker: AttachedId,
+    },
     /// Tell a user what became of the request.
     Tell {
         /// Names the asker.

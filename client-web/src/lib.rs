@@ -6,7 +6,7 @@
 //!           ──POST /submit▶ form ──POST /api/v1/jobs─────────▶ (a node's own, or the relay's)
 //!           ──EventSource /api/v1/events ────────────────────▶ straight to the API
 //!
-//!   client-web = door ( pages (relay) + relay + /logging + /readyz )      relay ──▶ node, else the next one
+//!   client-web = door ( pages (relay) + relay + /logging + /readyz + /metrics )      relay ──▶ node, else the next one
 //! ```
 //!
 //! **Decides:** how jobs and nodes look to people, that a form was really sent from a page of ours, and which node is asked.
@@ -38,7 +38,7 @@ use tower::Service;
 
 use api::Api;
 
-pub use program::{Program, app};
+pub use program::{Program, ProgramError, app};
 pub use relay::{Relay, ServersError};
 
 /// The pages as routes: `/`, `/submit`, `/jobs/{id}`, `/jobs/{id}/cancel`, `/nodes/{name}/stop`, `/resume` and `/assets/…`. `api` answers `/api/v1/…`; a router of

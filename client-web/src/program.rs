@@ -3,22 +3,34 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use logdb::Log;
-use logdb::door::{Door, Problem, Valve};
-use serde_json::json;
+use axum::routing::get;
+use logdb::door::{Door, Metrics, Valve};
+use logdb::{Log, Remote, RemoteError};
 use tokio::sync::watch;
 
 use crate::relay::{Relay, ServersError};
+
+/// What client-web cannot be made of.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ProgramError {
+    /// The servers make no list.
+    #[error(transparent)]
+    Servers(#[from] ServersError),
+    /// The log store is no address.
+    #[error(transparent)]
+    LogStore(#[from] RemoteError),
+}
 
 /// What client-web is made of.
 #[derive(Clone, Debug)]
 pub struct Program {
     /// Nodes to relay to (`http://HOST:PORT`), the first one first.
     pub servers: Vec<String>,
+    /// Log store that answers `GET /api/v1/logs` (`http://HOST:PORT`); a node does where there is none.
+    pub logdb: Option<String>,
     /// Names it answers to beside `localhost` and IP literals.
     pub hosts: Vec<String>,
     /// Whether `/stop` is allowed.
@@ -29,31 +41,26 @@ pub struct Program {
     pub valve: Arc<Valve>,
 }
 
-#[derive(Clone)]
-struct Own {
-    chaos: bool,
-    valve: Arc<Valve>,
-    log: Log,
-}
-
 /// Everything client-web answers. Must be called within a tokio runtime.
 ///
 /// # Errors
-/// [`ServersError`] when the servers make no list.
-pub fn app(program: Program) -> Result<Router, ServersError> {
-    let Program { servers, hosts, chaos, log, valve } = program;
+/// [`ProgramError`] when the servers make no list or the log store is no address.
+pub fn app(program: Program) -> Result<Router, ProgramError> {
+    let Program { servers, logdb, hosts, chaos, log, valve } = program;
+    let log_store = logdb.map(|url| Remote::new(&url, valve.watch())).transpose()?;
     let relay = Relay::new(&servers, log.clone(), Arc::clone(&valve))?;
     // Heard from here on: a task may begin late.
     tokio::spawn(obey(valve.watch(), Arc::clone(&valve), log.clone()));
-    let own = Own { chaos, valve: Arc::clone(&valve), log: log.clone() };
+    let door = Door::new(log.name(), hosts, chaos, valve);
     let api = relay.api();
     let routes = crate::router(api.clone())
         .merge(api)
         // `self` is this container, never the node that happens to answer.
-        .merge(Router::new().route("/api/v1/nodes/self/{turn}", post(turn)).with_state(own))
-        .merge(Router::new().route("/readyz", get(readyz)).with_state(relay))
+        .merge(door.turns())
+        .merge(log_store.map_or_else(Router::new, |store| store.router()))
+        .merge(Router::new().route("/readyz", get(readyz)).route("/metrics", get(metrics)).with_state(relay))
         .merge(logdb::logging_router(log, None));
-    Ok(Door::new(hosts, chaos, valve).guard(routes))
+    Ok(door.guard(routes))
 }
 
 /// There are no sockets to close here: answers are cut by the relay, so the valve is followed at once.
@@ -66,29 +73,16 @@ async fn obey(mut wanted: watch::Receiver<bool>, valve: Arc<Valve>, log: Log) {
     }
 }
 
-async fn turn(State(own): State<Own>, Path(turn): Path<String>) -> Result<Response, Problem> {
-    let stopped = match turn.as_str() {
-        "stop" => true,
-        "resume" => false,
-        _ => return Err(Problem::not_found("a container can be told to stop and to resume")),
-    };
-    if !own.chaos {
-        let title = "Stopping is not enabled here";
-        let detail = "start this container with --chaos to allow this";
-        return Err(Problem::new(StatusCode::FORBIDDEN, "chaos-off", title, detail));
-    }
-    if own.valve.is_stopped() != stopped {
-        own.valve.turn(stopped);
-        own.valve.reached(stopped).await;
-    }
-    Ok(axum::Json(json!({"node": own.log.name(), "stopped": stopped})).into_response())
-}
-
 async fn readyz(State(relay): State<Relay>) -> Response {
     if relay.is_ready().await {
         return "ok\n".into_response();
     }
     (StatusCode::SERVICE_UNAVAILABLE, "not ready: no node is\n").into_response()
+}
+
+/// Prometheus text.
+async fn metrics(State(relay): State<Relay>) -> Metrics {
+    relay.metrics()
 }
 
 #[cfg(test)]
@@ -101,8 +95,13 @@ mod tests {
 
     /// client-web with no node that answers.
     fn alone(chaos: bool) -> Router {
+        alone_with(chaos, None)
+    }
+
+    fn alone_with(chaos: bool, logdb: Option<&str>) -> Router {
         let program = Program {
             servers: vec!["http://127.0.0.1:1".to_string()],
+            logdb: logdb.map(String::from),
             hosts: vec!["client".to_string()],
             chaos,
             log: Log::in_memory("client"),
@@ -129,6 +128,35 @@ mod tests {
         assert!(status == 200 && page.contains("<p role=\"alert\">The cluster cannot be shown"), "{page}");
         let (status, problem) = ask(&app, "POST", "/api/v1/jobs?class=echo").await;
         assert!(status == 503 && problem.contains("\"accepted\":false"), "{problem}");
+    }
+
+    #[tokio::test]
+    async fn the_log_store_is_asked_without_any_node_and_its_absence_is_told() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let store =
+            Router::new().route("/api/v1/logs", get(async |request: Request| request.uri().to_string()));
+        let serving = tokio::spawn(async move { axum::serve(listener, store).await });
+        let app = alone_with(true, Some(&url));
+        let asked = ask(&app, "GET", "/api/v1/logs?job=x&limit=3").await;
+        assert_eq!(asked, (200, "/api/v1/logs?job=x&limit=3".to_string()));
+        serving.abort();
+        let _ = serving.await;
+        let (status, problem) = ask(&app, "GET", "/api/v1/logs").await;
+        assert!(status == 503 && problem.contains("/problems/log-store-away"), "{problem}");
+        let (status, problem) = ask(&alone(true), "GET", "/api/v1/logs").await;
+        assert!(status == 503 && problem.contains("/problems/no-quorum"), "a node is asked: {problem}");
+    }
+
+    #[tokio::test]
+    async fn its_figures_tell_what_became_of_calls() {
+        let app = alone(true);
+        ask(&app, "GET", "/api/v1/jobs").await;
+        let (status, text) = ask(&app, "GET", "/metrics").await;
+        assert_eq!(status, 200);
+        for line in ["calls_total 1\n", "failed_tries_total 1\n", "unanswered_total 1\n", "open_calls 0\n"] {
+            assert!(text.contains(&format!("\nunderstudy_relay_{line}")), "{line} in {text}");
+        }
     }
 
     #[tokio::test]

@@ -5,10 +5,11 @@
 //!                        │ bounded, never waits
 //!                        ├──▶ mirror thread ──▶ files (rotating), console (`i,message`)
 //!                        └──▶ Shipper ══PUSH══▶ LogStore: SQLite, GET /logging in the seed's form
+//!   GET /api/v1/logs ──▶ Remote ────────HTTP────▶    └──▶ GET /api/v1/logs
 //! ```
 //!
-//! **Decides:** how a record looks, how many are kept, what a reader of `/logging` gets; how the containers that are no
-//! nodes answer at their door ([`door`]).
+//! **Decides:** how a record looks, how many are kept, what a reader of `/logging` gets; how every container
+//! answers at its door ([`door`]).
 //! **May not touch:** jobs; a job never waits for a log line, so whatever cannot be written at once is dropped and counted.
 //! **Driven by:** [`Log::record`], HTTP requests to [`logging_router`], [`Shipper::start`]; the program by [`log_store::run`].
 //! **Leaves out:** search by text, repair of holes, PostgreSQL (later versions); what sentences are written
@@ -25,6 +26,7 @@ mod page;
 mod pull;
 mod query;
 pub mod record;
+mod remote;
 pub mod ring;
 mod ship;
 pub mod shown;
@@ -35,6 +37,7 @@ pub use log_store::{LogStore, LogStoreError, LogStoreSettings};
 pub use mirror::{Console, stdout_console};
 pub use pull::PullError;
 pub use record::{Level, Record};
+pub use remote::{Remote, RemoteError};
 pub use ring::{Follower, Log, OpenError};
 pub use ship::{ShipError, Shipper};
 pub use shown::{ClusterSource, logging_router};

@@ -30,6 +30,18 @@ pub const FRAME_BYTES: usize = 64 << 10;
 pub const FRAMES: i32 = 1_000;
 /// Frames the store's port hands over at once.
 pub const PULL_BATCH: usize = 256;
+/// Bytes and frames of one message at the store's port. A line is one frame; what has more is read, counted and let go.
+pub const PULL_MESSAGE_BYTES: usize = 256 << 10;
+/// See [`PULL_MESSAGE_BYTES`].
+pub const PULL_MESSAGE_FRAMES: usize = 16;
+/// Connections of the store's port, and of one address at it.
+pub const PULL_CONNECTIONS: usize = 2_048;
+/// See [`PULL_CONNECTIONS`].
+pub const PULL_CONNECTIONS_AN_ADDRESS: usize = 1_024;
+/// How long a connection may take to introduce itself.
+pub const PULL_HANDSHAKE_MS: u64 = 5_000;
+/// How long a message may take that has begun.
+pub const PULL_MESSAGE_MS: u64 = 10_000;
 /// Batches that may wait for the store's writer; then the port reads no more, and senders keep their lines.
 pub const PULL_BATCHES: usize = 8;
 /// Lines of one transaction, about.
@@ -46,5 +58,13 @@ pub const STORE_CONNECTIONS: u32 = 4;
 pub const STORE_BUSY_MS: u64 = 5_000;
 /// Pause after the store could not be written.
 pub const STORE_RETRY_MS: u64 = 1_000;
+/// How long a store may take to be reached by whoever passes a question on to it.
+pub const REMOTE_CONNECT_MS: u64 = 1_500;
+/// Silence of a store that ends its answer.
+pub const REMOTE_SILENCE_MS: u64 = 8_000;
+/// How long the lines of one job may take to come from it.
+pub const REMOTE_JOB_MS: u64 = 2_000;
+/// What is read of them.
+pub const REMOTE_BYTES: usize = 16 << 20;
 /// Lines shipped between two looks at the connection.
 pub const SHIP_BATCH: usize = 256;

@@ -311,7 +311,7 @@ impl Turn<'_> {
         let job = self.job(id)?;
         let attempt = job.current().filter(|a| a.number == number)?;
         let node = attempt.node;
-        let lost = job.lost + u32::from(cause == LossCause::Silent);
+        let lost = job.lost + u32::from(counts(cause));
         let verdict = self.after_loss(job, lost, cause);
         let (clock_ms, wall_ms) = (self.ledger.clock_ms, self.ledger.wall_ms);
         let attempt = AttemptRef { job: id, attempt: number };
@@ -330,15 +330,16 @@ impl Turn<'_> {
         Some(())
     }
 
-    /// A worker that went silent counts towards `max_lost`, from the second one on with a pause that doubles. One that
-    /// started anew does not count: the whole cluster may have been restarted. (So a job that kills its node is stopped
-    /// by the bound on attempts alone when that node is always back before its liveness ends.)
+    /// A worker that went silent, or an attached one that left, counts towards `max_lost`, from the second one on with a
+    /// pause that doubles. One that started anew does not count: the whole cluster may have been restarted. (So a job that
+    /// kills its node is stopped by the bound on attempts alone when that node is always back before its liveness ends.)
+    /// An attached worker that is only late does not count either: it may still bring the result.
     fn after_loss(&self, job: &Job, lost: u32, cause: LossCause) -> Verdict {
-        let poison = lost >= job.spec.max_lost && cause == LossCause::Silent;
+        let poison = lost >= job.spec.max_lost && counts(cause);
         if poison || job.attempts.len() >= self.ledger.bounds.attempts {
             return Verdict { state: JobState::Failed, reason: Some(Reason::Lost), pause_ms: 0 };
         }
-        if lost < 2 || cause == LossCause::Restarted {
+        if lost < 2 || !counts(cause) {
             return Verdict { state: JobState::Queued, reason: None, pause_ms: 0 };
         }
         let pause_ms = doubled(LOST_PAUSE_MS, lost - 2).min(job.spec.retry_max_ms);
@@ -416,6 +417,11 @@ impl Turn<'_> {
 
 fn reference(job: JobId, place: usize) -> AttemptRef {
     AttemptRef { job, attempt: place as u32 + 1 }
+}
+
+/// Whether such a loss may be the job's own doing.
+fn counts(cause: LossCause) -> bool {
+    matches!(cause, LossCause::Silent | LossCause::Left)
 }
 
 /// Writes what the worker saw onto the attempt.

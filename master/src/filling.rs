@@ -46,8 +46,8 @@ impl Master {
     /// Assigns waiting jobs to free slots, at most `room` of them.
     pub(crate) fn fill(&mut self, ledger: &Ledger, room: usize, commands: &mut Vec<Command>) {
         let Some(mut after) = self.queue.look() else { return };
-        let has_room = |peer: &&Peer| peer.fit() && peer.shown.running < peer.shown.offer.slots;
-        let mut free: Vec<NodeId> = self.peers.values().filter(has_room).map(|p| p.shown.id).collect();
+        let mut free: Vec<NodeId> =
+            self.peers.values().filter(|peer| peer.has_room()).map(|peer| peer.shown.id).collect();
         let (mut looks, mut tries, mut assigned) = (LOOKS, SHAPES_TRIED, 0);
         while !free.is_empty() {
             let Some((place, job)) = self.queue.next(after) else { break };
@@ -64,8 +64,7 @@ impl Master {
                 Some(node) => {
                     commands.extend(self.assign(job, attempt, &spec, node));
                     assigned += 1;
-                    let full = |peer: &Peer| peer.shown.running >= peer.shown.offer.slots;
-                    free.retain(|id| *id != node || !self.peers.get(id).is_none_or(full));
+                    free.retain(|id| *id != node || self.peers.get(id).is_some_and(Peer::has_room));
                 }
                 None => {
                     after = Some(place);
@@ -88,7 +87,7 @@ impl Master {
 
     fn place(&self, spec: &JobSpec, free: &[NodeId]) -> Option<NodeId> {
         let me = self.settings.me;
-        let seats = free.iter().filter_map(|id| self.peers.get(id)).map(|peer| peer.seat(me));
+        let seats = free.iter().filter_map(|id| self.peers.get(id)).map(|peer| peer.seat(me, &spec.class));
         // Only the leader's own seat asks whether others could. A member that has not spoken to this leader yet might.
         let might = |peer: &Peer| peer.member_boot.is_some() && peer.shown.alive && !peer.reported;
         let others = free.contains(&me) && {
@@ -99,7 +98,7 @@ impl Master {
         choose(spec, seats, self.settings.runs_jobs, others, self.last_chosen)
     }
 
-    fn assign(&mut self, job: JobId, attempt: u32, spec: &JobSpec, node: NodeId) -> Option<Command> {
+    fn assign(&mut self, job: JobId, attempt: u32, spec: &Arc<JobSpec>, node: NodeId) -> Option<Command> {
         let peer = self.peers.get_mut(&node)?;
         let boot = peer.boot;
         peer.occupy(AttemptRef { job, attempt }, Slot::new(Some(spec), true, 0));

@@ -10,8 +10,8 @@ use crate::limits::{PEERS, WAITING_BYTES};
 use crate::master::{Asker, Master, Output};
 use crate::roster::{Heard, Peer, Slot};
 use protocol::{
-    Answer, Answered, Attempt, AttemptRef, AttemptState, Boot, Command, Dispatch, Forward, JobId, JobState,
-    NodeId, Origin, Outcome, Refusal, Report, Request, ToMaster, ToNode, Verdict,
+    Answer, Answered, Attempt, AttemptRef, AttemptState, Boot, Command, Dispatch, End, Forward, JobId,
+    JobState, LossCause, NodeId, Origin, Outcome, Refusal, Report, Request, ToMaster, ToNode, Verdict,
 };
 
 impl Master {
@@ -109,6 +109,9 @@ impl Master {
         let committed = ledger.attempts_on(from).filter(|(_, meant_for)| *meant_for == boot);
         let hold: Vec<AttemptRef> = committed.map(|(attempt, _)| attempt).collect();
         self.reconcile(ledger, from, report, &hold);
+        for (attempt, cause) in &report.back {
+            self.offer_again(ledger, *attempt, *cause);
+        }
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let answer = peer.answer(now_ms);
         let roster = self.roster(ledger);
@@ -119,10 +122,12 @@ impl Master {
     fn reconcile(&mut self, ledger: &Ledger, from: NodeId, report: &Report, hold: &[AttemptRef]) {
         let held: BTreeSet<AttemptRef> = report.held.iter().copied().collect();
         let wanted: BTreeSet<AttemptRef> = hold.iter().copied().collect();
-        let ended =
-            |attempt: &AttemptRef| report.kept.contains(attempt) || self.results.contains_key(attempt);
+        let back: BTreeSet<AttemptRef> = report.back.iter().map(|(attempt, _)| *attempt).collect();
+        let ended = |attempt: &AttemptRef| {
+            report.kept.contains(attempt) || back.contains(attempt) || self.results.contains_key(attempt)
+        };
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        let spec_of = |attempt: &AttemptRef| ledger.job(attempt.job).map(|job| &*job.spec);
+        let spec_of = |attempt: &AttemptRef| ledger.job(attempt.job).map(|job| &job.spec);
         for attempt in held.iter().chain(&wanted) {
             let running = held.contains(attempt) || !ended(attempt);
             if running && !peer.slots.contains_key(attempt) {
@@ -154,6 +159,25 @@ impl Master {
         missing.into_iter().for_each(|attempt| self.dispatch(ledger, from, attempt));
     }
 
+    /// An attached worker is late with its attempt, or gone: the job is for others too, unless as many as may hold it already do.
+    fn offer_again(&mut self, ledger: &Ledger, attempt: AttemptRef, cause: LossCause) {
+        let Some(job) = ledger.job(attempt.job) else { return };
+        let is_current = job.current().is_some_and(|current| current.number == attempt.attempt);
+        let of_job = AttemptRef { attempt: 0, ..attempt }..=AttemptRef { attempt: u32::MAX, ..attempt };
+        let has_result = self.results.range(of_job).next().is_some();
+        let is_held = |tried: &&Attempt| {
+            let tried_ref = AttemptRef { attempt: tried.number, ..attempt };
+            self.peers
+                .get(&tried.node)
+                .is_some_and(|peer| peer.shown.alive && peer.slots.contains_key(&tried_ref))
+        };
+        let holders = job.attempts.iter().filter(is_held).count();
+        let too_many = cause == LossCause::Late && holders >= self.settings.max_offers as usize;
+        if is_current && !has_result && !too_many && self.requeueing.insert(attempt) {
+            self.push(Command::Requeue { job: attempt.job, attempt: attempt.attempt, cause });
+        }
+    }
+
     /// Sends a committed attempt to its worker.
     pub(crate) fn dispatch(&mut self, ledger: &Ledger, to: NodeId, attempt: AttemptRef) {
         let Some(job) = ledger.job(attempt.job) else { return };
@@ -178,6 +202,10 @@ impl Master {
             let verdict = verdict_on(known);
             self.send(from, ToNode::Settled { attempt, verdict });
         } else if self.results.insert(attempt, from).is_none() {
+            if outcome.end == End::Success {
+                // It wins: where the job waits to be tried again, it waits no more.
+                self.queue.remove(attempt.job);
+            }
             let AttemptRef { job, attempt } = attempt;
             self.push(Command::Finish { job, attempt, node: from, outcome });
         }

@@ -73,7 +73,7 @@ impl Master {
             self.take_back(ledger, node);
             return;
         }
-        let spec = ledger.job(attempt.job).map(|job| &*job.spec);
+        let spec = ledger.job(attempt.job).map(|job| &job.spec);
         peer.occupy(attempt, Slot::new(spec, false, peer.answered));
         self.dispatch(ledger, node, attempt);
     }

@@ -38,6 +38,8 @@ pub struct Settings {
     pub tick_ms: u64,
     /// Whether the leader runs jobs itself.
     pub runs_jobs: RunsJobs,
+    /// Attached workers that may hold one job at a time.
+    pub max_offers: u32,
     /// A test hook: nothing is dispatched while it is set.
     pub hold_dispatch: bool,
     /// A rule broken on purpose.
@@ -173,13 +175,13 @@ impl Master {
         };
         for member in ledger.members() {
             let mut peer = Peer::new(member.id, now_ms);
-            (peer.boot, peer.member_boot) = (member.boot, Some(member.boot));
+            (peer.boot, peer.member_boot, peer.trusted) = (member.boot, Some(member.boot), true);
             master.peers.insert(member.id, peer);
         }
         for node in ledger.busy_nodes() {
             let peer = master.peers.entry(node).or_insert_with(|| Peer::new(node, now_ms));
             for (attempt, _) in ledger.attempts_on(node) {
-                let spec = ledger.job(attempt.job).map(|job| &*job.spec);
+                let spec = ledger.job(attempt.job).map(|job| &job.spec);
                 peer.occupy(attempt, Slot::new(spec, false, 0));
             }
         }
@@ -258,11 +260,15 @@ impl Master {
         core::mem::take(&mut self.outputs)
     }
 
-    /// How busy each member is, by id.
+    /// How busy each member is, by id. A newcomer is alive once it has spoken.
     #[must_use]
     pub fn roster(&self, ledger: &Ledger) -> Vec<NodeLoad> {
         let members = self.peers.values().filter(|peer| ledger.member(peer.shown.id).is_some());
-        members.map(|peer| peer.shown.clone()).collect()
+        let shown = |peer: &Peer| {
+            let alive = peer.shown.alive && (peer.reported || peer.trusted);
+            NodeLoad { alive, ..peer.shown.clone() }
+        };
+        members.map(shown).collect()
     }
 
     pub(crate) fn push(&mut self, command: Command) {

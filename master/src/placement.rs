@@ -3,12 +3,13 @@
 //! **Wishes.** A job goes only to a node that
 //! 1. is alive: heard within the liveness, in the start the ledger knows of it;
 //! 2. is not draining;
-//! 3. serves its class;
+//! 3. serves its class, itself or by a worker attached to it;
 //! 4. carries what it requires: an equal header value, one of `a|b`, `*` for any value at all, and for numbers at
 //!    least: `4` or `>=4` (`>=` asks for numbers, a plain number also matches the same text);
-//! 5. has a free slot;
+//! 5. has a free slot, or a free attached worker of its class;
 //! 6. has the reserved processor time and memory left, after what its other attempts have reserved;
-//! 7. is not the leader, unless the leader runs jobs: always, never, or (auto) only where no other node could ever.
+//! 7. is not the leader, unless the leader runs jobs: always, never, or (auto) only where no other node could ever. (A worker
+//!    attached to the leader costs it nothing, so it takes jobs like any other.)
 //!
 //! **The rule.** Among those the one with the lowest score: processor use, half of its memory use, its slots in use (so
 //! that a burst spreads before any load shows), and a core for each attempt its last report did not hold yet; all per
@@ -23,6 +24,7 @@ use alloc::vec::Vec;
 
 use crate::ledger::Ledger;
 use crate::limits::{SENT_CPU_MILLI, SLOTS_PERMILLE};
+use crate::roster::attached_free;
 use protocol::{Job, JobSpec, JobState, NodeId, NodeLoad, Offer};
 
 /// Whether the leader runs jobs itself.
@@ -41,6 +43,10 @@ pub enum RunsJobs {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seat<'a> {
     pub(crate) node: &'a NodeLoad,
+    /// A worker of the job's class is attached there and free.
+    pub(crate) attached_free: bool,
+    /// Slots of its own that are in use.
+    pub(crate) own_used: u32,
     /// Attempts it shall run that its last report did not hold yet.
     pub(crate) sent: u32,
     /// Reserved by the attempts it holds, thousandths of a core.
@@ -58,6 +64,7 @@ pub(crate) enum Hurdle<'a> {
     Class(&'a str),
     Requires { name: &'a str, wanted: &'a str },
     Slots { used: u32, of: u32 },
+    Attached { of: u32 },
     Cpu { wanted_milli: u64, left_milli: u64 },
     Memory { wanted_bytes: u64, left_bytes: u64 },
     Leads,
@@ -80,8 +87,8 @@ pub(crate) fn hurdles<'a>(
         found(Hurdle::Draining);
     }
     suits(spec, &node.offer, &mut found);
-    if node.running >= node.offer.slots {
-        found(Hurdle::Slots { used: node.running, of: node.offer.slots });
+    if !seat.attached_free {
+        slots(spec, seat, &mut found);
     }
     let left_milli = u64::from(node.load.cpu_total_milli).saturating_sub(seat.reserved_cpu_milli);
     if u64::from(spec.cpu_milli) > left_milli {
@@ -96,14 +103,25 @@ pub(crate) fn hurdles<'a>(
         RunsJobs::Auto => others_could,
         RunsJobs::Never => true,
     };
-    if seat.leads && barred {
+    if seat.leads && barred && !seat.attached_free {
         found(Hurdle::Leads);
+    }
+}
+
+/// No attached worker is free: is a slot of the node's own, for a class it runs itself?
+fn slots<'a>(spec: &JobSpec, seat: &Seat<'_>, found: &mut impl FnMut(Hurdle<'a>)) {
+    let offer = &seat.node.offer;
+    let attached = offer.attached_to(&spec.class);
+    if !offer.runs_itself(&spec.class) && attached > 0 {
+        found(Hurdle::Attached { of: attached });
+    } else if seat.own_used >= offer.slots {
+        found(Hurdle::Slots { used: seat.own_used, of: offer.slots });
     }
 }
 
 /// The hurdles that do not pass by themselves: class and required headers.
 fn suits<'a>(spec: &'a JobSpec, offer: &Offer, found: &mut impl FnMut(Hurdle<'a>)) {
-    if !offer.classes.contains(&spec.class) {
+    if !offer.serves(&spec.class) {
         found(Hurdle::Class(&spec.class));
     }
     let nothing = BTreeSet::new();
@@ -118,8 +136,9 @@ fn suits<'a>(spec: &'a JobSpec, offer: &Offer, found: &mut impl FnMut(Hurdle<'a>
 pub(crate) fn could_ever(spec: &JobSpec, node: &NodeLoad) -> bool {
     let mut suited = true;
     suits(spec, &node.offer, &mut |_| suited = false);
+    let place = node.offer.slots > 0 || node.offer.attached_to(&spec.class) > 0;
     suited
-        && node.offer.slots > 0
+        && place
         && spec.cpu_milli <= node.load.cpu_total_milli
         && spec.memory_bytes <= node.load.memory_total_bytes
 }
@@ -154,7 +173,7 @@ pub(crate) fn score(seat: &Seat<'_>) -> u64 {
     let cpu = per_mille(u64::from(load.cpu_used_milli) + sent_milli, u64::from(load.cpu_total_milli));
     let memory = per_mille(load.memory_used_bytes, load.memory_total_bytes) / 2;
     let slots =
-        per_mille(u64::from(seat.node.running), u64::from(seat.node.offer.slots)) * SLOTS_PERMILLE / 1_000;
+        per_mille(u64::from(seat.own_used), u64::from(seat.node.offer.slots)) * SLOTS_PERMILLE / 1_000;
     cpu + memory + slots
 }
 
@@ -221,7 +240,8 @@ pub fn why(
     runs_jobs: RunsJobs,
 ) -> Why {
     let others = others_could(&job.spec, roster.iter(), leader);
-    let seats: Vec<Seat<'_>> = roster.iter().map(|node| seat_of(node, ledger, leader)).collect();
+    let seats: Vec<Seat<'_>> =
+        roster.iter().map(|node| seat_of(node, ledger, leader, &job.spec.class)).collect();
     let nodes: Vec<Verdict> = seats.iter().map(|seat| judged(&job.spec, seat, runs_jobs, others)).collect();
     let chosen = match job.state {
         JobState::Running => job.current().map(|attempt| attempt.node),
@@ -231,16 +251,24 @@ pub fn why(
     Why { state: job.state, text: sentence(job, roster, ledger, chosen), chosen, nodes }
 }
 
-fn seat_of<'a>(node: &'a NodeLoad, ledger: &Ledger, leader: Option<NodeId>) -> Seat<'a> {
+fn seat_of<'a>(node: &'a NodeLoad, ledger: &Ledger, leader: Option<NodeId>, class: &str) -> Seat<'a> {
     let (mut reserved_cpu_milli, mut reserved_memory_bytes) = (0, 0);
+    let mut held = Vec::new();
     for (attempt, _) in ledger.attempts_on(node.id) {
         if let Some(job) = ledger.job(attempt.job) {
             reserved_cpu_milli += u64::from(job.spec.cpu_milli);
             reserved_memory_bytes += job.spec.memory_bytes;
+            held.push(job.spec.class.as_str());
         }
     }
     let leads = Some(node.id) == leader;
-    Seat { node, sent: 0, reserved_cpu_milli, reserved_memory_bytes, leads }
+    let attached_free = attached_free(&node.offer, class, held.iter().copied());
+    // What the leader counts itself is exact; it cannot say which of it attached workers have.
+    let own_used = match node.offer.attached.is_empty() {
+        true => node.running,
+        false => node.offer.own_slots_in_use(held.into_iter()),
+    };
+    Seat { node, attached_free, own_used, sent: 0, reserved_cpu_milli, reserved_memory_bytes, leads }
 }
 
 fn judged(spec: &JobSpec, seat: &Seat<'_>, runs_jobs: RunsJobs, others_could: bool) -> Verdict {
@@ -261,6 +289,8 @@ impl Hurdle<'_> {
             Self::Class(class) => ("class", format!("does not serve class {class}")),
             Self::Requires { name, wanted } => ("requires", format!("has no {name} of {wanted}")),
             Self::Slots { used, of } => ("slots", format!("{used} of {of} slots are in use")),
+            Self::Attached { of: 1 } => ("slots", "the attached worker of its class is busy".to_string()),
+            Self::Attached { of } => ("slots", format!("all {of} attached workers of its class are busy")),
             Self::Cpu { wanted_milli, left_milli } => {
                 ("cpu", format!("{left_milli} thousandths of a core are left, {wanted_milli} are asked for"))
             }
@@ -283,7 +313,7 @@ fn sentence(job: &Job, roster: &[NodeLoad], ledger: &Ledger, chosen: Option<Node
             "waits until a node that could run it has room".to_string()
         }
         (JobState::Queued, None) => {
-            let served = roster.iter().any(|n| n.alive && n.offer.classes.contains(&job.spec.class));
+            let served = roster.iter().any(|n| n.alive && n.offer.serves(&job.spec.class));
             if served {
                 "waits: no present node has what it requires".to_string()
             } else {

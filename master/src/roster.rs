@@ -2,10 +2,11 @@
 //! which slots are taken. *A slot is held until its worker says that it is gone.*
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
 
 use crate::placement::Seat;
 use protocol::limits::LIVENESS_MS;
-use protocol::{AttemptRef, Boot, JobSpec, NodeId, NodeLoad, Report};
+use protocol::{AttemptRef, Boot, JobSpec, NodeId, NodeLoad, Offer, Report};
 
 /// A node, heard or only known from the ledger.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub(crate) struct Peer {
     pub(crate) member_boot: Option<Boot>,
     /// It has reported in this start, so that its offer is known.
     pub(crate) reported: bool,
+    /// It was a member before this leader led: alive until its silence says otherwise.
+    pub(crate) trusted: bool,
     /// Cluster time of its last believable sign of life.
     fresh_ms: u64,
     /// Cluster time at which its session began.
@@ -35,7 +38,7 @@ pub(crate) struct Peer {
 }
 
 /// One slot in use.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Slot {
     /// Its `Assign` is not applied yet.
     pub(crate) planned: bool,
@@ -43,16 +46,17 @@ pub(crate) struct Slot {
     pub(crate) sent_after: u64,
     /// A report held it.
     pub(crate) seen: bool,
-    cpu_milli: u32,
-    memory_bytes: u64,
+    /// What it is for, as far as that is known.
+    spec: Option<Arc<JobSpec>>,
 }
 
 impl Slot {
-    /// A slot for a job, as far as its spec is known.
-    pub(crate) fn new(spec: Option<&JobSpec>, planned: bool, sent_after: u64) -> Self {
-        let cpu_milli = spec.map_or(0, |s| s.cpu_milli);
-        let memory_bytes = spec.map_or(0, |s| s.memory_bytes);
-        Self { planned, sent_after, seen: false, cpu_milli, memory_bytes }
+    pub(crate) fn new(spec: Option<&Arc<JobSpec>>, planned: bool, sent_after: u64) -> Self {
+        Self { planned, sent_after, seen: false, spec: spec.cloned() }
+    }
+
+    fn class(&self) -> &str {
+        self.spec.as_ref().map_or("", |spec| &spec.class)
     }
 }
 
@@ -77,6 +81,7 @@ impl Peer {
             session: 0,
             member_boot: None,
             reported: false,
+            trusted: false,
             fresh_ms: now_ms,
             session_ms: now_ms,
             report: 0,
@@ -156,14 +161,28 @@ impl Peer {
         self.shown.alive && self.reported && self.member_boot == Some(self.boot)
     }
 
-    pub(crate) fn seat(&self, leader: NodeId) -> Seat<'_> {
+    /// This node as a place for a job of this class.
+    pub(crate) fn seat(&self, leader: NodeId, class: &str) -> Seat<'_> {
+        let held = || self.slots.values().map(Slot::class);
         Seat {
             node: &self.shown,
+            attached_free: attached_free(&self.shown.offer, class, held()),
+            own_used: self.shown.offer.own_slots_in_use(held()),
             sent: self.unseen,
             reserved_cpu_milli: self.reserved_cpu_milli,
             reserved_memory_bytes: self.reserved_memory_bytes,
             leads: self.shown.id == leader,
         }
+    }
+
+    /// Whether any attempt at all could begin here: a slot of its own is free, or an attached worker.
+    pub(crate) fn has_room(&self) -> bool {
+        let offer = &self.shown.offer;
+        let held = || self.slots.values().map(Slot::class);
+        let attached_free = |class| attached_free(offer, class, held());
+        self.fit()
+            && (offer.own_slots_in_use(held()) < offer.slots
+                || offer.attached.keys().map(alloc::string::String::as_str).any(attached_free))
     }
 
     pub(crate) fn occupy(&mut self, attempt: AttemptRef, slot: Slot) {
@@ -182,7 +201,14 @@ impl Peer {
     pub(crate) fn count(&mut self) {
         self.shown.running = self.slots.len() as u32;
         self.unseen = self.slots.values().filter(|slot| !slot.seen).count() as u32;
-        self.reserved_cpu_milli = self.slots.values().map(|slot| u64::from(slot.cpu_milli)).sum();
-        self.reserved_memory_bytes = self.slots.values().map(|slot| slot.memory_bytes).sum();
+        let specs = || self.slots.values().filter_map(|slot| slot.spec.as_ref());
+        self.reserved_cpu_milli = specs().map(|spec| u64::from(spec.cpu_milli)).sum();
+        self.reserved_memory_bytes = specs().map(|spec| spec.memory_bytes).sum();
     }
+}
+
+/// Whether a worker of this class attached to the node is free, when it holds attempts of these classes.
+pub(crate) fn attached_free<'a>(offer: &Offer, class: &str, held: impl Iterator<Item = &'a str>) -> bool {
+    let attached = offer.attached_to(class);
+    attached > 0 && held.filter(|of| *of == class).count() < attached as usize
 }

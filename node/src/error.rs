@@ -3,6 +3,7 @@
 use crate::admit::AdmitError;
 use crate::broker::BrokerError;
 use crate::disk::DiskError;
+use crate::lab::LabError;
 
 /// Why the loop ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,12 @@ pub enum StageError {
     /// The broker link could not be opened.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// The lab's ports could not be opened.
+    #[error(transparent)]
+    Lab(#[from] LabError),
+    /// News cannot be told or heard.
+    #[error(transparent)]
+    News(#[from] crate::news::NewsError),
     /// Jobs cannot be run.
     #[error("preparing to run jobs in {folder}: {cause}")]
     Runner {

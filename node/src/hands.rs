@@ -1,12 +1,12 @@
 //! The hands of one start: they carry out what the minds want and turn what the outside says into inputs.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use cast::{Cast, Input, Output};
 use consensus::{Peer, Writer};
-use protocol::{AttemptRef, Boot, Member, NodeId, Offer, Outcome, Request, native};
+use protocol::{AttemptRef, Boot, Member, NodeId, Outcome, Request, native};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -17,18 +17,18 @@ use crate::clock::{tick_ms, wall_ms};
 use crate::disk::{Disk, Folder, Identity, Told as DiskTold};
 use crate::error::StageError;
 use crate::inbox::{DiskState, Slots};
-use crate::link::{Link, LinkIdentity, LinkTold};
+use crate::lab::{self, Lab, LabTold};
+use crate::link::{Link, LinkTold};
 use crate::narrate::Narrator;
-use crate::probe::Probe;
-use crate::runner::{Runner, RunnerSettings};
+use crate::news::News;
+use crate::opening::{myself, offer, open_link, open_runner, watch_load};
+use crate::runner::Runner;
 use crate::settings::Settings;
 use crate::shows::Shows;
 use crate::stage::Stage;
 
-/// How often the probe measures: once a report.
-const PROBE_PERIOD: std::time::Duration = std::time::Duration::from_millis(protocol::limits::REPORT_MS);
-/// Folder of running jobs, inside the data folder.
-const SCRATCH_FOLDER: &str = "scratch";
+/// How often requests from the lab's ports that nobody could decide are asked again.
+const ASK_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Sockets, disk, children and open questions of one start.
 pub(crate) struct Hands {
@@ -40,10 +40,15 @@ pub(crate) struct Hands {
     link: Link,
     broker: Broker,
     runner: Runner,
+    news: News,
     disk: Option<Disk>,
     writer: Option<Writer>,
     slots: Slots,
     shows: Shows,
+    lab: Lab,
+    /// Classes nobody names at the lab's ports, as of the newest roster.
+    closed_classes: Arc<BTreeSet<String>>,
+    since_asked_again: Instant,
     replies: BTreeMap<u64, oneshot::Sender<Told>>,
     readers: BTreeMap<u64, oneshot::Sender<View>>,
     last_ticket: u64,
@@ -60,6 +65,7 @@ impl Hands {
         boot: Boot,
         slots: Slots,
         members: Vec<Member>,
+        quiet_index: u64,
     ) -> Result<Self, StageError> {
         let settings = Arc::clone(&stage.settings);
         let me = myself(&settings, identity.node, boot);
@@ -73,8 +79,11 @@ impl Hands {
         )?;
         let runner = open_runner(stage, handle, &settings, &slots)?;
         watch_load(&slots)?;
+        let load = slots.load.subscribe();
+        let news = News::open(handle, &stage.front, &settings, identity, me.clone(), load, quiet_index)?;
         let shows = Shows::new(stage.front.events.clone(), Narrator::new(identity.node, stage.log.clone()));
         let hints = members.into_iter().map(|member| (member.id, (member.boot, member.link))).collect();
+        let lab = Lab::open(handle, &settings, &settings.data, &stage.log, slots.lab.clone())?;
         let hands = Self {
             settings,
             handle: handle.clone(),
@@ -84,10 +93,14 @@ impl Hands {
             link,
             broker,
             runner,
+            news,
             disk: None,
             writer: None,
             slots,
             shows,
+            lab,
+            closed_classes: Arc::new(BTreeSet::new()),
+            since_asked_again: Instant::now(),
             replies: BTreeMap::new(),
             readers: BTreeMap::new(),
             last_ticket: 0,
@@ -119,12 +132,9 @@ impl Hands {
             election_ticks: ticks(settings.election_ms).max(ticks(settings.heartbeat_ms) * 3),
             expect: settings.expect,
             voters: settings.voters,
-            offer: Offer {
-                slots: settings.slots,
-                classes: Runner::classes(&runner_settings(settings)),
-                headers: settings.headers.clone(),
-                draining: false,
-            },
+            offer: offer(settings),
+            windows: settings.lab.windows.clone(),
+            max_offers: settings.lab.max_offers,
             runs_jobs: match settings.runs_jobs {
                 crate::settings::RunsJobs::Auto => master::RunsJobs::Auto,
                 crate::settings::RunsJobs::Always => master::RunsJobs::Always,
@@ -210,12 +220,47 @@ impl Hands {
         }
     }
 
+    /// Programs at the lab's ports said something.
+    pub(crate) fn lab_told(&mut self, batch: Vec<LabTold>, cast: &Cast, inputs: &mut Vec<Input>) {
+        if self.closed_classes.is_empty() {
+            self.closed_classes = lab::closed_classes(cast);
+        }
+        let closed = Arc::clone(&self.closed_classes);
+        for told in batch {
+            let last_ticket = &mut self.last_ticket;
+            let ticket = || {
+                *last_ticket += 1;
+                *last_ticket
+            };
+            if let Some(job) = self.lab.told(told, &closed, ticket, inputs) {
+                self.shows.created(job);
+            }
+        }
+    }
+
+    /// Requests from the lab's ports that nobody could decide are asked again, each second.
+    pub(crate) fn ask_again(&mut self, cast: &mut Cast, wall_ms: u64) {
+        if self.since_asked_again.elapsed() < ASK_AGAIN {
+            return;
+        }
+        self.since_asked_again = Instant::now();
+        let last_ticket = &mut self.last_ticket;
+        let again = self.lab.ask_again(|| {
+            *last_ticket += 1;
+            *last_ticket
+        });
+        for (ticket, request) in again {
+            cast.handle(Input::Ask { ticket, request }, wall_ms);
+        }
+    }
+
     pub(crate) fn link_told(&mut self, told: LinkTold, inputs: &mut Vec<Input>) {
         match told {
             LinkTold::Message { message, .. } => inputs.push(Input::Peer(message)),
             LinkTold::Up { .. } => {}
             LinkTold::Closed { peer, refused } => inputs.push(Input::LinkClosed { peer, gone: refused }),
-            LinkTold::Address { peer, boot, link, .. } => {
+            LinkTold::Address { peer, boot, link, news, .. } => {
+                self.news.heard_of(peer, boot, news);
                 let known = self.hints.get(&peer).map(|(boot, _)| *boot);
                 if known.is_none_or(|known| known <= boot) {
                     self.hints.insert(peer, (boot, link));
@@ -237,6 +282,7 @@ impl Hands {
 
     /// `/stop` closes this start.
     pub(crate) fn stopped(&self) {
+        self.news.last_word();
         self.shows.stopped();
     }
 
@@ -268,8 +314,15 @@ impl Hands {
                     self.runner.run(&dispatch);
                 }
                 Output::Kill(attempt) => self.runner.kill(attempt),
+                Output::Hand { worker, dispatch } => {
+                    self.shows.started(dispatch.attempt.job);
+                    self.lab.hand(worker, &dispatch);
+                }
+                Output::Late { worker, attempt } => self.lab.late(worker, attempt),
+                Output::TooManyAttached { worker } => self.lab.too_many(worker),
                 Output::Tell { ticket, told } => {
-                    if let Some(reply) = self.replies.remove(&ticket) {
+                    if self.lab.answered(ticket, &told) {
+                    } else if let Some(reply) = self.replies.remove(&ticket) {
                         // The asker may have gone away meanwhile.
                         let _ = reply.send(told);
                     }
@@ -280,13 +333,22 @@ impl Hands {
                     return Err(StageError::NotAdmitted(admission_words(&refusal)));
                 }
                 Output::Fatal(text) => return Err(StageError::Fatal(text)),
-                shown => self.shows.show(cast, shown),
+                shown => self.show(cast, shown),
             }
         }
         self.post(cast, letters);
         self.write(writes)?;
         self.after_turn(cast);
         Ok(())
+    }
+
+    fn show(&mut self, cast: &Cast, output: Output) {
+        match &output {
+            Output::Fact { job: Some(job), .. } => self.lab.changed(job),
+            Output::Roster => self.closed_classes = lab::closed_classes(cast),
+            _ => {}
+        }
+        self.shows.show(cast, output);
     }
 
     fn post(&mut self, cast: &mut Cast, letters: BTreeMap<Peer, Vec<consensus::Message>>) {
@@ -308,6 +370,7 @@ impl Hands {
     }
 
     fn after_turn(&mut self, cast: &Cast) {
+        self.news.turned(cast, self.shows.leader(), self.shows.members());
         for ticket in self.shows.views_wanted() {
             if let Some(reader) = self.readers.remove(&ticket) {
                 // The reader may have gone away meanwhile.
@@ -352,6 +415,8 @@ impl Hands {
         }
         self.link.close().await;
         self.broker.close();
+        self.lab.close();
+        self.news.close();
         self.replies.clear();
         self.readers.clear();
         self.runner.kill_all();
@@ -369,79 +434,4 @@ fn admission_words(refusal: &protocol::Refusal) -> String {
         }
         other => format!("refused: {other:?}"),
     }
-}
-
-fn myself(settings: &Settings, id: NodeId, boot: Boot) -> Member {
-    let at = |port: u16| format!("{}:{port}", settings.advertise);
-    Member {
-        id,
-        number: 0,
-        boot,
-        name: settings.name.clone(),
-        http: at(settings.http_port),
-        link: at(settings.link_port),
-        broker: at(settings.broker_port),
-    }
-}
-
-fn open_link(
-    handle: &Handle,
-    settings: &Settings,
-    identity: Identity,
-    me: &Member,
-    slots: &Slots,
-) -> Result<Link, StageError> {
-    let address = format!("{}:{}", settings.listen_host, settings.link_port);
-    let identity = LinkIdentity {
-        cluster: identity.cluster,
-        node: identity.node,
-        boot: me.boot,
-        name: me.name.clone(),
-        http: me.http.clone(),
-        link: me.link.clone(),
-        broker: me.broker.clone(),
-    };
-    Link::start(handle, &address, identity, slots.peers.clone())
-        .map_err(|cause| StageError::Link { address, cause })
-}
-
-fn runner_settings(settings: &Settings) -> RunnerSettings {
-    RunnerSettings {
-        allow: settings.allow.clone(),
-        classes: settings.classes.clone(),
-        scratch: settings.data.join(SCRATCH_FOLDER),
-        keeper: std::env::current_exe().unwrap_or_else(|_| Path::new("/proc/self/exe").to_path_buf()),
-    }
-}
-
-fn open_runner(
-    stage: &Stage,
-    handle: &Handle,
-    settings: &Settings,
-    slots: &Slots,
-) -> Result<Runner, StageError> {
-    let runner_settings = runner_settings(settings);
-    let folder = runner_settings.scratch.display().to_string();
-    let ended = slots.ended.clone();
-    Runner::start(handle.clone(), runner_settings, stage.front.outputs.clone(), move |attempt, outcome| {
-        // Never full (see its size); closed when this start is over, and then the result is forgotten with it.
-        let _ = ended.try_send((attempt, outcome));
-    })
-    .map_err(|cause| StageError::Runner { folder, cause })
-}
-
-/// Measures on a thread of its own until this start is over.
-fn watch_load(slots: &Slots) -> Result<(), StageError> {
-    let load = slots.load.clone();
-    let measure = move || {
-        let mut probe = Probe::new(Path::new("/"));
-        while load.send(probe.load()).is_ok() {
-            std::thread::sleep(PROBE_PERIOD);
-        }
-    };
-    std::thread::Builder::new()
-        .name("probe".to_string())
-        .spawn(measure)
-        .map(drop)
-        .map_err(|cause| StageError::Runner { folder: "the probe's thread".to_string(), cause })
 }

@@ -4,12 +4,15 @@ use protocol::{AttemptRef, Load, Member, Outcome};
 use tokio::sync::{mpsc, watch};
 
 use crate::broker::BrokerTold;
+use crate::lab::LabTold;
 use crate::link::LinkTold;
 
 /// Messages of peers that wait for the loop.
 const PEER_INBOX: usize = 8_192;
 /// Batches of the broker link that wait for the loop.
 const BROKER_INBOX: usize = 64;
+/// Batches of the lab's ports that wait for the loop.
+const LAB_INBOX: usize = 16;
 
 /// What the disk's thread last said.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +25,7 @@ pub(crate) struct DiskState {
 pub(crate) struct Inboxes {
     pub(crate) peers: mpsc::Receiver<LinkTold>,
     pub(crate) broker: mpsc::Receiver<Vec<BrokerTold>>,
+    pub(crate) lab: mpsc::Receiver<Vec<LabTold>>,
     pub(crate) disk: watch::Receiver<DiskState>,
     pub(crate) ended: mpsc::Receiver<(AttemptRef, Outcome)>,
     pub(crate) load: watch::Receiver<Load>,
@@ -32,6 +36,7 @@ pub(crate) struct Inboxes {
 pub(crate) struct Slots {
     pub(crate) peers: mpsc::Sender<LinkTold>,
     pub(crate) broker: mpsc::Sender<Vec<BrokerTold>>,
+    pub(crate) lab: mpsc::Sender<Vec<LabTold>>,
     pub(crate) disk: watch::Sender<DiskState>,
     pub(crate) ended: mpsc::Sender<(AttemptRef, Outcome)>,
     pub(crate) load: watch::Sender<Load>,
@@ -42,17 +47,19 @@ pub(crate) struct Slots {
 pub(crate) fn inboxes(slots: usize) -> (Slots, Inboxes) {
     let (peers, peers_in) = mpsc::channel(PEER_INBOX);
     let (broker, broker_in) = mpsc::channel(BROKER_INBOX);
+    let (lab, lab_in) = mpsc::channel(LAB_INBOX);
     let (disk, disk_in) = watch::channel(DiskState::default());
     // Every running attempt ends once, and none starts before the last end was taken: this never fills.
     let (ended, ended_in) = mpsc::channel(2 * slots + 64);
     let (load, load_in) = watch::channel(Load::default());
     let (joined, joined_in) = mpsc::channel(4);
-    let slots = Slots { peers, broker, disk, ended, load, joined };
+    let slots = Slots { peers, broker, lab, disk, ended, load, joined };
     (
         slots,
         Inboxes {
             peers: peers_in,
             broker: broker_in,
+            lab: lab_in,
             disk: disk_in,
             ended: ended_in,
             load: load_in,

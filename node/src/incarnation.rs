@@ -63,7 +63,8 @@ impl Incarnation {
             );
             stage.log.record(logdb::Level::Warn, "torn-tail", None, &line);
         }
-        let mut hands = Hands::open(stage, handle, identity, boot, slots, members)?;
+        let told_index = recovered.hard.map_or(0, |hard| hard.commit);
+        let mut hands = Hands::open(stage, handle, identity, boot, slots, members, told_index)?;
         let cast =
             Cast::open(hands.cast_settings(settings, identity, boot), recovered.hard, recovered.entries)?;
         hands.keep_writer(recovered.writer);
@@ -113,6 +114,7 @@ impl Incarnation {
             Some(batch) = inboxes.broker.recv() => broker_told(batch, inputs),
             Some((attempt, outcome)) = inboxes.ended.recv() => self.hands.ended(attempt, outcome, inputs),
             Some(ask) = stage.asks.recv() => self.hands.asked(ask, inputs),
+            Some(batch) = inboxes.lab.recv() => self.hands.lab_told(batch, &self.cast, inputs),
             Ok(()) = inboxes.load.changed() => inputs.push(Input::Load(*inboxes.load.borrow_and_update())),
             Some(joined) = inboxes.joined.recv() => self.hands.joined(joined?),
             () = tokio::time::sleep_until(self.next_tick) => {}
@@ -146,6 +148,10 @@ impl Incarnation {
             let Ok((attempt, outcome)) = inboxes.ended.try_recv() else { break };
             self.hands.ended(attempt, outcome, inputs);
         }
+        while began.elapsed() <= TURN_TIME {
+            let Ok(batch) = inboxes.lab.try_recv() else { break };
+            self.hands.lab_told(batch, &self.cast, inputs);
+        }
         for _ in 0..TURN_EVENTS {
             let Ok(ask) = stage.asks.try_recv() else { break };
             self.hands.asked(ask, inputs);
@@ -168,6 +174,7 @@ impl Incarnation {
             }
             self.next_tick = now + self.tick.saturating_sub(late.min(self.tick / 2));
             self.cast.handle(Input::Tick, wall_ms);
+            self.hands.ask_again(&mut self.cast, wall_ms);
         }
         let outputs: Vec<Output> = self.cast.turn(wall_ms);
         self.hands.carry_out(&mut self.cast, outputs)

@@ -4,13 +4,13 @@
 //!   HTTP ──ask──▶ ┌────────────────────────────┐ ──pieces──▶ disk thread (write, sync)
 //!   link ──────▶  │ stage: one loop, one owner │ ──bytes───▶ link (9991), broker thread (9990)
 //!   broker ────▶  │ of one `cast` (the minds)  │ ──attempt─▶ runner (keepers, children)
-//!   runner, disk ▶└────────────────────────────┘ ──facts───▶ narrate, events
+//!   runner, disk ▶└────────────────────────────┘ ──facts───▶ narrate, events ──▶ news (9997)
 //! ```
 //!
 //! **Decides:** nothing about jobs; when to tick, how to carry out what the minds say, what `/stop` closes.
 //! **May not touch:** the inside of a mind; nothing but the stage holds a `cast`.
 //! **Driven by:** [`run`], which serves until it is told to end.
-//! **Leaves out:** foreign ZeroMQ ports, sealing of links, the archive (later versions).
+//! **Leaves out:** sealing of links, the archive (later versions).
 
 pub mod admit;
 pub mod ask;
@@ -23,8 +23,12 @@ pub mod http;
 mod inbox;
 mod incarnation;
 pub mod keeper;
+mod lab;
 pub mod link;
+mod mint;
 pub mod narrate;
+pub mod news;
+mod opening;
 pub mod probe;
 mod run;
 pub mod runner;

@@ -59,6 +59,8 @@ pub struct LinkIdentity {
     pub link: String,
     /// `HOST:PORT` where others reach its broker link.
     pub broker: String,
+    /// `HOST:PORT` where others hear its news.
+    pub news: String,
 }
 
 /// What the link says.
@@ -98,6 +100,8 @@ pub enum LinkTold {
         link: String,
         /// `HOST:PORT` of its broker link.
         broker: String,
+        /// `HOST:PORT` of its news.
+        news: String,
     },
     /// The peer does not want us, or is not who it should be. Said once until it changes.
     Refused {

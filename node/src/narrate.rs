@@ -243,6 +243,12 @@ fn lost_sentence(attempt: AttemptRef, name: &str, cause: LossCause) -> String {
     match cause {
         LossCause::Silent => format!("Lost attempt {attempt} of {job}: {name} is silent"),
         LossCause::Restarted => format!("Lost attempt {attempt} of {job}: {name} started anew"),
+        LossCause::Late => {
+            format!(
+                "Lost attempt {attempt} of {job}: a worker attached to {name} is late, so others may take it too"
+            )
+        }
+        LossCause::Left => format!("Lost attempt {attempt} of {job}: the worker attached to {name} is gone"),
     }
 }
 

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::ask::{ASKS, Front, Valve};
 use crate::disk::{DiskError, Folder};
 use crate::error::StageError;
 use crate::http::{self, Served};
+use crate::news::Board;
 use crate::runner::Outputs;
 use crate::settings::Settings;
 use crate::stage::Stage;
@@ -102,8 +102,9 @@ async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) ->
     let front = Front {
         asks,
         events: broadcast::Sender::new(EVENTS),
-        valve: Arc::new(Valve::default()),
+        valve: Arc::new(Valve::unopened()),
         outputs: Outputs::default(),
+        news: Board::default(),
     };
     // While stopped it sends nothing: the shipper watches the valve too.
     let ship = |endpoint: &String| logdb::Shipper::start(&log, endpoint, front.valve.watch());
@@ -119,7 +120,7 @@ async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) ->
     let mut stage = on_its_own_thread(stage, found)?;
     let outcome = tokio::select! {
         outcome = &mut stage => outcome,
-        () = told_to_end() => {
+        () = logdb::door::told_to_end() => {
             end.send_replace(true);
             stage.await
         }
@@ -158,16 +159,4 @@ fn on_its_own_thread(
         })
         .map_err(RunError::Start)?;
     Ok(outcome)
-}
-
-async fn told_to_end() {
-    let (Ok(mut term), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = interrupt.recv() => {}
-    }
 }

@@ -136,6 +136,12 @@ impl Runner {
         own.chain(settings.classes.keys().cloned()).collect()
     }
 
+    /// Whether every node has this class.
+    #[must_use]
+    pub fn is_built_in(class: &str) -> bool {
+        builtin::NAMES.contains(&class)
+    }
+
     /// Starts an attempt. Never blocks; `ended` is called exactly once for it, after all of it is gone. An attempt
     /// that is running already goes on as it is.
     pub fn run(&self, dispatch: &Dispatch) {

@@ -3,6 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+pub use cast::Windows;
+
+/// Folder of the private sockets behind the gates, inside the data folder.
+pub(crate) const SOCKETS: &str = "gate";
+
 /// How one node shall be.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -28,6 +33,16 @@ pub struct Settings {
     pub broker_port: u16,
     /// Port of the consensus link.
     pub link_port: u16,
+    /// Port for clients of the lab wire.
+    pub clients_port: u16,
+    /// Port for workers of the lab wire.
+    pub workers_port: u16,
+    /// How strangers at these two are served.
+    pub lab: LabSettings,
+    /// Port where it tells its news.
+    pub pub_port: u16,
+    /// Kinds of information it shares.
+    pub share: crate::news::Share,
     /// Period of the leader's heartbeat.
     pub heartbeat_ms: u64,
     /// Shortest election timeout; the longest is twice that.
@@ -50,8 +65,21 @@ pub struct Settings {
     pub allowed_hosts: Vec<String>,
     /// Log store that gets this node's own lines: `tcp://HOST:PORT`.
     pub logger: Option<String>,
+    /// Log store that is asked for lines: `http://HOST:PORT`.
+    pub logdb: Option<String>,
     /// Test hook: a leader records assignments and does not send them.
     pub hold_dispatch: bool,
+}
+
+/// How programs that speak the lab wire are served.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LabSettings {
+    /// How long an attached worker has for a job until it is offered to another one too.
+    pub windows: Windows,
+    /// Attached workers that may hold one job at a time.
+    pub max_offers: u32,
+    /// Classes of this node's own, beside the built-in ones, that strangers may have run here.
+    pub allow: BTreeSet<String>,
 }
 
 /// A class served by running a program.

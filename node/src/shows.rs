@@ -43,6 +43,16 @@ impl Shows {
         }
     }
 
+    /// Who leads, as far as this node has shown it.
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        self.leader
+    }
+
+    /// The members, as the ledger last named them.
+    pub(crate) fn members(&self) -> &Arc<Vec<Member>> {
+        &self.members
+    }
+
     pub(crate) fn want_view(&mut self, ticket: u64) {
         self.views_wanted.push(ticket);
     }

@@ -115,6 +115,10 @@ pub enum LossCause {
     Silent,
     /// Its worker started anew: what it ran before is gone.
     Restarted,
+    /// The attached worker that has it did not answer within its window. It may still answer, and then counts.
+    Late,
+    /// The attached worker that had it is gone.
+    Left,
 }
 
 /// A change of the cluster itself.

@@ -16,6 +16,7 @@
 
 extern crate alloc;
 
+pub mod cbw;
 pub mod command;
 pub mod duration;
 pub mod fact;
@@ -32,6 +33,6 @@ pub use command::{Change, Command, Entry, LossCause, Origin};
 pub use fact::{Fact, What};
 pub use ids::{AttemptRef, Boot, ClusterId, JobId, NodeId, Rev};
 pub use job::{Attempt, AttemptState, End, IfUnsatisfiable, Job, JobSpec, JobState, Outcome, Reason};
-pub use member::{Load, Member, NodeLoad, Offer};
+pub use member::{LAB_HEADER, Load, Member, NodeLoad, Offer};
 pub use message::{Answered, Dispatch, Envelope, Forward, Report, ToMaster, ToNode, Verdict};
 pub use request::{Answer, Refusal, Request};

@@ -63,6 +63,18 @@ pub const RESEND_MS: u64 = 1_000;
 pub const MEMBERS: usize = 1_000;
 /// Facts a node keeps in memory for events and `/logging?source=cluster`.
 pub const FACTS_KEPT: usize = 20_000;
+/// Foreign workers attached to one node.
+pub const ATTACHED: usize = 4_096;
+/// How long an attached worker has for one job until it is offered to another one too, unless the node says otherwise.
+pub const ANSWER_WINDOW_MS: u64 = 2_000;
+/// Attached workers that may hold one job at a time, unless the leader's node says otherwise.
+pub const MAX_OFFERS: u32 = 3;
+/// How long an attached worker whose connection ended may come back with its result.
+pub const AWAY_MS: u64 = 10_000;
+/// Frames of one message of the lab wire.
+pub const LAB_FRAMES: usize = 64;
+/// Bytes of the frames of one message of the lab wire that come before its text.
+pub const LAB_ENVELOPE_BYTES: usize = 4 << 10;
 /// Attempts of one job whose records are kept.
 pub const ATTEMPTS_KEPT: usize = 2_000;
 

@@ -38,13 +38,65 @@ impl Member {
 pub struct Offer {
     /// Jobs it runs at once.
     pub slots: u32,
-    /// Classes it serves.
+    /// Classes it runs itself.
     pub classes: BTreeSet<String>,
     /// Capability headers; one name may have several values.
     pub headers: BTreeMap<String, BTreeSet<String>>,
     /// It takes no new attempts.
     pub draining: bool,
+    /// Foreign workers attached to this node, by the one class each serves; each holds one attempt at a time.
+    pub attached: BTreeMap<String, u32>,
 }
+
+impl Offer {
+    /// Slots of the node's own that are in use when so many attempts of each class are held there: an attached worker
+    /// of the class is taken first.
+    #[must_use]
+    pub fn own_slots_in_use<'a>(&self, held: impl Iterator<Item = &'a str>) -> u32 {
+        if self.attached.is_empty() {
+            return held.count() as u32;
+        }
+        let mut by_class: BTreeMap<&str, u32> = BTreeMap::new();
+        for class in held {
+            *by_class.entry(class).or_default() += 1;
+        }
+        by_class.iter().map(|(class, count)| count.saturating_sub(self.attached_to(class))).sum()
+    }
+
+    /// Attached workers that serve this class, busy or not.
+    #[must_use]
+    pub fn attached_to(&self, class: &str) -> u32 {
+        self.attached.get(class).copied().unwrap_or(0)
+    }
+
+    /// Whether the node runs this class itself.
+    #[must_use]
+    pub fn runs_itself(&self, class: &str) -> bool {
+        self.classes.contains(class)
+    }
+
+    /// Whether the node, or a worker attached to it, serves this class.
+    #[must_use]
+    pub fn serves(&self, class: &str) -> bool {
+        self.runs_itself(class) || self.attached_to(class) > 0
+    }
+
+    /// Every class served here.
+    pub fn served(&self) -> impl Iterator<Item = &str> {
+        let attached = self.attached.keys().filter(|class| !self.classes.contains(*class));
+        self.classes.iter().chain(attached).map(String::as_str)
+    }
+
+    /// Whether somebody without a token may have this node itself run this class.
+    #[must_use]
+    pub fn is_open(&self, class: &str) -> bool {
+        self.headers.get(LAB_HEADER).is_some_and(|open| open.contains(class))
+    }
+}
+
+/// The capability header that names the classes a node serves for jobs that came without a token. Every such job requires it
+/// with its own class, so no node runs for a stranger what its operator did not open.
+pub const LAB_HEADER: &str = "lab";
 
 /// How busy a node is, by its own cgroup where it has one. Integers only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

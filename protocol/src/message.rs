@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
+use crate::command::LossCause;
 use crate::ids::{AttemptRef, Boot, NodeId};
 use crate::job::{JobSpec, Outcome};
 use crate::member::{Load, NodeLoad, Offer};
@@ -64,6 +65,8 @@ pub struct Report {
     pub held: Vec<AttemptRef>,
     /// Results kept because the leader has not settled them yet.
     pub kept: Vec<AttemptRef>,
+    /// Attempts to be given to somebody else, because an attached worker is late with them or gone.
+    pub back: Vec<(AttemptRef, LossCause)>,
     /// What it can do.
     pub offer: Offer,
     /// How busy it is.

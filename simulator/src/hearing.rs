@@ -68,6 +68,8 @@ impl Hearing {
         let Some(given) = watch.given(attempt) else { return Ok(()) };
         let lost = match cause {
             LossCause::Restarted => boot_now(given.node) > given.boot,
+            // Nothing is attached to these nodes, so nobody may say so of them.
+            LossCause::Late | LossCause::Left => false,
             LossCause::Silent if given.node == name => false,
             LossCause::Silent => self
                 .heard

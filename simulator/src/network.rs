@@ -57,7 +57,7 @@ pub(crate) enum Body {
 /// What became of the first letter of a session.
 pub(crate) enum Post {
     /// It arrived. The next one is due then.
-    Arrived(Body, Option<u64>),
+    Arrived(Box<Body>, Option<u64>),
     /// None arrived; look again then.
     Later(Option<u64>),
 }
@@ -114,7 +114,7 @@ impl Network {
             self.letters.remove(&way);
         }
         match first {
-            Some(letter) if !cut => Post::Arrived(letter.body, next),
+            Some(letter) if !cut => Post::Arrived(Box::new(letter.body), next),
             _ => Post::Later(next),
         }
     }

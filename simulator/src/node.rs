@@ -130,7 +130,9 @@ pub(crate) fn settings(common: Common, place: usize, boot: Boot, slots: u32) -> 
         expect: common.expect,
         voters: common.voters,
         offer: Offer { slots, classes: BTreeSet::from([CLASS.to_string()]), ..Offer::default() },
+        windows: cast::Windows::default(),
         runs_jobs: common.runs_jobs,
+        max_offers: protocol::limits::MAX_OFFERS,
         hold_dispatch: false,
         mutant: common.mutant,
     }

@@ -79,6 +79,11 @@ impl World<'_> {
             Output::Fatal(text) => {
                 return must(false, "same_ledger", || format!("n{} must stop: {text}", place + 1));
             }
+            Output::Hand { .. } | Output::Late { .. } | Output::TooManyAttached { .. } => {
+                return must(false, "no_run_while_held", || {
+                    format!("n{} has no attached worker and gives it something", place + 1)
+                });
+            }
             Output::Led { .. } | Output::Looked(_) | Output::Members | Output::Roster => {}
         }
         Ok(())
@@ -209,7 +214,7 @@ impl World<'_> {
             Post::Later(next) => next,
             Post::Arrived(body, next) => {
                 // A start that came meanwhile gets it too, and has to see that it was not meant.
-                match body {
+                match *body {
                     Body::ToMaster(envelope) => self.hand(way.to, Input::ToMaster(envelope)),
                     Body::ToNode(envelope) => self.hand(way.to, Input::ToNode(envelope)),
                 }

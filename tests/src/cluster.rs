@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::client::{Client, answer, http};
-use crate::ports::Ports;
+use crate::ports::{self, Ports};
 use crate::process::Node;
 use crate::wait::{PATIENCE, eventually};
 
@@ -24,6 +24,8 @@ pub struct Plan {
     pub flags: Vec<String>,
     /// Further environment of single nodes: (node, name, value).
     pub environment: Vec<(usize, String, String)>,
+    /// What stands in the settings file of all; none: there is no file.
+    pub settings: Option<String>,
 }
 
 impl Plan {
@@ -31,7 +33,7 @@ impl Plan {
     #[must_use]
     pub fn of(nodes: usize) -> Self {
         let flags = vec!["--allow=sh,python".to_string(), "--chaos".to_string()];
-        Self { nodes, slots: 4, flags, environment: Vec::new() }
+        Self { nodes, slots: 4, flags, environment: Vec::new(), settings: None }
     }
 
     /// As many jobs at once on each node.
@@ -45,6 +47,20 @@ impl Plan {
     #[must_use]
     pub fn without_chaos(mut self) -> Self {
         self.flags.retain(|f| f != "--chaos");
+        self
+    }
+
+    /// With this flag on every node.
+    #[must_use]
+    pub fn flag(mut self, flag: impl Into<String>) -> Self {
+        self.flags.push(flag.into());
+        self
+    }
+
+    /// With these settings (TOML) for every node.
+    #[must_use]
+    pub fn settings(mut self, toml: &str) -> Self {
+        self.settings = Some(toml.to_string());
         self
     }
 
@@ -109,6 +125,11 @@ impl Cluster {
             words.push(format!("--join={}", others.join(",")));
         }
         words.extend(self.plan.flags.iter().cloned());
+        if let Some(toml) = &self.plan.settings {
+            let file = self.folder.path().join("understudy.toml");
+            std::fs::write(&file, toml).expect("a settings file");
+            words.push(format!("--config={}", file.display()));
+        }
         let mut node = Node::new(&name, &address(k), self.folder.path(), words);
         let environment = self.plan.environment.iter().filter(|(of, _, _)| *of == k);
         node.environment = environment.map(|(_, name, value)| (name.clone(), value.clone())).collect();
@@ -123,6 +144,16 @@ impl Cluster {
         k
     }
 
+    /// client-web before all nodes there are, not started yet.
+    #[must_use]
+    pub fn client_web(&self, words: &[&str]) -> Node {
+        let servers: Vec<String> = self.nodes.iter().map(Node::url).collect();
+        let mut all = vec![format!("--servers={}", servers.join(","))];
+        all.extend(words.iter().map(ToString::to_string));
+        let address = format!("127.0.0.1:{}", self.ports.http(usize::from(ports::NODES)));
+        Node::beside("client-web", &address, self.folder.path(), all)
+    }
+
     /// Node `k`.
     #[must_use]
     pub fn node(&self, k: usize) -> &Node {
@@ -132,6 +163,24 @@ impl Cluster {
     /// Node `k`, to kill or change it.
     pub fn node_mut(&mut self, k: usize) -> &mut Node {
         &mut self.nodes[k - 1]
+    }
+
+    /// Where node `k` tells its news.
+    #[must_use]
+    pub fn news(&self, k: usize) -> String {
+        format!("tcp://127.0.0.1:{}", self.ports.zeromq(k, "pub"))
+    }
+
+    /// Where the lab's clients reach node `k`.
+    #[must_use]
+    pub fn clients_url(&self, k: usize) -> String {
+        format!("tcp://127.0.0.1:{}", self.ports.zeromq(k, "clients"))
+    }
+
+    /// Where the lab's workers reach node `k`.
+    #[must_use]
+    pub fn workers_url(&self, k: usize) -> String {
+        format!("tcp://127.0.0.1:{}", self.ports.zeromq(k, "workers"))
     }
 
     /// All numbers.

@@ -59,15 +59,15 @@ pub fn missing() -> Option<&'static str> {
     })
 }
 
-fn image() -> String {
+pub(crate) fn image() -> String {
     std::env::var("UNDERSTUDY_TEST_IMAGE").unwrap_or_else(|_| IMAGE.to_string())
 }
 
-fn succeeds(program: &str, words: &[&str]) -> bool {
+pub(crate) fn succeeds(program: &str, words: &[&str]) -> bool {
     Command::new(program).args(words).output().is_ok_and(|told| told.status.success())
 }
 
-fn compose_words() -> Option<Vec<&'static str>> {
+pub(crate) fn compose_words() -> Option<Vec<&'static str>> {
     static WORDS: OnceLock<Option<Vec<&'static str>>> = OnceLock::new();
     let found = || match () {
         () if succeeds("docker-compose", &["version"]) => Some(vec!["docker-compose"]),

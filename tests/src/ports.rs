@@ -10,6 +10,8 @@ const FIRST: u16 = 12_000;
 const BLOCKS: u16 = 200;
 /// Ports one node takes.
 const EACH: u16 = 10;
+/// Those beside HTTP, in the order they follow it.
+const NAMES: [&str; 5] = ["broker", "link", "pub", "clients", "workers"];
 /// Nodes one block has room for.
 pub const NODES: u16 = 9;
 
@@ -55,9 +57,17 @@ impl Ports {
     /// The flags that give node `k` its other ports.
     #[must_use]
     pub fn flags(&self, k: usize) -> Vec<String> {
-        let names = ["broker", "link", "pub", "clients", "workers"];
-        let flags = names.iter().zip(1..).map(|(name, n)| format!("--{name}-port={}", self.of(k) + n));
-        flags.collect()
+        NAMES.iter().map(|name| format!("--{name}-port={}", self.zeromq(k, name))).collect()
+    }
+
+    /// A port of node `k` by its name: `broker`, `link`, `pub`, `clients` or `workers`.
+    ///
+    /// # Panics
+    /// When no port has this name.
+    #[must_use]
+    pub fn zeromq(&self, k: usize, name: &str) -> u16 {
+        let place = NAMES.iter().zip(1..).find(|(known, _)| **known == name);
+        self.of(k) + place.unwrap_or_else(|| panic!("no port is called {name}")).1
     }
 
     /// First port of a run of [`EACH`] × 8 for a program that chooses its own within it.

@@ -61,14 +61,15 @@ pub struct Ended {
     pub err: String,
 }
 
-/// One node: what it is started with, and its process while it has one. Dropped: killed and reaped.
+/// One node, or one that stands beside the nodes: what it is started with, and its process while it has one. Dropped: killed
+/// and reaped.
 #[derive(Debug)]
 pub struct Node {
     /// The name it was given.
     pub name: String,
     /// `HOST:PORT` of its HTTP.
     pub address: String,
-    /// Its data folder.
+    /// Its data folder, which only nodes are told of.
     pub data: PathBuf,
     /// Where its output goes, over all its starts.
     pub log: PathBuf,
@@ -76,6 +77,7 @@ pub struct Node {
     pub words: Vec<String>,
     /// What its environment has beside the test's.
     pub environment: Vec<(String, String)>,
+    is_beside: bool,
     child: Option<Child>,
 }
 
@@ -90,8 +92,19 @@ impl Node {
             log: folder.join(format!("{name}.log")),
             words,
             environment: Vec::new(),
+            is_beside: false,
             child: None,
         }
+    }
+
+    /// One that stands beside the nodes (client-web, logdb) and keeps nothing or is told where; not started yet.
+    #[must_use]
+    pub fn beside(name: &str, address: &str, folder: &Path, words: Vec<String>) -> Self {
+        let own = [name.to_string(), format!("--name={name}"), format!("--listen={address}")];
+        let words = own.into_iter().chain(words).collect();
+        let mut one = Self::new(name, address, folder, words);
+        one.is_beside = true;
+        one
     }
 
     /// Its HTTP address.
@@ -119,7 +132,10 @@ impl Node {
     fn command(&self) -> Command {
         let mut command = understudy();
         // On a leash: however this test ends, its nodes end with it.
-        command.args(&self.words).arg("--data").arg(&self.data).arg("--leash").stdin(Stdio::piped());
+        command.args(&self.words).arg("--leash").stdin(Stdio::piped());
+        if !self.is_beside {
+            command.arg("--data").arg(&self.data);
+        }
         command.envs(self.environment.iter().map(|(k, v)| (k, v)));
         command
     }
@@ -182,10 +198,16 @@ impl Node {
         }
     }
 
+    /// All it has printed, over all its starts.
+    #[must_use]
+    pub fn printed(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
     /// The last lines of its log.
     #[must_use]
     pub fn last_lines(&self, count: usize) -> String {
-        let text = String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned();
+        let text = self.printed();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(count)..].join("\n")
     }

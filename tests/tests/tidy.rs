@@ -9,13 +9,15 @@ use tests::source::{self, root};
 
 /// Who may use whom. `tests` may use anything.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("bench", &[]),
     ("bridge", &["protocol"]),
     ("cast", &["consensus", "master", "protocol", "worker"]),
     ("client-web", &["logdb", "protocol"]),
     ("consensus", &[]),
-    ("logdb", &["protocol"]),
+    ("gate", &[]),
+    ("logdb", &["gate", "protocol"]),
     ("master", &["protocol"]),
-    ("node", &["cast", "consensus", "logdb", "master", "protocol", "worker"]),
+    ("node", &["cast", "consensus", "gate", "logdb", "master", "protocol", "worker"]),
     ("protocol", &[]),
     ("simulator", &["cast", "consensus", "master", "protocol", "worker"]),
     ("understudy", &["bench", "bridge", "client-web", "logdb", "node", "protocol", "simulator"]),

@@ -2,8 +2,8 @@
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{bridge, client_web, config, logdb, paper, simulate};
-use crate::settings::NodeFlags;
+use crate::commands::{bench, bridge, config, listen, paper, simulate};
+use crate::settings::{ClientWebFlags, LogdbFlags, NodeFlags};
 use crate::up::UpFlags;
 
 /// A job cluster in one program: any node can step in for the master.
@@ -49,14 +49,19 @@ pub(crate) enum Command {
     /// Start a node that joins a cluster
     Worker(NodeFlags),
     /// Serve the pages and the API on one port, relayed to whichever node answers
-    ClientWeb(client_web::ClientWebFlags),
+    ClientWeb(ClientWebFlags),
     /// Keep the log lines of all containers
-    Logdb(logdb::LogdbFlags),
+    Logdb(LogdbFlags),
+    /// Hear what nodes tell of themselves, show it over HTTP, tell it again
+    Listen(listen::ListenFlags),
     /// Join the cluster to programs that know nothing of it
     #[command(subcommand)]
     Bridge(bridge::BridgeCommand),
     #[command(flatten)]
     Client(ClientCommand),
+    /// Measure a cluster beside something that keeps nothing
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// Run whole clusters in virtual time, with faults, from a seed
     Simulate(simulate::SimulateFlags),
     /// Show or check the settings of a node
@@ -101,6 +106,8 @@ pub(crate) enum ClientCommand {
     Resume(NodeName),
     /// Hand the lead over
     Transfer(crate::commands::nodes::TransferFlags),
+    /// Say something to whoever listens to the node
+    Say(crate::commands::say::SayWords),
     /// Exit 0 when the node is ready (for container health checks)
     Health,
 }

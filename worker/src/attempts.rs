@@ -5,14 +5,21 @@
 //!                  └───────────(not in the leader's list)──▶ ended here, reported as such
 //! ```
 //! A slot is held from `running` until the runner says that the attempt is gone, whatever became of the job meanwhile.
+//! Where foreign workers are attached ([`crate::attached`]), an attempt of their class goes to a free one of them first. It
+//! stays with that worker until it answers; when it is late or gone, the leader is asked to give the job to another one too.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use protocol::limits::{REPORT_MS, RESEND_MS};
-use protocol::{Answered, AttemptRef, Dispatch, Load, Offer, Outcome, Reason, Report, ToMaster, ToNode};
+use protocol::limits::{ATTACHED, REPORT_MS, RESEND_MS};
+use protocol::{
+    Answered, AttemptRef, Dispatch, LAB_HEADER, Load, LossCause, Offer, Outcome, Reason, Report, ToMaster,
+    ToNode,
+};
+
+use crate::attached::{Attached, AttachedId, Due, Windows, stronger};
 
 /// What the worker wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +30,20 @@ pub enum Output {
     Run(Dispatch),
     /// End this attempt; the runner still says when it is gone.
     Kill(AttemptRef),
+    /// Give this attempt to an attached worker.
+    Hand {
+        /// Which worker.
+        worker: AttachedId,
+        /// What.
+        dispatch: Dispatch,
+    },
+    /// An attached worker's window is over: the job is offered to others as well.
+    Late {
+        /// Which worker.
+        worker: AttachedId,
+        /// With what.
+        attempt: AttemptRef,
+    },
 }
 
 /// An attempt that occupies a slot.
@@ -47,6 +68,10 @@ pub struct Worker {
     load: Load,
     held: BTreeMap<AttemptRef, Held>,
     waiting: VecDeque<Dispatch>,
+    attached: Attached,
+    windows: Windows,
+    /// Attempts the leader shall give to somebody else.
+    back: BTreeMap<AttemptRef, LossCause>,
     kept: BTreeMap<AttemptRef, Kept>,
     following: bool,
     reported: u64,
@@ -64,6 +89,9 @@ impl Worker {
             load: Load::default(),
             held: BTreeMap::new(),
             waiting: VecDeque::new(),
+            attached: Attached::default(),
+            windows: Windows::default(),
+            back: BTreeMap::new(),
             kept: BTreeMap::new(),
             following: false,
             reported: 0,
@@ -71,6 +99,12 @@ impl Worker {
             since_report_ms: 0,
             outputs: Vec::new(),
         }
+    }
+
+    /// How long attached workers have for a job.
+    #[must_use]
+    pub fn with_windows(self, windows: Windows) -> Self {
+        Self { windows, ..self }
     }
 
     /// There is a new session with a leader (numbering restarts, everything is said again), or none.
@@ -108,19 +142,51 @@ impl Worker {
         self.fill_slots();
     }
 
+    /// A foreign worker is there and free, perhaps anew: then what it held is given back. False: there are too many.
+    pub fn attach(&mut self, worker: AttachedId, class: &str) -> bool {
+        if self.attached.class_of(worker).is_none() && self.attached.len() >= ATTACHED {
+            return false;
+        }
+        if let Some(attempt) = self.attached.attach(worker, class) {
+            self.give_back(attempt, LossCause::Left);
+        }
+        self.attached_changed();
+        true
+    }
+
+    /// A foreign worker's connection is gone. What it holds is offered to others; it may still come back with it.
+    pub fn left(&mut self, worker: AttachedId) {
+        if let Some(attempt) = self.attached.leave(worker) {
+            self.give_back(attempt, LossCause::Left);
+        }
+        self.attached_changed();
+    }
+
+    /// A foreign worker brought something back, and is free. Counts for what it holds, however late; else it is dropped.
+    pub fn returned(&mut self, worker: AttachedId, class: &str, outcome: Outcome) {
+        let as_before = self.attached.class_of(worker) == Some(class);
+        if !as_before && self.attached.len() >= ATTACHED {
+            return;
+        }
+        if let Some(attempt) = self.attached.returned(worker, class) {
+            self.back.remove(&attempt);
+            self.keep(attempt, outcome);
+        }
+        if as_before {
+            self.fill_slots();
+        } else {
+            self.attached_changed();
+        }
+    }
+
     /// The probe measured.
     pub fn loaded(&mut self, load: Load) {
         self.load = load;
     }
 
-    /// What this worker offers changed.
-    pub fn offers(&mut self, offer: Offer) {
-        self.offer = offer;
-        self.report();
-    }
-
     /// This many milliseconds passed.
     pub fn tick(&mut self, elapsed_ms: u64) {
+        self.look_at_attached(elapsed_ms);
         self.since_report_ms = self.since_report_ms.saturating_add(elapsed_ms);
         if self.since_report_ms >= REPORT_MS {
             self.report();
@@ -142,9 +208,16 @@ impl Worker {
         core::mem::take(&mut self.outputs)
     }
 
+    /// What it offers now.
+    #[must_use]
+    pub fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
     /// Attempts that occupy a slot or wait for one.
     pub fn held(&self) -> impl Iterator<Item = AttemptRef> + '_ {
-        self.held.keys().copied().chain(self.waiting.iter().map(|d| d.attempt))
+        let own = self.held.keys().copied();
+        own.chain(self.attached.held()).chain(self.waiting.iter().map(|d| d.attempt))
     }
 
     /// Attempts the runner has; never more than there are slots (`never_over_capacity`).
@@ -155,20 +228,70 @@ impl Worker {
 
     /// The same attempt twice is one attempt: a dispatch is repeated when the leader cannot tell whether it arrived.
     fn dispatched(&mut self, dispatch: Dispatch) {
-        let known =
-            self.held().any(|held| held == dispatch.attempt) || self.kept.contains_key(&dispatch.attempt);
+        let attempt = dispatch.attempt;
+        let known = self.held().any(|held| held == attempt)
+            || self.kept.contains_key(&attempt)
+            || self.back.contains_key(&attempt);
         if !known {
             self.waiting.push_back(dispatch);
             self.fill_slots();
         }
     }
 
+    /// Starts what waits, in order: with a free attached worker of its class, else in a free slot if this node runs it itself.
     fn fill_slots(&mut self) {
-        while self.held.len() < self.offer.slots as usize {
-            let Some(dispatch) = self.waiting.pop_front() else { return };
-            self.held.insert(dispatch.attempt, Held::Running);
-            self.outputs.push(Output::Run(dispatch));
+        for dispatch in core::mem::take(&mut self.waiting) {
+            let (class, attempt) = (&dispatch.spec.class, dispatch.attempt);
+            let window_ms = self.windows.of(class);
+            if let Some(worker) = self.attached.hand(class, attempt, window_ms, dispatch.spec.timeout_ms) {
+                self.outputs.push(Output::Hand { worker, dispatch });
+            } else if self.held.len() < self.offer.slots as usize && self.offer.runs_itself(class) {
+                self.held.insert(attempt, Held::Running);
+                self.outputs.push(Output::Run(dispatch));
+            } else if self.offer.serves(class) {
+                self.waiting.push_back(dispatch);
+            } else {
+                // Whoever served it has left since the leader looked.
+                self.give_back(attempt, LossCause::Late);
+            }
         }
+    }
+
+    /// Windows end, job times end, and who was away too long is forgotten.
+    fn look_at_attached(&mut self, elapsed_ms: u64) {
+        let (due, gone) = self.attached.tick(elapsed_ms);
+        let changed = !due.is_empty() || !gone.is_empty();
+        for due in due {
+            match due {
+                Due::Late { worker, attempt } => {
+                    self.outputs.push(Output::Late { worker, attempt });
+                    self.give_back(attempt, LossCause::Late);
+                }
+                Due::TimedOut { attempt, timeout_ms } => {
+                    self.back.remove(&attempt);
+                    let text = alloc::format!("ran longer than its timeout of {timeout_ms} ms");
+                    self.keep(attempt, Outcome::failure(Reason::Timeout, text));
+                }
+            }
+        }
+        if changed {
+            self.attached_changed();
+        }
+    }
+
+    fn give_back(&mut self, attempt: AttemptRef, cause: LossCause) {
+        if !self.kept.contains_key(&attempt) {
+            let known = self.back.get(&attempt).map_or(cause, |known| stronger(cause, *known));
+            self.back.insert(attempt, known);
+        }
+    }
+
+    /// Who is attached, or what they hold, is another than before: the leader hears it at once. What waited for a worker that is
+    /// no more, and that nobody else here can do, goes back.
+    fn attached_changed(&mut self) {
+        self.offer.attached = self.attached.counts();
+        self.fill_slots();
+        self.report();
     }
 
     /// The leader's full list: what is not on it is not wanted any more.
@@ -179,6 +302,7 @@ impl Worker {
         self.echo = answered.number;
         let wanted: BTreeSet<AttemptRef> = answered.hold.iter().copied().collect();
         self.waiting.retain(|dispatch| wanted.contains(&dispatch.attempt));
+        self.back.retain(|attempt, _| wanted.contains(attempt));
         for (attempt, held) in &mut self.held {
             if *held == Held::Running && !wanted.contains(attempt) {
                 *held = Held::Ending;
@@ -217,9 +341,20 @@ impl Worker {
             echo: self.echo,
             held: self.held().collect(),
             kept: self.kept.keys().copied().collect(),
-            offer: self.offer.clone(),
+            back: self.back.iter().map(|(attempt, cause)| (*attempt, *cause)).collect(),
+            offer: self.offer_now(),
             load: self.load,
         };
         self.outputs.push(Output::Send(ToMaster::Report(report)));
+    }
+
+    /// What is attached here is open to strangers: it is theirs.
+    fn offer_now(&self) -> Offer {
+        let mut offer = self.offer.clone();
+        if !offer.attached.is_empty() {
+            let open = offer.headers.entry(LAB_HEADER.to_string()).or_default();
+            open.extend(offer.attached.keys().cloned());
+        }
+        offer
     }
 }

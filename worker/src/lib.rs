@@ -18,8 +18,10 @@
 
 extern crate alloc;
 
+mod attached;
 mod attempts;
 mod gateway;
 
+pub use attached::{AttachedId, Windows};
 pub use attempts::{Output, Worker};
 pub use gateway::{Busy, Gateway, Output as GatewayOutput, Told};

@@ -22,7 +22,7 @@ fn answered(number: u64, hold: &[AttemptRef]) -> ToNode {
 }
 
 fn worker(slots: u32) -> Worker {
-    let mut worker = Worker::new(Offer { slots, ..Offer::default() });
+    let mut worker = Worker::new(Offer { slots, classes: ["echo".to_string()].into(), ..Offer::default() });
     worker.follow(true);
     worker.drain();
     worker

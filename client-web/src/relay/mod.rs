@@ -15,13 +15,13 @@ mod problem;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use logdb::door::Valve;
+use logdb::door::{Metrics, Valve};
 use logdb::record::now_ms;
 use logdb::{Level, Log};
 use tokio::sync::Semaphore;
@@ -30,7 +30,7 @@ use tokio::time::{Instant, timeout};
 use answer::Tried;
 use limits::{BODY_UNITS, CALL_PATIENCE, CALLS, CONNECT_PATIENCE, SERVERS};
 use order::Order;
-use problem::Problem;
+use problem::{Kind, Problem};
 
 /// A node that may be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +61,14 @@ pub enum ServersError {
     Client(String),
 }
 
+/// What became of calls, since the start.
+#[derive(Debug, Default)]
+struct Counts {
+    calls: AtomicU64,
+    failed_tries: AtomicU64,
+    unanswered: AtomicU64,
+}
+
 /// Relays calls; clones share it.
 #[derive(Clone, Debug)]
 pub struct Relay(Arc<Inner>);
@@ -73,6 +81,7 @@ struct Inner {
     client: reqwest::Client,
     log: Log,
     valve: Arc<Valve>,
+    counts: Counts,
     calls: Arc<Semaphore>,
     bodies: Arc<Semaphore>,
 }
@@ -100,6 +109,7 @@ impl Relay {
             client,
             log,
             valve,
+            counts: Counts::default(),
             calls: Arc::new(Semaphore::new(CALLS)),
             bodies: Arc::new(Semaphore::new(BODY_UNITS)),
         })))
@@ -113,6 +123,22 @@ impl Relay {
             async move { relay.call(request).await }
         };
         Router::new().route("/api/{*rest}", axum::routing::any(call))
+    }
+
+    /// Figures for Prometheus.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (counts, open) = (&self.0.counts, CALLS - self.0.calls.available_permits());
+        Metrics::default()
+            .counter("relay_calls_total", "Calls handed on.", count(&counts.calls))
+            .counter(
+                "relay_failed_tries_total",
+                "Tries at a node that gave no answer.",
+                count(&counts.failed_tries),
+            )
+            .counter("relay_unanswered_total", "Calls that no node answered.", count(&counts.unanswered))
+            .gauge("relay_open_calls", "Calls under way, event streams among them.", open as u64)
     }
 
     /// Whether some node says that it is ready.
@@ -135,7 +161,7 @@ impl Relay {
 
     async fn call(&self, request: Request) -> Response {
         let Ok(seat) = Arc::clone(&self.0.calls).try_acquire_owned() else {
-            return Problem::full(format!("{CALLS} calls are under way already"))
+            return Problem::new(Kind::Full, format!("{CALLS} calls are under way already"))
                 .not_accepted()
                 .into_response();
         };
@@ -149,6 +175,7 @@ impl Relay {
 
     async fn hand_on(&self, mut order: Order) -> Response {
         let began_ms = now_ms();
+        self.0.counts.calls.fetch_add(1, Ordering::Relaxed);
         let until = Instant::now() + CALL_PATIENCE + order.wait;
         // What is known of tries that may have been heard: the ids they told, if any.
         let (mut heard, mut ids) = (0_usize, BTreeSet::new());
@@ -158,7 +185,11 @@ impl Relay {
                 break;
             }
             let sent_ms = now_ms();
-            match self.ask(&self.0.servers[at], &mut order).await {
+            let tried = self.ask(&self.0.servers[at], &mut order).await;
+            if !matches!(tried, Tried::Answered(_)) {
+                self.0.counts.failed_tries.fetch_add(1, Ordering::Relaxed);
+            }
+            match tried {
                 Tried::Answered(response) => {
                     self.0.favourite.store(at, Ordering::Relaxed);
                     if order.is_submission() && is_new(&response, heard > 0) {
@@ -174,15 +205,16 @@ impl Relay {
                 }
             }
         }
+        self.0.counts.unanswered.fetch_add(1, Ordering::Relaxed);
         if order.is_write() && heard > 0 {
             // With two tries heard, the job may bear the id of either.
             let id = ids.pop_first().filter(|_| heard == 1);
-            return Problem::outcome_unknown(id, order.key.as_deref()).into_response();
+            return problem::outcome_unknown(id, order.key.as_deref()).into_response();
         }
         match declined {
             Some(response) => response,
-            None if order.is_write() => Problem::no_node().not_accepted().into_response(),
-            None => Problem::no_node().into_response(),
+            None if order.is_write() => problem::no_node().not_accepted().into_response(),
+            None => problem::no_node().into_response(),
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::answer::Flow;
 use super::limits::{ANSWER_SILENCE, WRITE_PATIENCE};
 use super::limits::{BODY_BYTES, BODY_PATIENCE, BODY_UNIT, BODY_UNITS, EVENT_SILENCE, READ_PATIENCE};
-use super::problem::Problem;
+use super::problem::{Kind, Problem};
 use crate::form;
 
 /// What of a request's head is a node's business. Marks of a browser are not: they were judged at this door, by its own name.
@@ -69,8 +69,9 @@ impl Order {
 
     /// Whether it may be said a second time when the first may have been heard.
     pub(super) fn is_repeatable(&self) -> bool {
-        // To hand the lead over twice moves it twice.
-        !self.is_write() || (self.key.is_some() && !self.path.starts_with("/api/v1/leader/"))
+        // To hand the lead over twice moves it twice; a message said through two nodes is said by both.
+        let goes_by_node = ["/api/v1/leader/", "/api/v1/messages"].iter().any(|at| self.path.starts_with(at));
+        !self.is_write() || (self.key.is_some() && !goes_by_node)
     }
 
     /// Whether it submits one job.
@@ -95,7 +96,7 @@ impl Order {
 fn path_of(uri: &Uri) -> Result<String, Problem> {
     let plain = uri.path().to_ascii_lowercase().replace("%2e", ".").replace('\\', "/");
     if plain.split('/').any(|part| matches!(part, "." | "..")) || !plain.starts_with("/api/") {
-        return Err(Problem::malformed("the path must not have . or .. as a part").not_accepted());
+        return Err(Problem::new(Kind::Malformed, "the path must not have . or .. as a part").not_accepted());
     }
     Ok(uri.path_and_query().map_or("/", |path| path.as_str()).to_string())
 }
@@ -118,7 +119,7 @@ async fn held(
     let told = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
     let bytes: usize = told.unwrap_or(BODY_BYTES);
     if bytes > BODY_BYTES {
-        return Err(Problem::too_large(BODY_BYTES).not_accepted());
+        return Err(too_large().not_accepted());
     }
     let units = u32::try_from((bytes / BODY_UNIT + 1).min(BODY_UNITS)).unwrap_or(u32::MAX);
     let read = async {
@@ -128,15 +129,20 @@ async fn held(
     };
     match timeout(BODY_PATIENCE, read).await {
         Ok((seat, Ok(body))) => Ok((seat, body)),
-        Ok((_, Err(error))) if told.is_none() && is_over_limit(&error) => {
-            Err(Problem::too_large(BODY_BYTES).not_accepted())
+        Ok((_, Err(error))) if told.is_none() && is_over_limit(&error) => Err(too_large().not_accepted()),
+        Ok((_, Err(error))) => {
+            Err(Problem::new(Kind::Malformed, format!("reading the body: {error}")).not_accepted())
         }
-        Ok((_, Err(error))) => Err(Problem::malformed(format!("reading the body: {error}")).not_accepted()),
         Err(_) => {
             let patience_s = BODY_PATIENCE.as_secs();
-            Err(Problem::malformed(format!("the body did not arrive within {patience_s} s")).not_accepted())
+            Err(Problem::new(Kind::Malformed, format!("the body did not arrive within {patience_s} s"))
+                .not_accepted())
         }
     }
+}
+
+fn too_large() -> Problem {
+    Problem::new(Kind::TooLarge, format!("body has more than {BODY_BYTES} bytes"))
 }
 
 fn is_over_limit(error: &axum::Error) -> bool {
@@ -207,9 +213,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_lead_is_not_handed_over_twice() {
-        let transfer = order(Request::post("/api/v1/leader/transfer"), Body::empty()).await.unwrap();
-        assert!(!transfer.is_repeatable());
+    async fn the_lead_is_not_handed_over_twice_and_nothing_is_said_by_two() {
+        for path in ["/api/v1/leader/transfer", "/api/v1/messages"] {
+            let once = order(Request::post(path), Body::empty()).await.unwrap();
+            assert!(!once.is_repeatable(), "{path}");
+        }
         assert!(order(Request::post("/api/v1/jobs"), Body::empty()).await.unwrap().is_repeatable());
     }
 }

@@ -72,6 +72,7 @@ fn an_assignment_that_meets_a_restart_is_taken_back() {
         echo: 0,
         held: [].into(),
         kept: [].into(),
+        back: [].into(),
         offer: worker.offer.clone(),
         load: worker.load,
     };

@@ -1,6 +1,8 @@
 //! Scenarios: what a ledger does with commands (`rules`, `repeats`, `random`), and what a leader makes of what it hears
-//! (`leading`, `losses`, `joining`, `choosing`).
+//! (`leading`, `losses`, `joining`, `choosing`,
+//! `attached`).
 
+mod attached;
 mod choosing;
 mod faults;
 mod joining;

@@ -157,6 +157,8 @@ pub(super) struct Worker {
     pub(super) load: Load,
     pub(super) held: BTreeSet<AttemptRef>,
     pub(super) kept: BTreeMap<AttemptRef, Arc<Outcome>>,
+    /// What it wants to be given to somebody else.
+    pub(super) back: BTreeMap<AttemptRef, LossCause>,
     /// Every dispatch it got, in order.
     pub(super) dispatched: Vec<AttemptRef>,
     pub(super) settled: Vec<(AttemptRef, Verdict)>,
@@ -186,6 +188,7 @@ impl Worker {
             load,
             held: BTreeSet::new(),
             kept: BTreeMap::new(),
+            back: BTreeMap::new(),
             dispatched: Vec::new(),
             settled: Vec::new(),
             answers: BTreeMap::new(),
@@ -219,7 +222,8 @@ impl Worker {
             ToNode::Dispatch(dispatch) if !self.deaf => {
                 self.dispatched.push(dispatch.attempt);
                 self.held.insert(dispatch.attempt);
-                assert!(self.held.len() <= self.offer.slots as usize, "never_over_capacity");
+                let most = self.offer.slots + self.offer.attached.values().sum::<u32>();
+                assert!(self.held.len() <= most as usize, "never_over_capacity");
             }
             ToNode::Dispatch(_) => {}
             ToNode::Settled { attempt, verdict } => {
@@ -231,7 +235,9 @@ impl Worker {
             }
             ToNode::Answered(answered) => {
                 self.echo = answered.number;
-                self.held.retain(|attempt| answered.hold.contains(attempt));
+                // An attached worker cannot be ended: it holds on until it answers.
+                let attached = !self.offer.attached.is_empty();
+                self.held.retain(|attempt| attached || answered.hold.contains(attempt));
             }
         }
     }
@@ -266,6 +272,7 @@ impl Scene {
             voters: 3,
             tick_ms: 50,
             runs_jobs: RunsJobs::Auto,
+            max_offers: protocol::limits::MAX_OFFERS,
             hold_dispatch: false,
             #[cfg(feature = "mutants")]
             mutant: None,
@@ -324,6 +331,7 @@ impl Scene {
             echo: worker.echo,
             held: worker.held.iter().copied().collect(),
             kept: worker.kept.keys().copied().collect(),
+            back: worker.back.iter().map(|(attempt, cause)| (*attempt, *cause)).collect(),
             offer: worker.offer.clone(),
             load: worker.load,
         };

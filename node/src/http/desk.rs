@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::response::Response;
+use logdb::door::Door;
 use protocol::{Answer, Job, JobId, NodeId, Request, limits};
 use tokio::sync::{Semaphore, broadcast, oneshot};
 use tokio::time::{sleep, timeout};
@@ -12,9 +13,10 @@ use tokio::time::{sleep, timeout};
 use super::limits::{
     APPLY_PATIENCE, CONFIRM_PAUSE, EVENT_STREAMS, PEER_PATIENCE, SEEN_FRESH, VIEW_PATIENCE, WRITE_GRACE,
 };
-use super::problem::{Kind, Problem};
-use super::{Served, shown};
+use super::problem::{self, Kind, Problem};
+use super::{Served, guard, shown};
 use crate::ask::{Ask, Event, Told, View};
+use crate::mint::Mint;
 
 /// What handlers share.
 #[derive(Clone)]
@@ -22,13 +24,17 @@ pub(super) struct Desk(Arc<Inner>);
 
 pub(super) struct Inner {
     pub(super) served: Served,
+    /// What stands before every call, and turns the soft crash.
+    pub(super) door: Door,
     /// For asking other nodes.
     pub(super) client: reqwest::Client,
+    /// For asking the log store.
+    pub(super) log_store: Option<logdb::Remote>,
     pub(super) streams: Arc<Semaphore>,
     /// Silent nodes, and whether they said that they are stopped.
     pub(super) probes: Mutex<BTreeMap<NodeId, (Instant, bool)>>,
     seen: Mutex<Option<(Instant, Seen)>>,
-    minted: Mutex<u128>,
+    minted: Mutex<Mint>,
 }
 
 impl std::ops::Deref for Desk {
@@ -58,13 +64,18 @@ impl Desk {
             .timeout(PEER_PATIENCE)
             .build()
             .unwrap_or_default();
+        // The settings were checked: a bad address was an error at the start.
+        let log_store = served.settings.logdb.as_deref();
+        let log_store = log_store.and_then(|url| logdb::Remote::new(url, served.front.valve.watch()).ok());
         Self(Arc::new(Inner {
+            door: guard::door(&served.settings, &served.front),
             served,
+            log_store,
             client,
             streams: Arc::new(Semaphore::new(EVENT_STREAMS)),
             probes: Mutex::new(BTreeMap::new()),
             seen: Mutex::new(None),
-            minted: Mutex::new(0),
+            minted: Mutex::default(),
         }))
     }
 
@@ -104,7 +115,7 @@ impl Desk {
     /// Why no state can be shown.
     pub(super) fn no_view(&self) -> Problem {
         if self.is_stopped() {
-            Problem::stopped()
+            problem::stopped()
         } else {
             Problem::new(Kind::Starting, "this node has not found its cluster yet")
         }
@@ -164,8 +175,8 @@ impl Desk {
             Ok(Ok(())) => {}
         }
         match timeout(patience + WRITE_GRACE, told).await {
-            Err(_) | Ok(Err(_)) => Err(Problem::outcome_unknown(id)),
-            Ok(Ok(Told::NoQuorum { handed_over: true })) => Err(Problem::outcome_unknown(id)),
+            Err(_) | Ok(Err(_)) => Err(problem::outcome_unknown(id)),
+            Ok(Ok(Told::NoQuorum { handed_over: true })) => Err(problem::outcome_unknown(id)),
             Ok(Ok(Told::NoQuorum { handed_over: false })) => {
                 Err(Problem::new(Kind::NoQuorum, "no leader could be reached; repeating is safe")
                     .not_accepted())
@@ -173,7 +184,7 @@ impl Desk {
             Ok(Ok(Told::Busy)) => {
                 Err(Problem::new(Kind::Full, "too many requests wait at this node").not_accepted())
             }
-            Ok(Ok(Told::Answer(Answer::Refused(refusal)))) => Err(Problem::refused(refusal, id)),
+            Ok(Ok(Told::Answer(Answer::Refused(refusal)))) => Err(problem::refused(refusal, id)),
             Ok(Ok(Told::Answer(answer))) => Ok(answer),
         }
     }
@@ -230,19 +241,10 @@ impl Desk {
         self.view().await.ok()
     }
 
-    /// A new job id: a ULID of now, rising within this process also when the clock does not.
+    /// A new job id.
     pub(super) fn mint(&self) -> Result<JobId, Problem> {
-        let mut random = [0_u8; 16];
-        getrandom::fill(&mut random).map_err(|error| {
-            Problem::new(Kind::Broken, format!("making a job id: {error}")).not_accepted()
-        })?;
-        let now_ms = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis() as u64);
-        let fresh = ulid::Ulid::from_parts(now_ms, u128::from_be_bytes(random)).0;
-        let mut minted = self.minted.lock().unwrap_or_else(PoisonError::into_inner);
-        *minted = if fresh > *minted { fresh } else { minted.wrapping_add(1) };
-        Ok(JobId(*minted))
+        let minted = self.minted.lock().unwrap_or_else(PoisonError::into_inner).job();
+        minted.map_err(|error| Problem::new(Kind::Broken, error.to_string()).not_accepted())
     }
 }
 

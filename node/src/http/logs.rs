@@ -1,11 +1,13 @@
-//! `GET /jobs/{id}/logs`: this node's view of a job's story, the ledger's facts and its own lines, newest first.
+//! Log lines as records: `GET /logs`, which the log store answers, and `GET /jobs/{id}/logs`, a job's story from the log store, the
+//! ledger's facts and this node's own lines, newest first.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::Uri;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use logdb::Record;
 use serde::Serialize;
 
@@ -30,6 +32,17 @@ struct Behind {
     missing: u64,
 }
 
+/// What the log store has.
+pub(super) async fn of_all(State(desk): State<Desk>, RawQuery(query): RawQuery) -> Response {
+    match &desk.log_store {
+        Some(store) => store.logs(query.as_deref()).await,
+        None => {
+            let detail = "this node knows no log store: start it with --logdb, or ask /logging";
+            Problem::new(Kind::NotFound, detail).into_response()
+        }
+    }
+}
+
 pub(super) async fn of_job(
     State(desk): State<Desk>,
     Path(id): Path<String>,
@@ -37,18 +50,26 @@ pub(super) async fn of_job(
 ) -> Result<Response, Problem> {
     let id = job_id(&id)?;
     let limit = Params::read(&uri, &["limit"])?.number("limit", 1, LOG_RECORDS as u64)?;
+    let limit = limit.map_or(LOG_RECORDS, |limit| limit as usize);
     let view = desk.view().await?;
+    // Lines may still be on their way to the store: what this node holds itself is told in any case.
+    let stored = match &desk.log_store {
+        Some(store) => store.of_job(id, limit).await.unwrap_or_default(),
+        None => Vec::new(),
+    };
     let own = desk.served.log.after(0, usize::MAX).into_iter();
+    let mut told = BTreeSet::new();
     let mut items: Vec<Arc<Record>> = cluster_log::of_view(&view, 0)
         .map(Arc::new)
         .chain(own)
-        .filter(|record| record.job == Some(id))
+        .chain(stored.into_iter().map(Arc::new))
+        .filter(|record| record.job == Some(id) && told.insert((Arc::clone(&record.source), record.seq)))
         .collect();
     if items.is_empty() && view.ledger.job(id).is_none() {
         return Err(Problem::new(Kind::NotFound, "this node knows no such job and no line about it"));
     }
     // Sources count for themselves: time brings them together, and within one the number decides.
     items.sort_by_key(|record| Reverse((record.time_ms, record.seq)));
-    items.truncate(limit.map_or(LOG_RECORDS, |limit| limit as usize));
+    items.truncate(limit);
     Ok(shown::json(&Page { items, next: None, prev: None, behind: Vec::new() }))
 }

@@ -1,52 +1,16 @@
-//! What stands at the root of every container: `/stop`, `/livez`, `/readyz`, `/metrics`.
+//! What stands at the root of a node beside what its door has: `/readyz`, `/metrics`.
 
 use std::fmt::Write as _;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
-use axum::response::{Html, IntoResponse, Response};
-use tokio::time::timeout;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use logdb::door::Metrics;
 
 use super::desk::Desk;
-use super::limits::VALVE_PATIENCE;
+use super::nodes;
 use super::params::Params;
-use super::problem::{Kind, Problem};
-use super::{guard, nodes};
-
-/// Toggles the soft crash: body `True` (now stopped) or `False`, nothing else; a page for a browser.
-pub(super) async fn stop(
-    State(desk): State<Desk>,
-    method: Method,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    if method == Method::HEAD {
-        return Err(Problem::new(Kind::MethodNotAllowed, "looking at /stop must not stop anything: use GET"));
-    }
-    nodes::refuse_calm(&desk)?;
-    if guard::is_prefetch(&headers) {
-        return Err(Problem::new(Kind::CrossSite, "a prefetch must not stop anything"));
-    }
-    let valve = &desk.served.front.valve;
-    let stopped = valve.toggle();
-    // Late is not wrong: from the turn on HTTP answers as asked.
-    let _ = timeout(VALVE_PATIENCE, valve.reached(stopped)).await;
-    let word = if stopped { "True" } else { "False" };
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
-    if !accept.contains("text/html") {
-        return Ok(word.into_response());
-    }
-    let told = if stopped { "This node is stopped." } else { "This node is running." };
-    let page = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{word}</title></head>\
-         <body><h1>{word}</h1><p>{told} Loading this page again turns it.</p>\
-         <p><a href=\"/logging\">Its log</a></p></body></html>"
-    );
-    Ok(Html(page).into_response())
-}
-
-pub(super) async fn livez() -> &'static str {
-    "ok\n"
-}
+use super::problem::Problem;
 
 /// Whether this node knows a leader and the cluster takes writes; with `?verbose` each check by itself.
 pub(super) async fn readyz(State(desk): State<Desk>, uri: Uri) -> Result<Response, Problem> {
@@ -70,26 +34,20 @@ pub(super) async fn readyz(State(desk): State<Desk>, uri: Uri) -> Result<Respons
 }
 
 /// Prometheus text.
-pub(super) async fn metrics(State(desk): State<Desk>) -> Result<Response, Problem> {
+pub(super) async fn metrics(State(desk): State<Desk>) -> Result<Metrics, Problem> {
     let view = desk.view().await?;
-    let mut text = String::new();
-    let mut gauge = |name: &str, help: &str, lines: &[(String, u64)]| {
-        let _ = writeln!(text, "# HELP understudy_{name} {help}\n# TYPE understudy_{name} gauge");
-        for (labels, value) in lines {
-            let _ = writeln!(text, "understudy_{name}{labels} {value}");
-        }
-    };
     let jobs: Vec<(String, u64)> =
         nodes::counts(&view).into_iter().map(|(state, n)| (format!("{{state=\"{state}\"}}"), n)).collect();
-    let plain = |value: u64| [(String::new(), value)];
-    gauge("jobs", "Jobs by state.", &jobs);
-    gauge("term", "Current term.", &plain(view.term));
-    gauge("commit_index", "Newest committed index known here.", &plain(view.commit));
-    gauge("applied_index", "Newest applied index here.", &plain(view.applied));
-    gauge("is_leader", "Whether this node leads.", &plain(u64::from(view.leader == Some(view.node))));
-    gauge("has_leader", "Whether this node knows a leader.", &plain(u64::from(view.leader.is_some())));
-    gauge("voters", "Voters of the present configuration.", &plain(view.voters.len() as u64));
     let alive = view.roster.iter().filter(|line| line.alive).count() as u64;
-    gauge("nodes_alive", "Nodes heard within the liveness.", &plain(alive));
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+    let (leads, knows_leader) = (view.leader == Some(view.node), view.leader.is_some());
+    Ok(Metrics::default()
+        .gauges("jobs", "Jobs by state.", &jobs)
+        .gauge("term", "Current term.", view.term)
+        .gauge("commit_index", "Newest committed index known here.", view.commit)
+        .gauge("applied_index", "Newest applied index here.", view.applied)
+        .gauge("is_leader", "Whether this node leads.", u64::from(leads))
+        .gauge("has_leader", "Whether this node knows a leader.", u64::from(knows_leader))
+        .gauge("voters", "Voters of the present configuration.", view.voters.len() as u64)
+        .gauge("nodes_alive", "Nodes heard within the liveness.", alive)
+        .gauge("news_dropped", "News that found no room on their way out.", desk.served.front.news.dropped()))
 }

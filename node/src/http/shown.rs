@@ -15,7 +15,7 @@ use crate::ask::View;
 
 /// How much of a job is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Extent {
+pub(crate) enum Extent {
     /// All of it.
     Whole,
     /// In a list: long outputs are left out.
@@ -25,7 +25,7 @@ pub(super) enum Extent {
 }
 
 #[derive(Serialize)]
-pub(super) struct JobShown<'a> {
+pub(crate) struct JobShown<'a> {
     id: String,
     class: &'a str,
     state: &'static str,
@@ -86,13 +86,18 @@ struct ResultShown {
 
 /// The job, as everybody sees it.
 pub(super) fn job<'a>(job: &'a Job, ledger: &Ledger, extent: Extent) -> JobShown<'a> {
+    job_named(job, &|id| node_name(ledger, id), extent)
+}
+
+/// The same, with nodes named by `name`.
+pub(crate) fn job_named<'a>(job: &'a Job, name: &dyn Fn(NodeId) -> String, extent: Extent) -> JobShown<'a> {
     let spec = &job.spec;
     JobShown {
         id: job.id.to_string(),
         class: &spec.class,
         state: job.state.word(),
         reason: job.reason.map(protocol::Reason::word),
-        text: text(job, ledger),
+        text: text(job, name),
         not_before: job.not_before_wall_ms.map(time),
         priority: spec.priority,
         labels: &spec.labels,
@@ -106,15 +111,15 @@ pub(super) fn job<'a>(job: &'a Job, ledger: &Ledger, extent: Extent) -> JobShown
         started_at: job.started_wall_ms.map(time),
         finished_at: job.finished_wall_ms.map(time),
         progress: Progress { value: None, text: None },
-        attempts: job.attempts.iter().map(|a| attempt(a, ledger)).collect(),
+        attempts: job.attempts.iter().map(|a| attempt(a, name)).collect(),
         result: job.state.is_terminal().then(|| result(job, extent)),
         rev: job.rev.to_string(),
     }
 }
 
 /// One sentence on where it stands.
-fn text(job: &Job, ledger: &Ledger) -> Option<String> {
-    let at = job.attempts.last().map(|a| node_name(ledger, a.node)).unwrap_or_default();
+fn text(job: &Job, name: &dyn Fn(NodeId) -> String) -> Option<String> {
+    let at = job.attempts.last().map(|a| name(a.node)).unwrap_or_default();
     match job.state {
         JobState::Scheduled => Some("waits before its next attempt".to_string()),
         JobState::Blocked => Some("waits for other jobs".to_string()),
@@ -129,10 +134,10 @@ fn text(job: &Job, ledger: &Ledger) -> Option<String> {
     }
 }
 
-fn attempt(attempt: &Attempt, ledger: &Ledger) -> AttemptShown {
+fn attempt(attempt: &Attempt, name: &dyn Fn(NodeId) -> String) -> AttemptShown {
     AttemptShown {
         number: attempt.number,
-        node: node_name(ledger, attempt.node),
+        node: name(attempt.node),
         term: attempt.term,
         state: attempt.state.word(),
         reason: attempt.reason.map(protocol::Reason::word),
@@ -222,7 +227,7 @@ pub(super) fn node(member: &Member, view: &View, stopped: bool) -> NodeShown {
         memory_total_bytes: load.memory_total_bytes,
         slots: offer.slots,
         running: line.map_or(0, |line| line.running),
-        classes: offer.classes,
+        classes: offer.served().map(String::from).collect(),
         headers: offer.headers,
         version: is_self.then_some(env!("CARGO_PKG_VERSION")),
     }
@@ -248,7 +253,7 @@ pub(super) fn member_hosts(ledger: &Ledger) -> Vec<String> {
 }
 
 /// RFC 3339 in UTC with milliseconds.
-pub(super) fn time(wall_ms: u64) -> String {
+pub(crate) fn time(wall_ms: u64) -> String {
     let last_writable_ms = 253_402_300_799_999; // the end of the year 9999
     humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(wall_ms.min(last_writable_ms)))
         .to_string()

@@ -12,7 +12,7 @@ use super::LinkIdentity;
 
 const MAGIC: [u8; 8] = *b"UNDRLINK";
 /// Raised when the frames or messages change in a way older nodes cannot read.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// Who speaks. Bounded by the size of its frame.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,7 @@ pub(super) struct Addresses {
     pub(super) http: String,
     pub(super) link: String,
     pub(super) broker: String,
+    pub(super) news: String,
 }
 
 /// The answer to a hello.
@@ -63,6 +64,7 @@ impl Hello {
                 http: us.http.clone(),
                 link: us.link.clone(),
                 broker: us.broker.clone(),
+                news: us.news.clone(),
             },
         }
     }

@@ -83,9 +83,9 @@ impl Shared {
         if peer.known.as_ref() == Some(&heard) {
             return None;
         }
-        let Addresses { name, http, link, broker } = heard.1.clone();
+        let Addresses { name, http, link, broker, news } = heard.1.clone();
         peer.known = Some(heard);
-        Some(LinkTold::Address { peer: hello.node, boot: hello.boot, name, http, link, broker })
+        Some(LinkTold::Address { peer: hello.node, boot: hello.boot, name, http, link, broker, news })
     }
 
     /// Gives a connection that came in its place; the receiver ends when another takes it.

@@ -23,6 +23,7 @@ fn identity(node: u64, boot: u64) -> LinkIdentity {
         http: format!("n{node}:8080"),
         link: format!("n{node}:9991"),
         broker: format!("n{node}:9990"),
+        news: format!("n{node}:9997"),
     }
 }
 

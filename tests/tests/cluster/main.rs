@@ -1,6 +1,7 @@
 //! Clusters of real processes: what a user is promised, seen from where a user stands.
 
 mod bad_input;
+mod door;
 mod failover;
 mod holes;
 mod lines;
@@ -9,3 +10,4 @@ mod placement;
 mod restart;
 mod stop;
 mod story;
+mod views;

@@ -4,4 +4,5 @@
 mod compose;
 mod crashes;
 mod faults;
+mod lab;
 mod load;

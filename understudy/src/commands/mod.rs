@@ -1,15 +1,18 @@
 //! One file a subcommand (or a few that are one thought).
 
+pub(crate) mod bench;
 pub(crate) mod bridge;
 pub(crate) mod client_web;
 pub(crate) mod config;
 pub(crate) mod job;
 pub(crate) mod jobs;
+pub(crate) mod listen;
 pub(crate) mod logdb;
 pub(crate) mod logs;
 pub(crate) mod nodes;
 pub(crate) mod paper;
 pub(crate) mod run;
+pub(crate) mod say;
 pub(crate) mod simulate;
 pub(crate) mod start;
 pub(crate) mod status;
@@ -43,6 +46,7 @@ pub(crate) async fn client(command: ClientCommand, common: Common) -> Outcome {
         ClientCommand::Stop(name) => nodes::stop(&client, &name.node).await,
         ClientCommand::Resume(name) => nodes::resume(&client, &name.node).await,
         ClientCommand::Transfer(flags) => nodes::transfer(&client, &flags).await,
+        ClientCommand::Say(words) => say::run(&client, &words).await,
         ClientCommand::Health => nodes::health(&client).await,
     }
 }

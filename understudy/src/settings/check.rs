@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use node::settings::{ClassCommand, RunsJobs, Settings};
+use node::news::{Kind, Share, share_all};
+use node::settings::{ClassCommand, LabSettings, RunsJobs, Settings, Windows};
 use protocol::{duration, limits, submit};
 
 use super::Role;
-use super::table::{ClassTable, OneOrMany, Table};
+use super::table::{Answer, ClassTable, LabTable, OneOrMany, Table};
 use crate::exit::Failure;
 use crate::nearest;
 
@@ -22,7 +23,7 @@ const NAME_BYTES: usize = 100;
 
 /// Makes the settings.
 pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
-    let Table { node, cluster, raft, http, worker, class, master, logs, chaos, test } = table;
+    let Table { node, cluster, raft, http, worker, class, master, lab, share, logs, chaos, test } = table;
     let (listen_host, http_port) = host_and_port("node.listen", node.listen.as_deref().unwrap_or_default())?;
     let insecure = http.insecure.unwrap_or(false);
     if !insecure && !is_loopback(&listen_host) {
@@ -71,6 +72,11 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         voters,
         broker_port: node.broker_port.unwrap_or(9990),
         link_port: node.link_port.unwrap_or(9991),
+        clients_port: node.clients_port.unwrap_or(9998),
+        workers_port: node.workers_port.unwrap_or(9999),
+        lab: lab_settings(lab)?,
+        pub_port: node.pub_port.unwrap_or(9997),
+        share: share.kinds.map_or_else(|| Ok(share_all()), kinds)?,
         heartbeat_ms,
         election_ms,
         slots: slots(worker.slots)?,
@@ -82,18 +88,59 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         chaos: chaos.enabled.unwrap_or(false),
         allowed_hosts: http.allowed_hosts.unwrap_or_default(),
         logger: logs.logger.map(logger).transpose()?,
+        logdb: logs.store.map(log_store).transpose()?,
         hold_dispatch: test.hold_dispatch.unwrap_or(false),
     })
 }
 
-fn logger(endpoint: String) -> Result<String, Failure> {
+/// Longest window of an attached worker.
+const WINDOW_MOST_MS: u64 = 3_600_000;
+
+fn lab_settings(table: LabTable) -> Result<LabSettings, Failure> {
+    let window = |text: &str| {
+        let ms = duration::parse_ms(text).map_err(|error| bad("lab.answer_timeout", error))?;
+        let fits = (1..=WINDOW_MOST_MS).contains(&ms);
+        fits.then_some(ms)
+            .ok_or_else(|| bad("lab.answer_timeout", format!("must be from 1ms to 1h, this is {text:?}")))
+    };
+    let mut windows = Windows::default();
+    match table.answer_timeout {
+        None => {}
+        Some(Answer::One(text)) => windows.default_ms = window(&text)?,
+        Some(Answer::ByClass(texts)) => {
+            for (class, text) in texts {
+                match class.as_str() {
+                    "default" => windows.default_ms = window(&text)?,
+                    _ => drop(windows.by_class.insert(class, window(&text)?)),
+                }
+            }
+        }
+    }
+    let max_offers = table.max_offers.unwrap_or(limits::MAX_OFFERS);
+    if !(1..=100).contains(&max_offers) {
+        return Err(bad("lab.max_offers", format!("must be from 1 to 100, this is {max_offers}")));
+    }
+    Ok(LabSettings { windows, max_offers, allow: table.allow.unwrap_or_default().into_iter().collect() })
+}
+
+/// Where the log store's HTTP is.
+pub(super) fn log_store(url: String) -> Result<String, Failure> {
+    let rest = url.strip_prefix("http://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+    match rest {
+        Some(address) => host_and_port("logs.store", address).map(|_| format!("http://{address}")),
+        None => Err(bad("logs.store", format!("must be http://HOST:PORT, this is {url:?}"))),
+    }
+}
+
+/// Where the log store takes lines.
+pub(super) fn logger(endpoint: String) -> Result<String, Failure> {
     match endpoint.strip_prefix("tcp://") {
         Some(address) => host_and_port("logs.logger", address).map(|_| endpoint),
         None => Err(bad("logs.logger", format!("must be tcp://HOST:PORT, this is {endpoint:?}"))),
     }
 }
 
-fn bad(setting: &str, detail: impl std::fmt::Display) -> Failure {
+pub(super) fn bad(setting: &str, detail: impl std::fmt::Display) -> Failure {
     Failure::usage(format!("setting {setting}: {detail}"))
 }
 
@@ -127,7 +174,7 @@ pub(crate) fn host_name() -> Result<String, Failure> {
     if name.is_empty() { Err(bad("node.name", "this host has no name: give one")) } else { Ok(name) }
 }
 
-pub(crate) fn check_name(name: &str) -> Result<(), Failure> {
+pub(super) fn check_name(name: &str) -> Result<(), Failure> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.len() > NAME_BYTES || !name.chars().all(good) || name == "self" {
         let rule = format!("must be 1 to {NAME_BYTES} letters, digits, '-', '_' or '.', and not self");
@@ -167,6 +214,12 @@ fn headers(told: BTreeMap<String, OneOrMany>) -> Result<BTreeMap<String, BTreeSe
     for (name, values) in told {
         let values: BTreeSet<String> = values.list().into_iter().collect();
         bytes += name.len() + values.iter().map(String::len).sum::<usize>();
+        if name == protocol::LAB_HEADER {
+            return Err(bad(
+                "worker.headers",
+                format!("{name:?} is a name of the cluster's own; see lab.allow"),
+            ));
+        }
         if name.is_empty() || bytes > limits::HEADERS_BYTES {
             let limit = limits::HEADERS_BYTES;
             return Err(bad(
@@ -187,6 +240,17 @@ fn allow(told: Vec<String>) -> Result<BTreeSet<String>, Failure> {
             "worker.allow",
             format!("{class:?} is no script class: {}", nearest::hint(&class, SCRIPTS)),
         )),
+    })
+    .collect()
+}
+
+/// Kinds of information to share; none at all is a wish, too.
+fn kinds(told: Vec<String>) -> Result<Share, Failure> {
+    let told = told.into_iter().filter(|word| !word.is_empty());
+    told.map(|word| {
+        let words = Kind::ALL.map(Kind::word);
+        let hint = || format!("{word:?} is no kind of information: {}", nearest::hint(&word, words));
+        Kind::named(&word).ok_or_else(|| bad("share.kinds", hint()))
     })
     .collect()
 }

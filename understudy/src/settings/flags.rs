@@ -7,7 +7,8 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, CommandFactory as _};
 
 use super::table::{
-    ChaosTable, ClusterTable, HttpTable, LogsTable, NodeTable, OneOrMany, Table, TestTable, WorkerTable,
+    ChaosTable, ClusterTable, HttpTable, LogsTable, NodeTable, OneOrMany, ShareTable, Table, TestTable,
+    WorkerTable,
 };
 
 /// How a node shall be. What is not named here comes from the file (`--config`), else is a default.
@@ -43,7 +44,7 @@ pub(crate) struct NodeFlags {
     /// Port of the consensus link [default: 9991]
     #[arg(long, env = "UNDERSTUDY_LINK_PORT", value_name = "PORT")]
     pub(crate) link_port: Option<u16>,
-    /// Port that tells events (reserved: nothing listens there yet) [default: 9997]
+    /// Port that tells node information, jobs and agents' messages [default: 9997]
     #[arg(long, env = "UNDERSTUDY_PUB_PORT", value_name = "PORT")]
     pub(crate) pub_port: Option<u16>,
     /// Port for foreign clients (reserved: nothing listens there yet) [default: 9998]
@@ -61,9 +62,15 @@ pub(crate) struct NodeFlags {
     /// Script classes it may serve
     #[arg(long, env = "UNDERSTUDY_ALLOW", value_name = "sh,python", value_delimiter = ',')]
     pub(crate) allow: Option<Vec<String>>,
+    /// Kinds of information it tells of itself; the others are withheld [default: common,static,dynamic,state]
+    #[arg(long, env = "UNDERSTUDY_SHARE", value_name = "KIND,…", value_delimiter = ',')]
+    pub(crate) share: Option<Vec<String>>,
     /// Log store that gets this node's lines (LOGGER_URL counts too)
     #[arg(long, env = "UNDERSTUDY_LOGGER", value_name = "tcp://HOST:PORT")]
     pub(crate) logger: Option<String>,
+    /// Log store that this node asks for lines
+    #[arg(long, env = "UNDERSTUDY_LOGDB", value_name = "http://HOST:PORT")]
+    pub(crate) logdb: Option<String>,
     /// Allow addresses beyond loopback although links are not sealed
     #[arg(long, env = "UNDERSTUDY_INSECURE", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub(crate) insecure: Option<bool>,
@@ -79,7 +86,7 @@ pub(crate) struct NodeFlags {
 }
 
 /// The log store's port: the flag or its variable, else seed 000's variable. Empty means none.
-pub(crate) fn logger_url(said: Option<String>) -> Option<String> {
+pub(super) fn logger_url(said: Option<String>) -> Option<String> {
     said.or_else(|| std::env::var("LOGGER_URL").ok()).filter(|url| !url.is_empty())
 }
 
@@ -90,12 +97,12 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 /// Variables of the public surface that this version does not do yet; setting one is an error, never silence.
 pub(super) const NOT_YET: [&str; 6] = [
-    "UNDERSTUDY_LOGDB",
     "UNDERSTUDY_RECODEX_CONFIG",
     "UNDERSTUDY_SCRIPT",
     "UNDERSTUDY_CLASS",
     "UNDERSTUDY_CLUSTER_KEY_FILE",
     "UNDERSTUDY_TOKEN_FILE",
+    "UNDERSTUDY_SOURCES",
 ];
 
 /// Every variable this program understands.
@@ -135,7 +142,8 @@ impl NodeFlags {
             cluster: ClusterTable { join: self.join.clone(), expect: self.expect, voters: self.voters },
             http: HttpTable { insecure: self.insecure, ..HttpTable::default() },
             worker: WorkerTable { slots: self.slots, headers, allow: self.allow.clone() },
-            logs: LogsTable { logger: logger_url(self.logger.clone()) },
+            share: ShareTable { kinds: self.share.clone() },
+            logs: LogsTable { store: self.logdb.clone(), logger: logger_url(self.logger.clone()) },
             chaos: ChaosTable { enabled: self.chaos },
             test: TestTable { hold_dispatch: self.hold_dispatch },
             ..Table::default()

@@ -1,23 +1,32 @@
-//! What a node is told: flag, else environment, else file, else default; checked, and made into `node::settings`.
+//! What a program is told: flag, else environment, else file, else default; checked, and made into plain values.
 //!
 //! ```text
 //!   defaults ◀─ file (-c) ◀─ UNDERSTUDY_* ◀─ flags      (the right one wins)
-//!      └────────────── Table ──check──▶ node::settings::Settings
+//!      └────────────── Table ──check──▶ node::settings::Settings, ClientWeb, logdb::LogStoreSettings
 //! ```
 
+mod beside;
 mod check;
+mod client_web;
 mod flags;
+mod logdb;
 mod table;
+
+use std::path::Path;
 
 use figment::Figment;
 use figment::error::Kind;
 use figment::providers::{Format as _, Serialized, Toml};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::exit::Failure;
 use crate::nearest;
 
-pub(crate) use check::{check_name, host_and_port, host_name, is_loopback};
-pub(crate) use flags::{NodeFlags, logger_url};
+pub(crate) use self::check::{host_and_port, host_name, is_loopback};
+pub(crate) use self::client_web::{ClientWeb, ClientWebFlags};
+pub(crate) use self::logdb::LogdbFlags;
+pub(crate) use flags::NodeFlags;
 pub(crate) use table::Table;
 
 /// What the node is started as.
@@ -31,20 +40,30 @@ pub(crate) enum Role {
 
 /// The settings, checked.
 pub(crate) fn read(flags: &NodeFlags, role: Role) -> Result<node::settings::Settings, Failure> {
-    refuse_unknown_variables(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))?;
+    refuse_unknown_variables(variables())?;
     check::build(table(flags, role)?, role)
 }
 
 /// The settings as one table, before they are checked.
 pub(crate) fn table(flags: &NodeFlags, role: Role) -> Result<Table, Failure> {
-    let mut figment = Figment::from(Serialized::defaults(Table::defaults(role)));
-    if let Some(file) = &flags.config {
+    layered(&Table::defaults(role), flags.config.as_deref(), &flags.table())
+}
+
+/// Defaults, the file over them, and over that what flags and environment say. What is missing in one layer comes from the one
+/// below.
+fn layered<T: Serialize + DeserializeOwned>(
+    defaults: &T,
+    file: Option<&Path>,
+    flags: &T,
+) -> Result<T, Failure> {
+    let mut figment = Figment::from(Serialized::defaults(defaults));
+    if let Some(file) = file {
         // Read here as well, because a missing file must be an error that names it.
         std::fs::metadata(file)
             .map_err(|cause| Failure::usage(format!("reading the settings {}: {cause}", file.display())))?;
         figment = figment.merge(Toml::file_exact(file));
     }
-    figment = figment.merge(Serialized::defaults(flags.table()));
+    figment = figment.merge(Serialized::defaults(flags));
     figment.extract().map_err(|errors| {
         let all: Vec<String> = errors.into_iter().map(|error| words_of(&error)).collect();
         Failure::usage(all.join("\n"))
@@ -72,6 +91,11 @@ fn words_of(error: &figment::Error) -> String {
     }
 }
 
+/// Names of all variables of this process.
+fn variables() -> impl Iterator<Item = String> {
+    std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())
+}
+
 /// A variable that is nearly one of ours is a slip of the pen. Others are left alone: platforms put variables with the
 /// service's name into every container.
 fn refuse_unknown_variables(names: impl Iterator<Item = String>) -> Result<(), Failure> {
@@ -94,6 +118,8 @@ fn refuse_unknown_variables(names: impl Iterator<Item = String>) -> Result<(), F
     Ok(())
 }
 
+#[cfg(test)]
+mod beside_tests;
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;

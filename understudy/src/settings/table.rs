@@ -19,6 +19,8 @@ pub(crate) struct Table {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) class: BTreeMap<String, ClassTable>,
     pub(crate) master: MasterTable,
+    pub(crate) lab: LabTable,
+    pub(crate) share: ShareTable,
     pub(crate) logs: LogsTable,
     pub(crate) chaos: ChaosTable,
     pub(crate) test: TestTable,
@@ -133,10 +135,42 @@ pub(crate) struct MasterTable {
     pub(crate) runs_jobs: Option<String>,
 }
 
-/// Where its log lines go.
+/// How strangers at the lab's ports are served.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LabTable {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) answer_timeout: Option<Answer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_offers: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) allow: Option<Vec<String>>,
+}
+
+/// `answer_timeout = "2s"`, or one for each class: `{ default = "2s", B = "5s" }`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Answer {
+    /// For all.
+    One(String),
+    /// By class.
+    ByClass(BTreeMap<String, String>),
+}
+
+/// What it tells of itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ShareTable {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kinds: Option<Vec<String>>,
+}
+
+/// Where its log lines go, and where those of all are.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct LogsTable {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) store: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) logger: Option<String>,
 }
@@ -158,7 +192,7 @@ pub(crate) struct TestTable {
 }
 
 /// Settings of the public surface that this version does not do yet (a table stands for all its keys).
-const NOT_YET: [&str; 16] = [
+const NOT_YET: [&str; 13] = [
     "cluster.key_file",
     "cluster.replace_after",
     "http.token_file",
@@ -166,10 +200,7 @@ const NOT_YET: [&str; 16] = [
     "http.tls_key",
     "worker.resources",
     "queue",
-    "lab",
     "recodex",
-    "share",
-    "logs.store",
     "logs.keep_bytes",
     "logs.keep_days",
     "retention",
@@ -195,6 +226,9 @@ impl Table {
                 listen: Some(listen.into()),
                 broker_port: Some(9990),
                 link_port: Some(9991),
+                pub_port: Some(9997),
+                clients_port: Some(9998),
+                workers_port: Some(9999),
                 ..NodeTable::default()
             },
             cluster: ClusterTable { join: Some(Vec::new()), expect: Some(1), voters: Some(3) },

@@ -72,6 +72,8 @@ fn a_variable_is_a_flag_that_a_flag_beats() {
         "chaos",
         "insecure",
         "logger",
+        "share",
+        "logdb",
     ] {
         assert_eq!(variable(flag), format!("UNDERSTUDY_{}", flag.to_uppercase()));
     }
@@ -91,9 +93,22 @@ fn defaults_are_those_of_the_contract() {
     );
     let cores = std::thread::available_parallelism().unwrap().get();
     assert_eq!(settings.slots as usize, (cores * 2).max(4));
+    assert_eq!((settings.pub_port, settings.share.len()), (9997, 4));
     assert!(settings.founds && !settings.chaos && !settings.insecure && settings.allow.is_empty());
     assert_eq!(settings.logger, std::env::var("LOGGER_URL").ok());
     assert_eq!(settings.name, nix::unistd::gethostname().unwrap().into_string().unwrap());
+}
+
+#[test]
+fn kinds_are_shared_unless_they_are_withheld() {
+    use node::news::Kind;
+    let share = |words: &[&str]| read(&flags(words), Role::Worker).unwrap().share;
+    assert_eq!(share(&["--share", "common,state"]), [Kind::Common, Kind::State].into());
+    assert_eq!(share(&["--share="]), [].into());
+    let file = file("[share]\nkinds = ['dynamic']\n");
+    let path = file.path().to_str().unwrap();
+    assert_eq!(share(&["-c", path]), [Kind::Dynamic].into());
+    assert_eq!(share(&["-c", path, "--share", "static"]), [Kind::Static].into());
 }
 
 #[test]
@@ -128,6 +143,11 @@ fn a_bad_value_names_its_setting_and_its_file() {
         ("[class.a]\ncommand = []\n", "class.a.command: must name a program"),
         ("[logs]\nlogger = 'database:9995'\n", "logs.logger: must be tcp://HOST:PORT"),
         ("[logs]\nlogger = 'tcp://database'\n", "logs.logger: must be HOST:PORT"),
+        (
+            "[share]\nkinds = ['dynmic']\n",
+            "share.kinds: \"dynmic\" is no kind of information: did you mean dynamic?",
+        ),
+        ("[logs]\nstore = 'database:3003'\n", "logs.store: must be http://HOST:PORT"),
         ("[master]\nruns_jobs = 'maybe'\n", "auto, always or never"),
         ("not toml", ""),
     ] {

@@ -216,10 +216,11 @@ fn log_store(flags: &UpFlags, dir: &Path, master: &Ports) -> Option<NodePlan> {
     Some(NodePlan { name: name.to_string(), folder, http_port, links, again: words.clone(), words })
 }
 
-/// Words that make a container ship its lines there.
+/// Words that make a container ship its lines there, and ask there for those of all.
 fn logger(store: &NodePlan) -> Vec<String> {
     let to = |(_, port): &(String, u16)| ["--logger".to_string(), format!("tcp://127.0.0.1:{port}")];
-    store.links.iter().flat_map(to).collect()
+    let asked = ["--logdb".to_string(), store.url()];
+    store.links.iter().flat_map(to).chain(asked).collect()
 }
 
 #[cfg(test)]
@@ -263,6 +264,7 @@ mod tests {
         for one in plan.all().filter(|one| one.name != "logdb") {
             let at = one.words.iter().position(|word| word == "--logger").unwrap();
             assert_eq!(one.words[at + 1], "tcp://127.0.0.1:9995", "{}", one.name);
+            assert!(one.words.contains(&"http://127.0.0.1:3003".to_string()));
         }
         assert_eq!(plan.voters, 3);
     }

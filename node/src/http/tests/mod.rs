@@ -4,7 +4,9 @@ mod bad_input;
 mod events;
 mod guards;
 mod jobs;
+mod logs;
 mod stage;
+mod views;
 mod writes;
 
 use axum::Router;

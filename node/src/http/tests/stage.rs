@@ -14,6 +14,7 @@ use tokio::sync::{broadcast, mpsc};
 
 use crate::ask::{Ask, Event, Front, Told, Valve, View};
 use crate::http::{Served, app_with_pages};
+use crate::news::{Board, share_all};
 use crate::runner::Outputs;
 use crate::settings::{RunsJobs, Settings};
 
@@ -199,7 +200,7 @@ pub(super) fn member(id: NodeId, name: &str, port: u16) -> Member {
     Member { id, number: 0, boot: Boot(1), name: name.into(), http: at(port), link: at(1), broker: at(2) }
 }
 
-fn settings(chaos: bool) -> Settings {
+fn settings(chaos: bool, logdb: Option<String>) -> Settings {
     Settings {
         name: "n1".into(),
         data: "/nowhere".into(),
@@ -212,6 +213,11 @@ fn settings(chaos: bool) -> Settings {
         voters: 3,
         broker_port: 2,
         link_port: 3,
+        clients_port: 4,
+        workers_port: 5,
+        lab: crate::settings::LabSettings::default(),
+        pub_port: 6,
+        share: share_all(),
         heartbeat_ms: 100,
         election_ms: 500,
         slots: 4,
@@ -223,6 +229,7 @@ fn settings(chaos: bool) -> Settings {
         chaos,
         allowed_hosts: vec!["allowed.test".into()],
         logger: None,
+        logdb,
         hold_dispatch: false,
     }
 }
@@ -233,12 +240,22 @@ pub(super) fn start() -> (Router, Hand) {
 }
 
 pub(super) fn start_with(chaos: bool) -> (Router, Hand) {
+    start_by(settings(chaos, None))
+}
+
+/// It with a log store.
+pub(super) fn start_beside(logdb: String) -> (Router, Hand) {
+    start_by(settings(true, Some(logdb)))
+}
+
+fn start_by(settings: Settings) -> (Router, Hand) {
     let (asks, mut asked) = mpsc::channel(64);
     let front = Front {
         asks,
         events: broadcast::Sender::new(64),
-        valve: Arc::new(Valve::default()),
+        valve: Arc::new(Valve::unopened()),
         outputs: Outputs::default(),
+        news: Board::with_voice("n1"),
     };
     let inner =
         Inner { ledger: Ledger::new(), plan: Plan::Lead, has_leader: true, knows_cluster: true, number: 0 };
@@ -264,7 +281,7 @@ pub(super) fn start_with(chaos: bool) -> (Router, Hand) {
             }
         }
     });
-    let served = Served::new(front, Arc::new(settings(chaos)), log);
+    let served = Served::new(front, Arc::new(settings), log);
     let pages = |_| Router::new().route("/", axum::routing::get(async || "a page"));
     (app_with_pages(served, pages), hand)
 }

@@ -1,0 +1,246 @@
+//! Who may be connected: so many in all and so many from one address. Strangers, who have not introduced themselves yet,
+//! make room for newcomers, the oldest first: a flood of silent connections cannot shut out peers that speak.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nix::sys::resource::{Resource, getrlimit};
+use tokio::sync::Notify;
+
+use crate::conn::Conn;
+use crate::limits;
+use crate::refusal::Refusal;
+
+/// Seats taken in all gates of this process.
+static IN_PROCESS: AtomicUsize = AtomicUsize::new(0);
+
+/// The bits of an IPv6 address that name a network, whose owner has all the others.
+const NETWORK_BITS: u128 = !0 << 64;
+
+/// Seats that the descriptors of this process allow, in all its gates together.
+pub(crate) fn process_seats() -> usize {
+    // A limit that cannot be read is taken for the usual one.
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1_024, 0));
+    let soft = usize::try_from(soft).unwrap_or(usize::MAX);
+    soft / limits::DESCRIPTOR_SHARE / limits::CONNECTION_DESCRIPTORS
+}
+
+/// Whom an address belongs to.
+fn owner(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(six) if six != Ipv6Addr::LOCALHOST => {
+            Ipv6Addr::from_bits(six.to_bits() & NETWORK_BITS).into()
+        }
+        other => other,
+    }
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    taken: usize,
+    strangers: BTreeSet<Conn>,
+}
+
+#[derive(Debug)]
+struct Stranger {
+    owner: IpAddr,
+    leave: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct Room {
+    taken: usize,
+    groups: HashMap<IpAddr, Group>,
+    strangers: BTreeMap<Conn, Stranger>,
+}
+
+impl Room {
+    /// Frees a seat.
+    fn free(&mut self, conn: Conn, owner: IpAddr) {
+        self.taken = self.taken.saturating_sub(1);
+        IN_PROCESS.fetch_sub(1, Ordering::Relaxed);
+        self.strangers.remove(&conn);
+        if let Some(group) = self.groups.get_mut(&owner) {
+            group.strangers.remove(&conn);
+            group.taken = group.taken.saturating_sub(1);
+            if group.taken == 0 {
+                self.groups.remove(&owner);
+            }
+        }
+    }
+
+    /// Sends a stranger away; its seat is free at once.
+    fn push_out(&mut self, conn: Option<Conn>) -> bool {
+        let Some((conn, stranger)) = conn.and_then(|conn| self.strangers.remove_entry(&conn)) else {
+            return false;
+        };
+        stranger.leave.notify_one();
+        self.free(conn, stranger.owner);
+        true
+    }
+}
+
+/// The seats of one gate.
+#[derive(Debug)]
+pub(crate) struct Seats {
+    most: usize,
+    an_address: usize,
+    in_process: usize,
+    room: Mutex<Room>,
+}
+
+impl Seats {
+    pub(crate) fn new(most: usize, an_address: usize, in_process: usize) -> Self {
+        Self { most, an_address, in_process, room: Mutex::default() }
+    }
+
+    fn room(&self) -> MutexGuard<'_, Room> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Seats taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.room().taken
+    }
+
+    /// A seat for a newcomer, who is a stranger at first.
+    ///
+    /// # Errors
+    /// Which bound is reached, when there is no stranger to make room.
+    pub(crate) fn take(self: &Arc<Self>, conn: Conn, address: IpAddr) -> Result<Seat, Refusal> {
+        let owner = owner(address);
+        let mut room = self.room();
+        let group = room.groups.get(&owner);
+        if group.is_some_and(|group| group.taken >= self.an_address) {
+            let oldest = group.and_then(|group| group.strangers.first().copied());
+            if !room.push_out(oldest) {
+                return Err(Refusal::ConnectionsAnAddress);
+            }
+        }
+        let process_is_full = IN_PROCESS.load(Ordering::Relaxed) >= self.in_process;
+        if room.taken >= self.most || process_is_full {
+            let oldest = room.strangers.keys().next().copied();
+            if !room.push_out(oldest) {
+                return Err(if process_is_full { Refusal::Descriptors } else { Refusal::Connections });
+            }
+        }
+        let leave = Arc::new(Notify::new());
+        IN_PROCESS.fetch_add(1, Ordering::Relaxed);
+        room.taken += 1;
+        let group = room.groups.entry(owner).or_default();
+        group.taken += 1;
+        group.strangers.insert(conn);
+        room.strangers.insert(conn, Stranger { owner, leave: Arc::clone(&leave) });
+        Ok(Seat { seats: Arc::clone(self), conn, owner, known: false, leave })
+    }
+}
+
+/// One connection's seat, free again when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    seats: Arc<Seats>,
+    conn: Conn,
+    owner: IpAddr,
+    known: bool,
+    leave: Arc<Notify>,
+}
+
+impl Seat {
+    /// The peer has introduced itself and keeps its seat; false when it was sent away just before.
+    pub(crate) fn keep(&mut self) -> bool {
+        let mut room = self.seats.room();
+        if room.strangers.remove(&self.conn).is_none() {
+            return self.known;
+        }
+        if let Some(group) = room.groups.get_mut(&self.owner) {
+            group.strangers.remove(&self.conn);
+        }
+        self.known = true;
+        true
+    }
+
+    /// Comes when the peer must make room.
+    pub(crate) fn leave(&self) -> Arc<Notify> {
+        Arc::clone(&self.leave)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut room = self.seats.room();
+        // A stranger that is none any more was pushed out, and its seat given away.
+        if self.known || room.strangers.contains_key(&self.conn) {
+            room.free(self.conn, self.owner);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLENTY: usize = 1_000_000;
+
+    fn address(last: u8) -> IpAddr {
+        [10, 0, 0, last].into()
+    }
+
+    fn pushed_out(seat: &Seat) -> bool {
+        !seat.seats.room().strangers.contains_key(&seat.conn) && !seat.known
+    }
+
+    #[test]
+    fn known_peers_fill_the_room_and_keep_it() {
+        let seats = Arc::new(Seats::new(3, 2, PLENTY));
+        let mut taken = Vec::new();
+        for (number, last) in [(1, 1), (2, 1), (3, 2)] {
+            let mut seat = seats.take(Conn(number), address(last)).unwrap();
+            assert!(seat.keep());
+            taken.push(seat);
+        }
+        assert_eq!(seats.take(Conn(4), address(1)).unwrap_err(), Refusal::ConnectionsAnAddress);
+        assert_eq!(seats.take(Conn(5), address(3)).unwrap_err(), Refusal::Connections);
+        taken.remove(0);
+        assert_eq!(seats.taken(), 2);
+        assert!(seats.take(Conn(6), address(1)).is_ok());
+    }
+
+    #[test]
+    fn the_oldest_stranger_of_an_address_makes_room_for_its_next() {
+        let seats = Arc::new(Seats::new(PLENTY, 3, PLENTY));
+        let mut known = seats.take(Conn(1), address(1)).unwrap();
+        assert!(known.keep());
+        let other = seats.take(Conn(2), address(2)).unwrap();
+        let older = seats.take(Conn(3), address(1)).unwrap();
+        let newer = seats.take(Conn(4), address(1)).unwrap();
+        let newest = seats.take(Conn(5), address(1)).unwrap();
+        assert_eq!(
+            [&known, &other, &older, &newer, &newest].map(pushed_out),
+            [false, false, true, false, false]
+        );
+        assert_eq!(seats.taken(), 4);
+        drop(older);
+        assert_eq!(seats.taken(), 4, "its seat was given away before");
+    }
+
+    #[test]
+    fn the_oldest_stranger_of_all_makes_room_when_all_is_full() {
+        let seats = Arc::new(Seats::new(2, 2, PLENTY));
+        let mut older = seats.take(Conn(1), address(1)).unwrap();
+        let newer = seats.take(Conn(2), address(2)).unwrap();
+        let _newest = seats.take(Conn(3), address(3)).unwrap();
+        assert!(pushed_out(&older) && !pushed_out(&newer));
+        assert!(!older.keep(), "too late");
+    }
+
+    #[test]
+    fn one_ipv6_network_is_one_address_and_a_mapped_one_is_what_it_maps() {
+        let of = |text: &str| owner(text.parse().unwrap());
+        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_eq!(of("::ffff:10.0.0.1"), address(1));
+        assert_eq!(of("::1"), IpAddr::from(Ipv6Addr::LOCALHOST));
+    }
+}

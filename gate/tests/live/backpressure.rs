@@ -1,0 +1,129 @@
+//! A program that does not keep up: its peers wait, and nothing is lost.
+
+use std::time::Duration;
+
+use gate::{Refusal, Rules};
+
+use crate::harness::{Bench, Raw, easy, frame, take};
+
+const UNREAD: usize = 1 << 20;
+
+fn tight() -> Rules {
+    Rules { unread_bytes: UNREAD, message: Duration::from_secs(1), ..easy() }
+}
+
+fn numbered(number: usize) -> Vec<u8> {
+    let mut body = number.to_be_bytes().to_vec();
+    body.resize(1_000 + number % 3_000, 7);
+    body
+}
+
+#[test]
+fn a_sender_waits_while_nothing_is_taken_and_then_all_arrives_in_order() {
+    const MESSAGES: usize = 20_000;
+    let rules = tight();
+    let bench = Bench::new(rules.clone());
+    let router = bench.behind(zmq::ROUTER);
+    let address = bench.address();
+    let sender = std::thread::spawn(move || {
+        let mut raw = Raw::introduced(address, "DEALER");
+        for number in 0..MESSAGES {
+            raw.say(&frame(0, &numbered(number)));
+        }
+        raw
+    });
+    bench.wait_counts("a quarter is held", |counts| counts.unread_bytes > UNREAD / 4 - 4_000);
+    // Longer than a message may take: it is the program's time, not the sender's.
+    let held = bench.gate().counts().unread_bytes;
+    std::thread::sleep(rules.message * 2);
+    assert_eq!(bench.gate().counts().unread_bytes, held, "it grows no more");
+    assert!(held <= UNREAD / 4 && !sender.is_finished());
+    let taker = bench.gate().taker();
+    for number in 0..MESSAGES {
+        let message = router.recv_multipart(0).expect("the next message");
+        take(&taker, &message);
+        assert!(message[1] == numbered(number), "message {number}");
+        assert!(bench.gate().counts().unread_bytes <= UNREAD / 4);
+    }
+    sender.join().unwrap();
+    assert_eq!(bench.refused(Refusal::SlowMessage), 0);
+}
+
+#[test]
+fn all_senders_together_hold_what_is_allowed_and_each_gets_its_turn() {
+    const MESSAGES: usize = 1_000;
+    let bench = Bench::new(tight());
+    let router = bench.behind(zmq::ROUTER);
+    let address = bench.address();
+    let senders: Vec<_> = (0..8)
+        .map(|_| {
+            std::thread::spawn(move || {
+                let mut raw = Raw::introduced(address, "DEALER");
+                for number in 0..MESSAGES {
+                    raw.say(&frame(0, &numbered(number)));
+                }
+                raw
+            })
+        })
+        .collect();
+    bench.wait_counts("all of it is held", |counts| counts.unread_bytes > UNREAD - 40_000);
+    let taker = bench.gate().taker();
+    let mut next = std::collections::BTreeMap::new();
+    for _ in 0..8 * MESSAGES {
+        let message = router.recv_multipart(0).expect("the next message");
+        let conn = take(&taker, &message);
+        let number = next.entry(conn).or_insert(0);
+        assert!(message[1] == numbered(*number), "message {number} of {conn:?}");
+        *number += 1;
+        assert!(bench.gate().counts().unread_bytes <= UNREAD);
+    }
+    assert!(next.len() == 8 && next.values().all(|count| *count == MESSAGES), "{next:?}");
+    for sender in senders {
+        sender.join().unwrap();
+    }
+}
+
+#[test]
+fn one_sender_that_fills_its_share_leaves_room_for_others() {
+    let bench = Bench::new(tight());
+    let router = bench.behind(zmq::ROUTER);
+    let mut greedy = Raw::introduced(bench.address(), "DEALER");
+    let (greedy_conn, _) = bench.record.opened(1);
+    greedy.say_while_taken(&frame(0, &[0; 60_000]).repeat(1_000), Duration::from_millis(300));
+    let good = bench.peer(zmq::REQ, "good");
+    good.send("served?", 0).unwrap();
+    let (good_conn, _) = bench.record.opened(2);
+    let taker = bench.gate().taker();
+    // The program takes from the good one only.
+    loop {
+        let message = router.recv_multipart(0).expect("the good peer's message");
+        if gate::Conn::from_routing_id(&message[0]) == Some(good_conn) {
+            take(&taker, &message);
+            break;
+        }
+        assert_eq!(gate::Conn::from_routing_id(&message[0]), Some(greedy_conn));
+    }
+}
+
+#[test]
+fn what_an_ended_peer_has_sent_counts_until_it_is_taken() {
+    let bench = Bench::new(tight());
+    let router = bench.behind(zmq::ROUTER);
+    let mut raw = Raw::introduced(bench.address(), "DEALER");
+    let (conn, _) = bench.record.opened(1);
+    let whole = frame(0, &[1; 60_000]).repeat(3);
+    raw.say(&[&whole[..], &frame(0, &[2; 60_000])[..30_000]].concat());
+    bench.wait_counts("all of it has come", |counts| counts.bytes == 3 * 60_000 + 29_991);
+    drop(raw);
+    bench.record.closed(conn);
+    bench.wait_counts("the part is given back", |counts| counts.unread_bytes == 180_000);
+    assert_eq!(bench.gate().counts().connections, 1, "its seat is taken as long as it holds something");
+    let taker = bench.gate().taker();
+    for left in [2, 1, 0] {
+        let message = router.recv_multipart(0).expect("a whole message of the ended peer");
+        assert!(message[1] == [1; 60_000]);
+        take(&taker, &message);
+        assert_eq!(bench.gate().counts().unread_bytes, left * 60_000);
+    }
+    bench.wait_counts("its seat is free", |counts| counts.connections == 0);
+}

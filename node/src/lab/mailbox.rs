@@ -1,0 +1,121 @@
+//! What waits for the ports' thread: letters to peers, and who came and went. An eventfd wakes the thread.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use super::{Letter, PeerId, Side};
+
+/// Bytes of letters that may wait; above it new ones are dropped and counted.
+const LETTER_BYTES: usize = 256 << 20;
+/// What a letter costs beside its bytes, in the bound above.
+const LETTER_OVERHEAD_BYTES: usize = 256;
+
+/// Somebody came or went. There are never more than two for each connection the gate lets in.
+#[derive(Clone, Debug)]
+pub(super) struct Visit {
+    pub(super) side: Side,
+    pub(super) peer: PeerId,
+    /// The name it gave itself; none: it went.
+    pub(super) came: Option<Bytes>,
+}
+
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    inside: Mutex<Inside>,
+    wake: EventFd,
+}
+
+#[derive(Debug, Default)]
+struct Inside {
+    closing: bool,
+    letters: VecDeque<Letter>,
+    letter_bytes: usize,
+    dropped: u64,
+    visits: Vec<Visit>,
+}
+
+impl Mailbox {
+    pub(super) fn new() -> nix::Result<Self> {
+        let wake = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        Ok(Self { inside: Mutex::default(), wake })
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        // Nothing that panics happens under this lock.
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Readable when there is something to do.
+    pub(super) fn wake_fd(&self) -> RawFd {
+        self.wake.as_raw_fd()
+    }
+
+    /// The thread has woken up; what is put in from now on wakes it again.
+    pub(super) fn awake(&self) {
+        // An error means that it was not set.
+        let _ = self.wake.read();
+    }
+
+    fn ring(&self) {
+        // An error means that it is set 2^64 - 2 times already.
+        let _ = self.wake.write(1);
+    }
+
+    pub(super) fn close(&self) {
+        self.inside().closing = true;
+        self.ring();
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.inside().closing
+    }
+
+    pub(super) fn post(&self, letter: Letter) {
+        {
+            let mut inside = self.inside();
+            let bytes = weight_bytes(&letter);
+            if inside.letter_bytes + bytes > LETTER_BYTES {
+                inside.dropped += 1;
+                return;
+            }
+            inside.letter_bytes += bytes;
+            inside.letters.push_back(letter);
+        }
+        self.ring();
+    }
+
+    /// The next letters, at most so many.
+    pub(super) fn letters(&self, most: usize) -> Vec<Letter> {
+        let mut inside = self.inside();
+        let count = inside.letters.len().min(most);
+        let letters: Vec<Letter> = inside.letters.drain(..count).collect();
+        inside.letter_bytes -= letters.iter().map(weight_bytes).sum::<usize>();
+        letters
+    }
+
+    pub(super) fn has_letters(&self) -> bool {
+        !self.inside().letters.is_empty()
+    }
+
+    /// Letters that found no room so far.
+    pub(super) fn dropped(&self) -> u64 {
+        self.inside().dropped
+    }
+
+    pub(super) fn visit(&self, visit: Visit) {
+        self.inside().visits.push(visit);
+        self.ring();
+    }
+
+    pub(super) fn visits(&self) -> Vec<Visit> {
+        std::mem::take(&mut self.inside().visits)
+    }
+}
+
+fn weight_bytes(letter: &Letter) -> usize {
+    letter.frames.iter().map(Bytes::len).sum::<usize>() + LETTER_OVERHEAD_BYTES
+}
