@@ -183,6 +183,12 @@ impl Cluster {
         format!("tcp://127.0.0.1:{}", self.ports.zeromq(k, "workers"))
     }
 
+    /// Where node `k` publishes.
+    #[must_use]
+    pub fn news_url(&self, k: usize) -> String {
+        format!("tcp://127.0.0.1:{}", self.ports.zeromq(k, "pub"))
+    }
+
     /// All numbers.
     pub fn all(&self) -> impl Iterator<Item = usize> + use<> {
         1..=self.nodes.len()

@@ -95,3 +95,24 @@ async fn a_request_with_a_frame_too_many_is_answered_and_one_without_an_envelope
     assert_eq!(lab.helper("speak.py", &words).succeeds().await, ["[\"tag\", \"\", \"hello\"]"]);
     node_says(&cluster, 1, "CONNECTED  (class \"\")").await;
 }
+
+#[tokio::test]
+async fn a_subscriber_hears_of_a_nodes_state_at_once_and_of_every_job() {
+    let cluster = Cluster::start(Plan::of(2)).await;
+    let lab = Lab::new();
+    let words = ["--topic", "info/state/", "--topic", "job/echo"];
+    let url = cluster.news_url(2);
+    let mut subscriber = lab.example("subscriber.py", &[&[url.as_str()], &words[..]].concat());
+    // Told because it came: so it is connected, and hears whatever follows.
+    subscriber.says("info/state/").await;
+    cluster.client(1).run(&job("sleep", "10ms")).await;
+    let ended = cluster.client(1).run(&job("echo", "news")).await;
+    let id = tests::client::id(&ended).to_string();
+    tests::eventually("the job's end is published", async || {
+        let lines = subscriber.lines();
+        let about = |line: &&String| line.starts_with("job/echo ") && line.contains(&id);
+        lines.iter().filter(about).any(|line| line.contains("succeeded")).then_some(())
+    })
+    .await;
+    assert!(subscriber.lines().iter().all(|line| !line.starts_with("job/sleep")), "only what it asked for");
+}
