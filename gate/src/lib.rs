@@ -39,7 +39,7 @@ mod zmtp;
 pub use conn::Conn;
 pub use counts::Counts;
 pub use error::GateError;
-pub use listener::{Gate, Taker};
+pub use listener::{Gate, Meter, Taker};
 pub use refusal::Refusal;
 pub use rules::{Kind, Rules};
 pub use told::Told;

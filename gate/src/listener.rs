@@ -46,9 +46,23 @@ impl Taker {
     }
 }
 
+/// Reads a gate's figures while another owns it; cheap to clone, for any thread. After the gate has closed they stay.
+#[derive(Clone, Debug)]
+pub struct Meter {
+    port: Arc<Port>,
+}
+
+impl Meter {
+    /// Figures for metrics.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.port.counts()
+    }
+}
+
 impl Gate {
     /// Binds `address` now and serves it on `handle`: `HOST:PORT`, with `tcp://` before it or not; the host may be `*`, the
-    /// port 0. libzmq may bind the socket behind it before or after.
+    /// port 0 or `*`. libzmq may bind the socket behind it before or after.
     ///
     /// `told` hears what happens to connections. It is called from the tasks that serve them, so it must not block; for one
     /// connection it is called in order, [`Told::Opened`] before any byte of a message can reach libzmq.
@@ -73,7 +87,7 @@ impl Gate {
         let seats = process_seats();
         if seats < rules.connections {
             let wanted = rules.connections;
-            tracing::warn!(%address, wanted, seats, "the limit of open files leaves fewer connections than wanted");
+            tracing::info!(%address, wanted, seats, "the limit of open files leaves fewer connections than wanted");
         }
         let port = Arc::new(Port {
             upstream: upstream.clone(),
@@ -112,6 +126,12 @@ impl Gate {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.port.counts()
+    }
+
+    /// For whoever reads the figures while another one owns the gate.
+    #[must_use]
+    pub fn meter(&self) -> Meter {
+        Meter { port: Arc::clone(&self.port) }
     }
 
     /// Closes the port and all connections at once, without waiting; whoever was told open is told closed. The address is
@@ -154,10 +174,11 @@ impl Door {
 
 fn bind(address: &str) -> io::Result<Unserved> {
     let address = address.strip_prefix("tcp://").unwrap_or(address);
-    let listener = match address.strip_prefix("*:") {
-        Some(port) => Unserved::bind(format!("0.0.0.0:{port}"))?,
-        None => Unserved::bind(address)?,
-    };
+    let (host, port) = address.rsplit_once(':').ok_or(io::ErrorKind::InvalidInput)?;
+    // In ZeroMQ's addresses, "any" is a star.
+    let host = if host == "*" { "0.0.0.0" } else { host };
+    let port = if port == "*" { "0" } else { port };
+    let listener = Unserved::bind(format!("{host}:{port}"))?;
     listener.set_nonblocking(true)?;
     listen(&listener, Backlog::new(limits::BACKLOG)?)?;
     Ok(listener)

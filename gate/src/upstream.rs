@@ -2,12 +2,13 @@
 
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream as Connected};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::geteuid;
 use tokio::net::UnixStream;
 use tokio::time::Instant;
@@ -37,11 +38,11 @@ struct Place {
 
 impl Upstream {
     /// Makes the folder when it is not there, closes it to other users (mode 0700), and tries whether a socket can be bound
-    /// in it. What a killed process left under that name is removed. The folder should hold nothing but such sockets, and
-    /// no other process may use the same name.
+    /// in it. What a killed process left under that name is removed. The folder should hold nothing but such sockets.
     ///
     /// # Errors
-    /// [`GateError::Folder`]: when it cannot be made, belongs to somebody else, or its file system has no sockets.
+    /// [`GateError::Folder`]: when it cannot be made, belongs to another user, its file system has no sockets, or another
+    /// process serves a socket of that name.
     pub fn in_folder(folder: &Path, name: &str) -> Result<Self, GateError> {
         Self::open(folder, name).map_err(|cause| GateError::Folder {
             folder: folder.to_path_buf(),
@@ -69,6 +70,9 @@ impl Upstream {
             folder.set_permissions(Permissions::from_mode(FOLDER_MODE))?;
         }
         let upstream = Self { place: Arc::new(Place { folder, name: name.to_string() }) };
+        if let Ok(socket) = Connected::connect(upstream.path()) {
+            is_ours(&socket)?;
+        }
         upstream.remove()?;
         drop(UnixListener::bind(upstream.path())?);
         upstream.remove()?;
@@ -99,23 +103,25 @@ impl Upstream {
     pub(crate) async fn connect(&self, until: Instant) -> io::Result<UnixStream> {
         loop {
             match UnixStream::connect(self.path()).await {
-                Ok(stream) => return self.is_ours(stream),
+                Ok(stream) => {
+                    is_ours(&stream)?;
+                    return Ok(stream);
+                }
                 Err(error) if Instant::now() >= until => return Err(error),
                 Err(_) => tokio::time::sleep(limits::UPSTREAM_PAUSE).await,
             }
         }
     }
+}
 
-    /// Two programs that were given one folder would take each other's peers.
-    fn is_ours(&self, stream: UnixStream) -> io::Result<UnixStream> {
-        let process = stream.peer_cred()?.pid();
-        if process.and_then(|id| u32::try_from(id).ok()) == Some(std::process::id()) {
-            return Ok(stream);
-        }
-        let name = &self.place.name;
-        let why = format!("the private socket {name} was bound by another process ({process:?})");
-        Err(io::Error::new(io::ErrorKind::AddrInUse, why))
+/// Two programs that were given one folder would take each other's peers.
+fn is_ours(socket: &impl AsFd) -> io::Result<()> {
+    let process = getsockopt(socket, sockopt::PeerCredentials)?.pid();
+    if u32::try_from(process) == Ok(std::process::id()) {
+        return Ok(());
     }
+    let why = format!("another process serves it (process {process})");
+    Err(io::Error::new(io::ErrorKind::AddrInUse, why))
 }
 
 #[cfg(test)]

@@ -16,12 +16,12 @@ use serde_json::{Value, json};
 use tokio::sync::{Semaphore, watch};
 
 use crate::arrived::Kept;
-use crate::door::{Metrics, Problem};
+use crate::door::{Kind, Metrics, Problem};
 use crate::limits;
 use crate::page::{self, Line};
 use crate::query::{Format, Query, Source};
 use crate::record::Level;
-use crate::shown::{guarded, lines_answer, refusal, wants_html};
+use crate::shown::{guarded, joined, lines_answer, refusal, wants_html};
 use crate::store::{Store, StoreError, Wanted};
 use crate::writer::Health;
 
@@ -137,15 +137,7 @@ fn line(kept: &Kept) -> Line {
 }
 
 fn written(format: Option<Format>, lines: &[Kept]) -> String {
-    let mut body = String::new();
-    for line in lines {
-        match format {
-            Some(Format::Jsonl) => body.push_str(&line.json()),
-            Some(Format::Text) | None => body.push_str(&line.text()),
-        }
-        body.push('\n');
-    }
-    body
+    joined(lines, |line| if format == Some(Format::Jsonl) { line.json() } else { line.text() })
 }
 
 /// Records by job, node and level, newest first. Lines of one job are told in the order of their times: they come from
@@ -154,9 +146,9 @@ async fn logs(
     State(shelf): State<Shelf>,
     Pairs(pairs): Pairs<Vec<(String, String)>>,
 ) -> Result<Json<Value>, Problem> {
-    let wanted = wanted(&pairs).map_err(Problem::malformed)?;
+    let wanted = wanted(&pairs).map_err(|error| Problem::new(Kind::Malformed, error))?;
     let found = shelf.store.find(&wanted).await;
-    let mut lines = found.map_err(|error| Problem::log_store_away(error.to_string()))?;
+    let mut lines = found.map_err(|error| Problem::new(Kind::LogStoreAway, error.to_string()))?;
     let (oldest, newest) = (lines.first().map(|line| line.n), lines.last().map(|line| line.n));
     if wanted.job.is_some() {
         lines.sort_by_key(|line| (line.record.time_ms, line.n));
@@ -212,10 +204,21 @@ async fn readyz(State(shelf): State<Shelf>) -> Response {
 async fn metrics(State(shelf): State<Shelf>) -> Metrics {
     let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     let health = &shelf.health;
+    let port = health.port();
+    let refused = port.iter().flat_map(|counts| &counts.refused);
+    let refused: Vec<(String, u64)> =
+        refused.map(|(why, count)| (format!("{{reason=\"{}\"}}", why.as_str()), *count)).collect();
+    let connections = port.as_ref().map_or(0, |counts| counts.connections);
     Metrics::default()
         .counter("log_store_kept_total", "Lines kept since the start.", count(&health.kept))
         .counter("log_store_repeated_total", "Records that were kept before.", count(&health.repeated))
         .counter("log_store_dropped_total", "Messages that were no line.", count(&health.dropped))
+        .counters("log_store_refused_total", "Connections that the port refused, by reason.", &refused)
+        .gauge(
+            "log_store_connections",
+            "Connections to the port.",
+            u64::try_from(connections).unwrap_or(u64::MAX),
+        )
         .gauge("log_store_last", "Number of the newest line.", *shelf.last.borrow())
         .gauge("log_store_ready", "Whether lines are stored now.", u64::from(health.trouble().is_none()))
 }

@@ -30,6 +30,18 @@ pub const FRAME_BYTES: usize = 64 << 10;
 pub const FRAMES: i32 = 1_000;
 /// Frames the store's port hands over at once.
 pub const PULL_BATCH: usize = 256;
+/// Bytes and frames of one message at the store's port. A line is one frame; what has more is read, counted and let go.
+pub const PULL_MESSAGE_BYTES: usize = 256 << 10;
+/// See [`PULL_MESSAGE_BYTES`].
+pub const PULL_MESSAGE_FRAMES: usize = 16;
+/// Connections of the store's port, and of one address at it.
+pub const PULL_CONNECTIONS: usize = 2_048;
+/// See [`PULL_CONNECTIONS`].
+pub const PULL_CONNECTIONS_AN_ADDRESS: usize = 1_024;
+/// How long a connection may take to introduce itself.
+pub const PULL_HANDSHAKE_MS: u64 = 5_000;
+/// How long a message may take that has begun.
+pub const PULL_MESSAGE_MS: u64 = 10_000;
 /// Batches that may wait for the store's writer; then the port reads no more, and senders keep their lines.
 pub const PULL_BATCHES: usize = 8;
 /// Lines of one transaction, about.

@@ -1,9 +1,9 @@
 //! The log store as a program: its port, its writer, its HTTP, until a signal says that it is enough.
 //!
 //! ```text
-//!   containers ══PUSH══▶ Pull (thread) ──batches──▶ Writer (task) ──▶ SQLite ──▶ /logging, /api/v1/logs
-//!                           ▲ bounded: what waits longer            ├─▶ --file, console (`i,message`)
-//!                         Valve (/stop closes it)                   └─▶ whoever follows
+//!   containers ══PUSH══▶ gate ═▶ Pull (thread) ──batches──▶ Writer (task) ──▶ SQLite ──▶ /logging, /api/v1/logs
+//!                                    ▲ bounded: what waits longer          ├─▶ --file, console (`i,message`)
+//!                                  Valve (/stop closes both)               └─▶ whoever follows
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use gate::GateError;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -21,7 +21,7 @@ use crate::door::{self, Door, Valve};
 use crate::kept::Shelf;
 use crate::limits;
 use crate::mirror::Console;
-use crate::pull::{Pull, PullError};
+use crate::pull::{Private, Pull, PullError};
 use crate::record::{Level, Record, now_ms};
 use crate::store::{Store, StoreError};
 use crate::writer::{Health, TextFile, Writer};
@@ -77,6 +77,9 @@ pub enum LogStoreError {
     /// The port for lines could not be had.
     #[error(transparent)]
     Pull(#[from] PullError),
+    /// There is no place for the private socket behind that port.
+    #[error(transparent)]
+    Private(#[from] GateError),
     /// The database is not usable.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -97,22 +100,10 @@ pub fn run(settings: LogStoreSettings) -> Result<(), LogStoreError> {
         let listener = TcpListener::bind(&address).await;
         let listener = listener.map_err(|cause| LogStoreError::Listen { address, cause })?;
         let store = LogStore::open(&settings, Some(crate::stdout_console())).await?;
-        door::serve(listener, store.router(), told_to_end()).await;
+        door::serve(listener, store.router(), door::told_to_end()).await;
         store.end().await;
         Ok(())
     })
-}
-
-async fn told_to_end() {
-    let (Ok(mut term), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = interrupt.recv() => {}
-    }
 }
 
 /// A running store without its HTTP port.
@@ -138,7 +129,9 @@ impl LogStore {
         let (health, valve) = (Arc::new(Health::default()), Arc::new(Valve::default()));
         let (lines, inbox) = mpsc::channel(limits::PULL_BATCHES);
         let (last, newest_read) = watch::channel(newest);
-        let pull = Pull::bind(&settings.pull, lines.clone(), Arc::clone(&health.dropped))?;
+        let private = Private::beside(&settings.database)?;
+        let pull = Pull::bind(&settings.pull, &private, lines.clone(), Arc::clone(&health.dropped))?;
+        health.set_port(pull.meter());
         let pull_address = pull.address().to_string();
         let writer = Writer {
             store: store.clone(),
@@ -149,13 +142,15 @@ impl LogStore {
             health: Arc::clone(&health),
         };
         let shelf = Shelf::new(&settings.name, store.clone(), newest_read, Arc::clone(&health));
-        let hosts = [settings.name.clone(), settings.listen_host.clone()];
-        let hosts = hosts.into_iter().chain(settings.allowed_hosts.iter().cloned()).collect();
-        let router = Door::new(hosts, settings.chaos, Arc::clone(&valve)).guard(shelf.router());
+        let mut hosts = settings.allowed_hosts.clone();
+        hosts.push(settings.listen_host.clone());
+        let door = Door::new(&settings.name, hosts, settings.chaos, Arc::clone(&valve));
+        let router = door.guard(shelf.router().merge(door.turns()));
         let own = Own { source: Arc::from(format!("{}/{:x}", settings.name, now_ms())), said: 0, lines };
         let (ending, told) = watch::channel(false);
         let keeper = Keeper {
             endpoint: pull_address.clone(),
+            private,
             pull: Some(pull),
             own,
             health,
@@ -218,6 +213,7 @@ impl Own {
 /// Owns the port, and closes and opens it as the valve says.
 struct Keeper {
     endpoint: String,
+    private: Private,
     pull: Option<Pull>,
     own: Own,
     health: Arc<Health>,
@@ -264,8 +260,10 @@ impl Keeper {
     async fn reopen(&mut self) {
         while self.pull.is_none() {
             let lines = self.own.lines.clone();
-            match Pull::bind(&self.endpoint, lines, Arc::clone(&self.health.dropped)) {
+            let dropped = Arc::clone(&self.health.dropped);
+            match Pull::bind(&self.endpoint, &self.private, lines, dropped) {
                 Ok(pull) => {
+                    self.health.set_port(pull.meter());
                     self.health.tell(None);
                     self.pull = Some(pull);
                 }

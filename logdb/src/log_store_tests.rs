@@ -167,6 +167,50 @@ async fn garbage_is_survived_and_text_is_a_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn only_senders_of_lines_are_let_in_and_the_others_are_counted() {
+    let place = Place::new();
+    let store = place.open("tcp://127.0.0.1:*").await;
+    let endpoint = store.pull_address().to_string();
+    let mut browser = std::net::TcpStream::connect(endpoint.trim_start_matches("tcp://")).unwrap();
+    std::io::Write::write_all(&mut browser, b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let closed =
+        tokio::task::spawn_blocking(move || std::io::Read::read_to_end(&mut browser, &mut Vec::new()));
+    let closed = tokio::time::timeout(Duration::from_secs(30), closed).await;
+    assert!(closed.is_ok(), "it is closed, in whatever way");
+    let context = zmq::Context::new();
+    let pair = context.socket(zmq::PAIR).unwrap();
+    pair.set_linger(0).unwrap();
+    pair.connect(&endpoint).unwrap();
+    pair.send("no line", 0).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let refused = |text: &str, reason: &str| {
+        let name = format!("understudy_log_store_refused_total{{reason=\"{reason}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&name)?.parse::<u64>().ok())
+    };
+    while refused(&get(&store, "/metrics").await, "kind") == Some(0) {
+        assert!(Instant::now() < deadline, "a PAIR is not refused");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(refused(&get(&store, "/metrics").await, "http"), Some(1));
+    let (_context, push) = stranger(&endpoint);
+    push.send("a line", 0).unwrap();
+    let text = until_kept(&store, 10, "a line").await;
+    assert!(!text.contains("no line"), "{text}");
+    store.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_socket_can_be_beside_the_database_a_temporary_folder_has_it() {
+    let place = Place::new();
+    std::fs::write(place.folder.path().join("logs.sqlite.port"), "in the way").unwrap();
+    let store = place.open("tcp://127.0.0.1:*").await;
+    let (_context, push) = stranger(store.pull_address());
+    push.send("a line", 0).unwrap();
+    until_kept(&store, 10, "a line").await;
+    store.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_store_keeps_nothing_shows_what_it_has_and_gets_the_rest_when_it_is_back() {
     let place = Place::new();
     let store = place.open("tcp://127.0.0.1:*").await;

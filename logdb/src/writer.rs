@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use gate::{Counts, Meter};
 use tokio::sync::{mpsc, watch};
 
 use crate::arrived::{Arrived, Kept};
@@ -24,12 +25,23 @@ pub(crate) struct Health {
     /// Messages that were no line.
     pub(crate) dropped: Arc<AtomicU64>,
     trouble: Mutex<Option<String>>,
+    port: Mutex<Option<Meter>>,
 }
 
 impl Health {
     /// What keeps lines from being stored now.
     pub(crate) fn trouble(&self) -> Option<String> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The port that is open now.
+    pub(crate) fn set_port(&self, port: Option<Meter>) {
+        *self.port.lock().unwrap_or_else(PoisonError::into_inner) = port;
+    }
+
+    /// Who came to the port since it was opened last.
+    pub(crate) fn port(&self) -> Option<Counts> {
+        self.port.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Meter::counts)
     }
 
     pub(crate) fn tell(&self, trouble: Option<String>) {

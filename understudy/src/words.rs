@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{bridge, config, listen, paper, simulate};
+use crate::commands::{bench, bridge, config, listen, paper, simulate};
 use crate::settings::{ClientWebFlags, LogdbFlags, NodeFlags};
 use crate::up::UpFlags;
 
@@ -59,6 +59,9 @@ pub(crate) enum Command {
     Bridge(bridge::BridgeCommand),
     #[command(flatten)]
     Client(ClientCommand),
+    /// Measure a cluster beside something that keeps nothing
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// Run whole clusters in virtual time, with faults, from a seed
     Simulate(simulate::SimulateFlags),
     /// Show or check the settings of a node

@@ -85,16 +85,17 @@ fn a_request_that_ends_its_broker_each_time_is_not_asked_for_ever() {
 fn a_silent_second_broker_ends_in_error_patience_and_its_late_reply_meets_nobody() {
     let (first, second) = (Broker::start(WIDE), Broker::start(WIDE));
     let settings = settings(&first.workers(), &second.clients(), &["D"], 1);
-    let _bridge = Bridge::start(settings.patient(ms(500)).unwrap());
+    let _bridge = Bridge::start(settings.patient(ms(4_000)).unwrap());
     eventually("the bridge serves", || first.seen.waiting("D") == 1);
     let client = Client::new("C_one", &first.clients(), "D");
     assert_eq!(client.ask("nobody does this"), "ERROR patience");
     assert_eq!(Seen::count(&second.seen.requests), 1, "a slow one is not asked twice");
-    // Now somebody does: first the old request, whose reply comes late, then the new one.
+    client.send("new");
+    eventually("the second broker has both", || Seen::count(&second.seen.requests) == 2);
+    // Now somebody does: first the old request, whose reply comes while the new one is waited for.
     let worker = Worker::start("W_two", &second.workers(), "D", Duration::ZERO);
-    eventually("the old request is done", || Seen::count(&second.seen.replies) == 1);
-    assert_eq!(client.ask("new"), "Done! new");
-    assert_eq!(worker.jobs(), 2);
+    assert_eq!(client.reply(), "Done! new");
+    assert_eq!((worker.jobs(), Seen::count(&second.seen.replies)), (2, 2));
 }
 
 #[test]
@@ -159,8 +160,13 @@ fn a_bridge_with_nothing_to_do_sleeps_whoever_is_away() {
     other.send("Hello");
     eventually("the requests are there", || Seen::count(&second.seen.requests) == 2);
     sleeps(&bridge, "two requests wait for their replies");
+    let worker = Worker::start("W_two", &second.workers(), "D", Duration::ZERO);
+    assert_eq!((one.reply(), other.reply()), ("Done! Hello".to_string(), "Done! Hello".to_string()));
+    drop(worker);
+    one.send("again");
+    eventually("the request is there", || Seen::count(&second.seen.requests) == 3);
     second.kill();
-    sleeps(&bridge, "the second is away with two requests");
+    sleeps(&bridge, "the second is away with a request, and the connection of another trail with it");
     first.kill();
     sleeps(&bridge, "nobody is there any more");
     bridge.tell();

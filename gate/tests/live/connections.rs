@@ -107,14 +107,16 @@ fn a_socket_that_is_bound_late_is_waited_for_and_one_that_never_is_is_named() {
     assert_eq!(peer.recv_string(0).unwrap().unwrap(), "hello");
 }
 
-/// Not a test by itself: the process that another test starts.
+/// Names the folder for the process that the test below starts, which is this program again.
+const FOLDER: &str = "GATE_TEST_FOLDER";
+
 #[test]
-fn a_private_socket_of_another_process_gets_no_peers() {
-    const FOLDER: &str = "GATE_TEST_FOLDER";
+fn a_private_socket_of_another_process_is_left_alone_and_gets_no_peers() {
     if let Some(folder) = std::env::var_os(FOLDER) {
-        let upstream = Upstream::in_folder(folder.as_ref(), "port.sock").unwrap();
-        let router = zmq::Context::new().socket(zmq::ROUTER).unwrap();
-        router.bind(&upstream.endpoint()).unwrap();
+        // A socket as it would be bound by somebody who does not ask before.
+        let socket = std::path::Path::new(&folder).join("port.sock");
+        let _ = std::fs::remove_file(&socket);
+        let _bound = std::os::unix::net::UnixListener::bind(socket).unwrap();
         println!("bound");
         // Ends with its standard input.
         let _ = std::io::Read::read(&mut std::io::stdin(), &mut [0]);
@@ -123,14 +125,13 @@ fn a_private_socket_of_another_process_gets_no_peers() {
     let folder = tempfile::tempdir().unwrap();
     let upstream = Upstream::in_folder(folder.path(), "port.sock").unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let refused = Arc::new(Mutex::new(Vec::new()));
-    let told = Arc::clone(&refused);
-    let gate = Gate::open(runtime.handle(), "127.0.0.1:0", &upstream, easy(), move |what| {
-        told.lock().unwrap().push(what)
-    });
-    let gate = gate.unwrap();
+    let record = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&record);
+    let told = move |what| told.lock().unwrap().push(what);
+    let gate = Gate::open(runtime.handle(), "127.0.0.1:0", &upstream, easy(), told).unwrap();
+    let name = "connections::a_private_socket_of_another_process_is_left_alone_and_gets_no_peers";
     let mut other = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "connections::a_private_socket_of_another_process_gets_no_peers", "--nocapture"])
+        .args(["--exact", name, "--nocapture"])
         .env(FOLDER, folder.path())
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
@@ -139,10 +140,14 @@ fn a_private_socket_of_another_process_gets_no_peers() {
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(other.stdout.take().unwrap()));
     assert!(lines.any(|line| line.unwrap().contains("bound")));
     Raw::introduced(gate.address(), "DEALER").closed();
+    let told = record.lock().unwrap().clone();
+    assert!(matches!(told[..], [Told::Refused { why: Refusal::Upstream, .. }]), "{told:?}");
+    let error = Upstream::in_folder(folder.path(), "port.sock").unwrap_err().to_string();
+    assert!(error.contains(&format!("process {}", other.id())), "{error}");
+    assert!(folder.path().join("port.sock").exists());
     drop(other.stdin.take());
     assert!(other.wait().unwrap().success());
-    let told = refused.lock().unwrap().clone();
-    assert!(matches!(told[..], [Told::Refused { why: Refusal::Upstream, .. }]), "{told:?}");
+    Upstream::in_folder(folder.path(), "port.sock").expect("what it left behind does no harm");
 }
 
 #[test]
@@ -209,7 +214,7 @@ fn an_address_that_cannot_be_bound_is_named() {
         let error = Gate::open(runtime.handle(), address, &upstream, easy(), |_| {}).unwrap_err();
         assert!(matches!(error, GateError::Bind { .. }) && error.to_string().contains(address), "{error}");
     }
-    for address in ["tcp://127.0.0.1:0", "*:0", "[::1]:0", "localhost:0"] {
+    for address in ["tcp://127.0.0.1:*", "*:0", "tcp://*:*", "[::1]:0", "localhost:0"] {
         let gate = Gate::open(runtime.handle(), address, &upstream, easy(), |_| {}).unwrap();
         assert_ne!(gate.address().port(), 0, "{address}");
     }

@@ -1,5 +1,7 @@
 //! SUB before an XPUB, PUSH before a PULL.
 
+use std::net::Shutdown;
+
 use gate::{Kind, Refusal, Rules};
 
 use crate::harness::{Bench, GREETING, Raw, easy, frame, ready};
@@ -80,13 +82,16 @@ fn what_is_pushed_arrives_in_order_although_its_sender_left_and_nobody_read_yet(
     let (conn, _) = bench.record.opened(1);
     let lines: Vec<u8> = (0..LINES).flat_map(|n| [&[0, 8][..], &n.to_be_bytes()].concat()).collect();
     raw.say(&lines);
-    drop(raw);
+    // Ends without a reset, which would take along what the gate had not read.
+    raw.stream.shutdown(Shutdown::Write).unwrap();
+    let ended = std::thread::spawn(move || raw.closed());
     let closed = bench.record.clone();
     let seen_closed = std::thread::spawn(move || closed.closed(conn));
     for n in 0..LINES {
         assert_eq!(pull.recv_bytes(0).expect("the next line"), n.to_be_bytes());
     }
     seen_closed.join().unwrap();
+    ended.join().unwrap();
     bench.wait_counts("all gone", |counts| counts.connections == 0);
 }
 

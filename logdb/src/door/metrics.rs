@@ -28,6 +28,12 @@ impl Metrics {
         self.told("gauge", name, help, values)
     }
 
+    /// What only grows, one for each label, written as `{label="value"}`.
+    #[must_use]
+    pub fn counters(self, name: &str, help: &str, values: &[(String, u64)]) -> Self {
+        self.told("counter", name, help, values)
+    }
+
     fn told(mut self, kind: &str, name: &str, help: &str, values: &[(String, u64)]) -> Self {
         let _ = writeln!(self.0, "# HELP understudy_{name} {help}\n# TYPE understudy_{name} {kind}");
         for (labels, value) in values {

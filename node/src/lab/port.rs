@@ -18,10 +18,8 @@ use super::clients::{Asks, error};
 use super::mailbox::{Mailbox, Visit};
 use super::{Letter, PeerId, Side};
 use crate::mint::Mint;
-use crate::settings::Settings;
+use crate::settings::{SOCKETS, Settings};
 
-/// Folder of the private sockets behind the gates, inside the data folder.
-const SOCKETS: &str = "gate";
 /// Messages taken from one socket in a turn, and letters sent in one.
 const TURN_MESSAGES: usize = 256;
 /// Messages that libzmq may hold for one peer, each way.

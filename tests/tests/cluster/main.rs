@@ -10,3 +10,4 @@ mod placement;
 mod restart;
 mod stop;
 mod story;
+mod views;

@@ -1,5 +1,6 @@
 //! Clusters as the lab's programs see them: ZeroMQ clients, workers and brokers that know nothing of what is underneath.
 
+mod bench;
 mod brokers;
 mod chain;
 mod clients;
