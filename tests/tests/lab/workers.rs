@@ -69,13 +69,13 @@ async fn at_most_3_workers_hold_one_job() {
     let mut workers = Vec::new();
     for number in 0..5 {
         let identity = format!("W_{number}");
-        workers.push(lab.worker(&cluster.workers_url(1), "B", &identity, 4_000));
+        workers.push(lab.worker(&cluster.workers_url(1), "B", &identity, 7_000));
         registered(&cluster, 1, &identity, "B").await;
     }
     let mut client = lab.client(&cluster.clients_url(1), "B", "C_1", 1);
     assert_eq!(replies(&client.succeeds().await), ["C_1-1"], "the first answer is the reply");
     let held = lab.executions("C_1-1");
-    assert_eq!(held, 3, "four seconds and a window of 300 ms are enough for three, and five are free");
+    assert_eq!(held, 3, "seven seconds and a window of 300 ms are enough for three, and five are free");
 }
 
 #[tokio::test]
