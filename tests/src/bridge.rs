@@ -59,15 +59,24 @@ impl Bridge {
         at.replace("0.0.0.0", "127.0.0.1")
     }
 
+    /// SIGTERM.
+    ///
+    /// # Panics
+    /// When it cannot be signalled.
+    pub fn tell(&self) {
+        let child = self.child.as_ref().expect("it runs until it is ended");
+        let pid = i32::try_from(child.id()).expect("a process number");
+        kill(Pid::from_raw(pid), Signal::SIGTERM).expect("one may signal a child");
+    }
+
     /// SIGTERM, and how it ended then.
     ///
     /// # Panics
     /// When it does not end.
     #[must_use]
     pub fn end(mut self) -> Ended {
+        self.tell();
         let child = self.child.take().expect("it runs until it is ended");
-        let pid = i32::try_from(child.id()).expect("a process number");
-        kill(Pid::from_raw(pid), Signal::SIGTERM).expect("one may signal a child");
         ended(child, Duration::from_secs(60), "the bridge")
     }
 }

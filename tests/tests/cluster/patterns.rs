@@ -200,6 +200,27 @@ async fn no_more_tasks_are_read_than_may_be_under_way_and_a_bridge_told_to_end_c
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_wait_for_a_cluster_that_is_away_and_a_bridge_told_twice_says_what_it_leaves() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (_sink, sink_at) = bound(zmq::PULL);
+    let ends = ["zmq", "--pull", "tcp://*:*", "--push", &sink_at];
+    // A port that is reserved and where nobody listens.
+    let rest = ["--class", "echo", "--server", "http://127.0.0.1:9"];
+    let bridge = Bridge::start(folder.path(), "bridge", &[&ends[..], &rest].concat());
+    let vent = connected(zmq::PUSH, &bridge.endpoint().await);
+    for task in ["a", "b", "c"] {
+        vent.send(task, 0).expect("a task leaves");
+    }
+    bridge.says("tasks wait for the cluster: no node answered").await;
+    bridge.tell();
+    bridge.says("again: at once").await;
+    let log = folder.path().join("bridge.log");
+    assert_eq!(bridge.end().status.code(), Some(1));
+    let said = std::fs::read_to_string(log).expect("what it said");
+    assert!(said.contains("3 tasks are left without an answer"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_exclusive_peer_is_answered_in_the_order_of_its_questions_and_a_second_gets_nothing() {
     let cluster = Cluster::start(Plan::of(1).slots(8)).await;
     let bridge = bridge(&cluster, &[1], &["--pair", "tcp://*:*"]);
