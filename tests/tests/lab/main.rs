@@ -9,6 +9,7 @@ mod crowd;
 mod examples;
 mod hostile;
 mod lines;
+mod patterns;
 mod promotion;
 mod workers;
 
