@@ -1,16 +1,11 @@
 //! Ventilator and sink, and one exclusive peer: programs that know ZeroMQ and nothing of a cluster, which does their work.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::path::PathBuf;
-use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use tests::{Cluster, Ended, Plan, eventually, process, understudy};
+use tests::{Bridge, Cluster, Plan, eventually};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 const TASKS: usize = 100;
@@ -19,60 +14,12 @@ const PATIENCE_MS: i32 = 90_000;
 /// Nothing is expected in this time.
 const QUIET_MS: i64 = 500;
 
-/// `understudy bridge zmq`, killed when dropped.
-struct Bridge {
-    child: Option<Child>,
-    log: PathBuf,
-}
-
-impl Bridge {
-    /// Asks these nodes, in this order.
-    fn start(cluster: &Cluster, nodes: &[usize], words: &[&str]) -> Self {
-        let servers: Vec<String> = nodes.iter().map(|k| cluster.node(*k).url()).collect();
-        let log = cluster.folder().join("bridge.log");
-        let child = understudy()
-            .args(["bridge", "zmq", "--class", "sleep", "--template", "{}ms"])
-            .args(words)
-            .args(["--server", &servers.join(",")])
-            .stdout(Stdio::piped())
-            .stderr(File::create(&log).expect("a log file"))
-            .spawn()
-            .expect("the program starts");
-        Self { child: Some(child), log }
-    }
-
-    fn said(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    /// Where it listens.
-    async fn endpoint(&self) -> String {
-        let at = eventually("the bridge listens", async || {
-            let said = self.said();
-            Some(said.split("listens on ").nth(1)?.split_whitespace().next()?.to_string())
-        })
-        .await;
-        at.replace("0.0.0.0", "127.0.0.1")
-    }
-
-    /// SIGTERM, and its end.
-    fn end(mut self) -> Ended {
-        let child = self.child.take().expect("it runs");
-        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).expect("one may signal a child");
-        process::ended(child, Duration::from_secs(60), "the bridge")
-    }
-}
-
-impl Drop for Bridge {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        if std::thread::panicking() {
-            eprintln!("--- the bridge said\n{}", self.said());
-        }
-    }
+/// Tasks are sleeps of so many milliseconds. Asks these nodes, in this order.
+fn bridge(cluster: &Cluster, nodes: &[usize], words: &[&str]) -> Bridge {
+    let servers: Vec<String> = nodes.iter().map(|k| cluster.node(*k).url()).collect();
+    let servers = servers.join(",");
+    let usual = ["zmq", "--class", "sleep", "--template", "{}ms", "--server", &servers];
+    Bridge::start(cluster.folder(), "bridge", &[&usual[..], words].concat())
 }
 
 fn socket(kind: zmq::SocketType) -> zmq::Socket {
@@ -191,7 +138,7 @@ async fn a_ventilators_100_tasks_are_confirmed_well_below_the_sum_of_their_costs
     // The master leaves the work to the others: two workers of four slots each.
     let cluster = Cluster::start(Plan::of(3).slots(4)).await;
     let (ventilator, sink) = (Ventilator::new(), Sink::start());
-    let bridge = Bridge::start(&cluster, &[1, 2, 3], &["--pull", &ventilator.at, "--push", &sink.at]);
+    let bridge = bridge(&cluster, &[1, 2, 3], &["--pull", &ventilator.at, "--push", &sink.at]);
     ventilator.push(&sink.at);
     let elapsed = sink.whole(&ventilator).await;
     let total = ventilator.total();
@@ -210,7 +157,7 @@ async fn a_worker_node_killed_in_the_middle_of_a_batch_costs_no_confirmation() {
     // The bridge asks the very node that will be killed, as long as it lives.
     let order: Vec<usize> = [victim].into_iter().chain(cluster.all().filter(|k| *k != victim)).collect();
     let (ventilator, sink) = (Ventilator::new(), Sink::start());
-    let _bridge = Bridge::start(&cluster, &order, &["--pull", &ventilator.at, "--push", &sink.at]);
+    let _bridge = bridge(&cluster, &order, &["--pull", &ventilator.at, "--push", &sink.at]);
     ventilator.push(&sink.at);
     sink.reached(20).await;
     cluster.kill(victim);
@@ -224,7 +171,7 @@ async fn a_master_killed_in_the_middle_of_a_batch_costs_no_confirmation() {
     let leader = cluster.leader().await;
     let order: Vec<usize> = [leader].into_iter().chain(cluster.all().filter(|k| *k != leader)).collect();
     let (ventilator, sink) = (Ventilator::new(), Sink::start());
-    let _bridge = Bridge::start(&cluster, &order, &["--pull", &ventilator.at, "--push", &sink.at]);
+    let _bridge = bridge(&cluster, &order, &["--pull", &ventilator.at, "--push", &sink.at]);
     ventilator.push(&sink.at);
     sink.reached(20).await;
     cluster.kill(leader);
@@ -237,7 +184,7 @@ async fn no_more_tasks_are_read_than_may_be_under_way_and_a_bridge_told_to_end_c
     let cluster = Cluster::start(Plan::of(1).slots(8)).await;
     let ((vent, vent_at), (sink, sink_at)) = (bound(zmq::PUSH), bound(zmq::PULL));
     let words = ["--pull", &vent_at, "--push", &sink_at, "--concurrency", "4"];
-    let bridge = Bridge::start(&cluster, &[1], &words);
+    let bridge = bridge(&cluster, &[1], &words);
     for n in 0..20 {
         vent.send(&format!("{}", 2_000 + n), 0).expect("a task leaves");
     }
@@ -253,9 +200,30 @@ async fn no_more_tasks_are_read_than_may_be_under_way_and_a_bridge_told_to_end_c
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_wait_for_a_cluster_that_is_away_and_a_bridge_told_twice_says_what_it_leaves() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (_sink, sink_at) = bound(zmq::PULL);
+    let ends = ["zmq", "--pull", "tcp://*:*", "--push", &sink_at];
+    // A port that is reserved and where nobody listens.
+    let rest = ["--class", "echo", "--server", "http://127.0.0.1:9"];
+    let bridge = Bridge::start(folder.path(), "bridge", &[&ends[..], &rest].concat());
+    let vent = connected(zmq::PUSH, &bridge.endpoint().await);
+    for task in ["a", "b", "c"] {
+        vent.send(task, 0).expect("a task leaves");
+    }
+    bridge.says("tasks wait for the cluster: no node answered").await;
+    bridge.tell();
+    bridge.says("again: at once").await;
+    let log = folder.path().join("bridge.log");
+    assert_eq!(bridge.end().status.code(), Some(1));
+    let said = std::fs::read_to_string(log).expect("what it said");
+    assert!(said.contains("3 tasks are left without an answer"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_exclusive_peer_is_answered_in_the_order_of_its_questions_and_a_second_gets_nothing() {
     let cluster = Cluster::start(Plan::of(1).slots(8)).await;
-    let bridge = Bridge::start(&cluster, &[1], &["--pair", "tcp://*:*"]);
+    let bridge = bridge(&cluster, &[1], &["--pair", "tcp://*:*"]);
     let at = bridge.endpoint().await;
     let peer = connected(zmq::PAIR, &at);
     let ask = |peer: &zmq::Socket, times: &[&str]| {
@@ -278,8 +246,7 @@ async fn one_exclusive_peer_is_answered_in_the_order_of_its_questions_and_a_seco
         async || cluster.get(1, "/api/v1/status").await.map(|(_, status)| status["jobs"]["running"].clone());
     eventually("the question is under way", async || (running().await? == 1).then_some(())).await;
     drop((peer, second));
-    eventually("the bridge sees that", async || bridge.said().contains("its peer has left").then_some(()))
-        .await;
+    bridge.says("its peer has left").await;
     let next = connected(zmq::PAIR, &at);
     ask(&next, &["400", "5"]);
     assert_eq!((hear(&next), hear(&next)), ("400ms".to_string(), "5ms".to_string()));

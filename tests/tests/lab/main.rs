@@ -1,6 +1,7 @@
 //! Clusters as the lab's programs see them: ZeroMQ clients, workers and brokers that know nothing of what is underneath.
 
 mod bench;
+mod bridges;
 mod brokers;
 mod chain;
 mod clients;
