@@ -18,7 +18,7 @@ use crate::limits;
 use crate::port::Port;
 use crate::relay::relay;
 use crate::rules::Rules;
-use crate::seats::{Seats, process_seats};
+use crate::seats::{IN_PROCESS, Seats, process_seats};
 use crate::told::{Told, ToldAlready};
 use crate::upstream::Upstream;
 
@@ -91,7 +91,7 @@ impl Gate {
         }
         let port = Arc::new(Port {
             upstream: upstream.clone(),
-            seats: Arc::new(Seats::new(rules.connections, rules.connections_an_address, seats)),
+            seats: Arc::new(Seats::new(rules.connections, rules.connections_an_address, seats, &IN_PROCESS)),
             budget: rules.counts_unread().then(|| Arc::new(Budget::new(rules.unread_bytes))),
             counters: Counters::new(),
             already: ToldAlready::default(),

@@ -14,7 +14,7 @@ use crate::limits;
 use crate::refusal::Refusal;
 
 /// Seats taken in all gates of this process.
-static IN_PROCESS: AtomicUsize = AtomicUsize::new(0);
+pub(crate) static IN_PROCESS: AtomicUsize = AtomicUsize::new(0);
 
 /// The bits of an IPv6 address that name a network, whose owner has all the others.
 const NETWORK_BITS: u128 = !0 << 64;
@@ -49,9 +49,10 @@ struct Stranger {
     leave: Arc<Notify>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Room {
     taken: usize,
+    in_process: &'static AtomicUsize,
     groups: HashMap<IpAddr, Group>,
     strangers: BTreeMap<Conn, Stranger>,
 }
@@ -60,7 +61,7 @@ impl Room {
     /// Frees a seat.
     fn free(&mut self, conn: Conn, owner: IpAddr) {
         self.taken = self.taken.saturating_sub(1);
-        IN_PROCESS.fetch_sub(1, Ordering::Relaxed);
+        self.in_process.fetch_sub(1, Ordering::Relaxed);
         self.strangers.remove(&conn);
         if let Some(group) = self.groups.get_mut(&owner) {
             group.strangers.remove(&conn);
@@ -87,13 +88,26 @@ impl Room {
 pub(crate) struct Seats {
     most: usize,
     an_address: usize,
-    in_process: usize,
+    process_most: usize,
     room: Mutex<Room>,
 }
 
 impl Seats {
-    pub(crate) fn new(most: usize, an_address: usize, in_process: usize) -> Self {
-        Self { most, an_address, in_process, room: Mutex::default() }
+    /// So many in all and so many an address; and at most `process_most` together with all others who count in
+    /// `in_process`.
+    pub(crate) fn new(
+        most: usize,
+        an_address: usize,
+        process_most: usize,
+        in_process: &'static AtomicUsize,
+    ) -> Self {
+        let (groups, strangers) = (HashMap::new(), BTreeMap::new());
+        Self {
+            most,
+            an_address,
+            process_most,
+            room: Mutex::new(Room { taken: 0, in_process, groups, strangers }),
+        }
     }
 
     fn room(&self) -> MutexGuard<'_, Room> {
@@ -119,7 +133,7 @@ impl Seats {
                 return Err(Refusal::ConnectionsAnAddress);
             }
         }
-        let process_is_full = IN_PROCESS.load(Ordering::Relaxed) >= self.in_process;
+        let process_is_full = room.in_process.load(Ordering::Relaxed) >= self.process_most;
         if room.taken >= self.most || process_is_full {
             let oldest = room.strangers.keys().next().copied();
             if !room.push_out(oldest) {
@@ -127,7 +141,7 @@ impl Seats {
             }
         }
         let leave = Arc::new(Notify::new());
-        IN_PROCESS.fetch_add(1, Ordering::Relaxed);
+        room.in_process.fetch_add(1, Ordering::Relaxed);
         room.taken += 1;
         let group = room.groups.entry(owner).or_default();
         group.taken += 1;
@@ -183,6 +197,10 @@ mod tests {
 
     const PLENTY: usize = 1_000_000;
 
+    fn seats(most: usize, an_address: usize) -> Arc<Seats> {
+        Arc::new(Seats::new(most, an_address, PLENTY, Box::leak(Box::default())))
+    }
+
     fn address(last: u8) -> IpAddr {
         [10, 0, 0, last].into()
     }
@@ -193,7 +211,7 @@ mod tests {
 
     #[test]
     fn known_peers_fill_the_room_and_keep_it() {
-        let seats = Arc::new(Seats::new(3, 2, PLENTY));
+        let seats = seats(3, 2);
         let mut taken = Vec::new();
         for (number, last) in [(1, 1), (2, 1), (3, 2)] {
             let mut seat = seats.take(Conn(number), address(last)).unwrap();
@@ -209,7 +227,7 @@ mod tests {
 
     #[test]
     fn the_oldest_stranger_of_an_address_makes_room_for_its_next() {
-        let seats = Arc::new(Seats::new(PLENTY, 3, PLENTY));
+        let seats = seats(PLENTY, 3);
         let mut known = seats.take(Conn(1), address(1)).unwrap();
         assert!(known.keep());
         let other = seats.take(Conn(2), address(2)).unwrap();
@@ -227,12 +245,33 @@ mod tests {
 
     #[test]
     fn the_oldest_stranger_of_all_makes_room_when_all_is_full() {
-        let seats = Arc::new(Seats::new(2, 2, PLENTY));
+        let seats = seats(2, 2);
         let mut older = seats.take(Conn(1), address(1)).unwrap();
         let newer = seats.take(Conn(2), address(2)).unwrap();
         let _newest = seats.take(Conn(3), address(3)).unwrap();
         assert!(pushed_out(&older) && !pushed_out(&newer));
         assert!(!older.keep(), "too late");
+    }
+
+    #[test]
+    fn all_gates_of_a_process_share_what_its_descriptors_allow() {
+        let in_process: &'static AtomicUsize = Box::leak(Box::default());
+        let gates = [(); 2].map(|()| Arc::new(Seats::new(PLENTY, PLENTY, 3, in_process)));
+        let mut known = Vec::new();
+        for (number, gate) in [(1, 0), (2, 0), (3, 1)] {
+            let mut seat = gates[gate].take(Conn(number), address(1)).unwrap();
+            assert!(seat.keep());
+            known.push(seat);
+        }
+        assert_eq!(gates[1].take(Conn(4), address(1)).unwrap_err(), Refusal::Descriptors);
+        known.clear();
+        assert_eq!(in_process.load(Ordering::Relaxed), 0);
+        let stranger = gates[0].take(Conn(5), address(1)).unwrap();
+        let _two = [6, 7].map(|number| gates[0].take(Conn(number), address(1)).unwrap());
+        let _newest = gates[0].take(Conn(8), address(1)).unwrap();
+        assert!(pushed_out(&stranger), "a stranger makes room here too");
+        drop(stranger);
+        assert_eq!(in_process.load(Ordering::Relaxed), 3);
     }
 
     #[test]

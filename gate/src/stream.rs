@@ -84,3 +84,24 @@ pub(crate) fn prepare(peer: &TcpStream) -> io::Result<()> {
     setsockopt(peer, sockopt::TcpUserTimeout, &limits::UNREAD_BY_PEER_MS)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::socket::getsockopt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn dead_hosts_and_hosts_that_do_not_read_are_noticed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        prepare(&peer).unwrap();
+        assert!(peer.nodelay().unwrap());
+        assert!(getsockopt(&peer, sockopt::KeepAlive).unwrap());
+        assert_eq!(getsockopt(&peer, sockopt::TcpKeepIdle).unwrap(), limits::KEEPALIVE_IDLE_S);
+        assert_eq!(getsockopt(&peer, sockopt::TcpKeepInterval).unwrap(), limits::KEEPALIVE_EVERY_S);
+        assert_eq!(getsockopt(&peer, sockopt::TcpKeepCount).unwrap(), limits::KEEPALIVE_TRIES);
+        assert_eq!(getsockopt(&peer, sockopt::TcpUserTimeout).unwrap(), limits::UNREAD_BY_PEER_MS);
+    }
+}

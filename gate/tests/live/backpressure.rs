@@ -127,3 +127,20 @@ fn what_an_ended_peer_has_sent_counts_until_it_is_taken() {
     }
     bench.wait_counts("its seat is free", |counts| counts.connections == 0);
 }
+
+#[test]
+fn a_message_as_large_as_a_share_is_completed_although_no_byte_more_may_be_held() {
+    let rules = Rules { unread_bytes: 4 * easy().message_bytes, message: Duration::from_secs(10), ..easy() };
+    let bench = Bench::new(rules.clone());
+    let router = bench.behind(zmq::ROUTER);
+    let mut raw = Raw::introduced(bench.address(), "DEALER");
+    let part = frame(1, &vec![3; rules.frame_bytes]);
+    let ping = frame(4, b"\x04PING\0\0");
+    raw.say(&part.repeat(rules.message_bytes / rules.frame_bytes));
+    bench.wait_counts("its share is full", |counts| counts.unread_bytes == rules.message_bytes);
+    raw.say(&[ping, frame(1, b""), frame(0, b"")].concat());
+    let message = router.recv_multipart(0).expect("the whole message");
+    assert_eq!(message.len(), 1 + rules.message_bytes / rules.frame_bytes + 2);
+    take(&bench.gate().taker(), &message);
+    bench.wait_counts("all taken", |counts| counts.unread_bytes == 0);
+}

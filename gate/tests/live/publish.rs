@@ -1,6 +1,7 @@
 //! SUB before an XPUB, PUSH before a PULL.
 
 use std::net::Shutdown;
+use std::time::Instant;
 
 use gate::{Kind, Refusal, Rules};
 
@@ -109,4 +110,24 @@ fn a_real_pusher_is_heard_and_any_other_kind_is_not() {
         assert_eq!(pull.recv_string(0).unwrap().unwrap(), format!("line {n}"));
     }
     drop(pair);
+}
+
+#[test]
+fn subscriptions_that_change_too_fast_are_slowed_down_and_none_is_lost() {
+    let changes = 2 * usize::try_from(gate::limits::SUBSCRIPTION_CHANGES).unwrap() + 2_000;
+    let bench = Bench::new(subscribers());
+    let publisher = bench.behind(zmq::XPUB);
+    let mut raw = Raw::introduced(bench.address(), "SUB");
+    bench.record.opened(1);
+    let start = Instant::now();
+    let sender = std::thread::spawn(move || {
+        raw.say(&[frame(0, b"\x01t"), frame(0, b"\0t")].concat().repeat(changes / 2));
+        raw
+    });
+    for number in 0..changes {
+        let expected: &[u8] = if number % 2 == 0 { b"\x01t" } else { b"\0t" };
+        assert_eq!(publisher.recv_bytes(0).unwrap(), expected, "change {number}");
+    }
+    assert!(start.elapsed() >= gate::limits::SUBSCRIPTION_SPAN, "{:?}", start.elapsed());
+    drop(sender.join().unwrap());
 }
