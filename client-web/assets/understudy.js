@@ -54,6 +54,8 @@
       for (let i = 0; i < 7; i += 1) make("td", tr);
       tr.cells[2].className = "state";
       tr.cells[3].className = tr.cells[4].className = "text";
+      tr.cells[6].className = "time";
+      ["Payload", "Result", "On", "Submitted"].forEach((label, i) => { tr.cells[i + 3].dataset.label = label; });
       const link = make("a", tr.cells[0]);
       link.href = "/jobs/" + encodeURIComponent(job.id);
       link.textContent = job.id;
@@ -73,7 +75,7 @@
   };
   const jobs = async () => {
     const list = await call("/jobs?limit=" + ROWS);
-    if (isOlder(list.rev, home.dataset.rev)) return;
+    if (isOlder(list.rev, home.dataset.rev)) throw new Error("this node is behind");
     home.dataset.rev = list.rev;
     rows(list.items);
   };
@@ -171,6 +173,8 @@
       const known = by("jobs").querySelector("[data-job-id=\"" + CSS.escape(job.id) + "\"]");
       if (!known) by("jobs").prepend(row(new Map(), job));
       by("empty").hidden = true;
+      // A list that was on its way when the job came must not take its row away.
+      if (isOlder(home.dataset.rev, job.rev)) home.dataset.rev = job.rev;
       say("Job " + job.id + " is accepted.", "");
       refresh(jobs);
     } catch (error) {

@@ -5,9 +5,11 @@ use axum::Form;
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::limits::FORM_BYTES;
+use crate::model::Problem;
 
 const COOKIE: &str = "understudy-form";
 /// Hexadecimal digits of a secret: 128 bits.
@@ -50,6 +52,28 @@ pub(crate) async fn read<T: DeserializeOwned>(request: Request) -> Result<T, (St
         .await
         .map_err(|error| (StatusCode::BAD_REQUEST, format!("The form could not be read: {error}.")))?;
     Ok(sent)
+}
+
+/// A form that is nothing but a button.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Button {
+    token: String,
+}
+
+/// Whether a button of a page of ours was pressed; else what to say instead.
+pub(crate) async fn pressed(request: Request) -> Result<(), Problem> {
+    let headers = request.headers().clone();
+    let refused =
+        |status: StatusCode, detail| Err(Problem { status: status.as_u16(), detail, ..Problem::default() });
+    match read::<Button>(request).await {
+        Ok(button) if is_ours(&headers, &button.token) => Ok(()),
+        Ok(_) => {
+            let detail = "This form did not come from a page of this cluster.".to_string();
+            refused(StatusCode::FORBIDDEN, detail)
+        }
+        Err((status, detail)) => refused(status, detail),
+    }
 }
 
 fn cookie(headers: &HeaderMap) -> Option<String> {

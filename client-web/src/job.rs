@@ -41,12 +41,6 @@ struct Why {
     text: String,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct Sent {
-    token: String,
-}
-
 pub(crate) async fn page(State(api): State<Api>, Path(id): Path<String>, headers: HeaderMap) -> Response {
     let Some(path) = path_of(&id) else { return sorry(&bad_id()) };
     let answer = api.get(&path).await;
@@ -79,16 +73,8 @@ pub(crate) async fn page(State(api): State<Api>, Path(id): Path<String>, headers
 
 pub(crate) async fn cancel(State(api): State<Api>, Path(id): Path<String>, request: Request) -> Response {
     let Some(path) = path_of(&id) else { return sorry(&bad_id()) };
-    let headers = request.headers().clone();
-    let sent = match form::read::<Sent>(request).await {
-        Ok(sent) => sent,
-        Err((status, detail)) => {
-            return sorry(&Problem { status: status.as_u16(), detail, ..Problem::default() });
-        }
-    };
-    if !form::is_ours(&headers, &sent.token) {
-        let detail = "This form did not come from a page of this cluster.".to_string();
-        return sorry(&Problem { status: 403, detail, ..Problem::default() });
+    if let Err(problem) = form::pressed(request).await {
+        return sorry(&problem);
     }
     let answer = api.post(&format!("{path}/cancel"), None, &json!({})).await;
     match answer.read::<Job>() {

@@ -4,7 +4,6 @@ use askama::Template;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::api::Api;
@@ -19,12 +18,6 @@ use crate::model::Problem;
 struct Page {
     name: String,
     is_stop: bool,
-    token: String,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct Sent {
     token: String,
 }
 
@@ -68,16 +61,8 @@ pub(crate) async fn turn(
     request: Request,
 ) -> Response {
     let Some(turn) = Turn::read(name, &turn) else { return sorry(&unknown()) };
-    let headers = request.headers().clone();
-    let sent = match form::read::<Sent>(request).await {
-        Ok(sent) => sent,
-        Err((status, detail)) => {
-            return sorry(&Problem { status: status.as_u16(), detail, ..Problem::default() });
-        }
-    };
-    if !form::is_ours(&headers, &sent.token) {
-        let detail = "This form did not come from a page of this cluster.".to_string();
-        return sorry(&Problem { status: 403, detail, ..Problem::default() });
+    if let Err(problem) = form::pressed(request).await {
+        return sorry(&problem);
     }
     match api.post(&turn.path(), None, &json!({})).await.read::<Value>() {
         Ok(_) => Redirect::to("/").into_response(),

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use logdb::door::{Door, Metrics, Problem, Valve};
+use axum::routing::get;
+use logdb::door::{Door, Metrics, Valve};
 use logdb::{Log, Remote, RemoteError};
-use serde_json::json;
 use tokio::sync::watch;
 
 use crate::relay::{Relay, ServersError};
@@ -42,13 +41,6 @@ pub struct Program {
     pub valve: Arc<Valve>,
 }
 
-#[derive(Clone)]
-struct Own {
-    chaos: bool,
-    valve: Arc<Valve>,
-    log: Log,
-}
-
 /// Everything client-web answers. Must be called within a tokio runtime.
 ///
 /// # Errors
@@ -59,16 +51,16 @@ pub fn app(program: Program) -> Result<Router, ProgramError> {
     let relay = Relay::new(&servers, log.clone(), Arc::clone(&valve))?;
     // Heard from here on: a task may begin late.
     tokio::spawn(obey(valve.watch(), Arc::clone(&valve), log.clone()));
-    let own = Own { chaos, valve: Arc::clone(&valve), log: log.clone() };
+    let door = Door::new(log.name(), hosts, chaos, valve);
     let api = relay.api();
     let routes = crate::router(api.clone())
         .merge(api)
         // `self` is this container, never the node that happens to answer.
-        .merge(Router::new().route("/api/v1/nodes/self/{turn}", post(turn)).with_state(own))
+        .merge(door.turns())
         .merge(log_store.map_or_else(Router::new, |store| store.router()))
         .merge(Router::new().route("/readyz", get(readyz)).route("/metrics", get(metrics)).with_state(relay))
         .merge(logdb::logging_router(log, None));
-    Ok(Door::new(hosts, chaos, valve).guard(routes))
+    Ok(door.guard(routes))
 }
 
 /// There are no sockets to close here: answers are cut by the relay, so the valve is followed at once.
@@ -79,24 +71,6 @@ async fn obey(mut wanted: watch::Receiver<bool>, valve: Arc<Valve>, log: Log) {
         log.record(logdb::Level::Warn, event, None, words);
         valve.reach(stopped);
     }
-}
-
-async fn turn(State(own): State<Own>, Path(turn): Path<String>) -> Result<Response, Problem> {
-    let stopped = match turn.as_str() {
-        "stop" => true,
-        "resume" => false,
-        _ => return Err(Problem::not_found("a container can be told to stop and to resume")),
-    };
-    if !own.chaos {
-        let title = "Stopping is not enabled here";
-        let detail = "start this container with --chaos to allow this";
-        return Err(Problem::new(StatusCode::FORBIDDEN, "chaos-off", title, detail));
-    }
-    if own.valve.is_stopped() != stopped {
-        own.valve.turn(stopped);
-        own.valve.reached(stopped).await;
-    }
-    Ok(axum::Json(json!({"node": own.log.name(), "stopped": stopped})).into_response())
 }
 
 async fn readyz(State(relay): State<Relay>) -> Response {

@@ -16,12 +16,12 @@ use serde_json::{Value, json};
 use tokio::sync::{Semaphore, watch};
 
 use crate::arrived::Kept;
-use crate::door::{Metrics, Problem};
+use crate::door::{Kind, Metrics, Problem};
 use crate::limits;
 use crate::page::{self, Line};
 use crate::query::{Format, Query, Source};
 use crate::record::Level;
-use crate::shown::{guarded, lines_answer, refusal, wants_html};
+use crate::shown::{guarded, joined, lines_answer, refusal, wants_html};
 use crate::store::{Store, StoreError, Wanted};
 use crate::writer::Health;
 
@@ -137,15 +137,7 @@ fn line(kept: &Kept) -> Line {
 }
 
 fn written(format: Option<Format>, lines: &[Kept]) -> String {
-    let mut body = String::new();
-    for line in lines {
-        match format {
-            Some(Format::Jsonl) => body.push_str(&line.json()),
-            Some(Format::Text) | None => body.push_str(&line.text()),
-        }
-        body.push('\n');
-    }
-    body
+    joined(lines, |line| if format == Some(Format::Jsonl) { line.json() } else { line.text() })
 }
 
 /// Records by job, node and level, newest first. Lines of one job are told in the order of their times: they come from
@@ -154,9 +146,9 @@ async fn logs(
     State(shelf): State<Shelf>,
     Pairs(pairs): Pairs<Vec<(String, String)>>,
 ) -> Result<Json<Value>, Problem> {
-    let wanted = wanted(&pairs).map_err(Problem::malformed)?;
+    let wanted = wanted(&pairs).map_err(|error| Problem::new(Kind::Malformed, error))?;
     let found = shelf.store.find(&wanted).await;
-    let mut lines = found.map_err(|error| Problem::log_store_away(error.to_string()))?;
+    let mut lines = found.map_err(|error| Problem::new(Kind::LogStoreAway, error.to_string()))?;
     let (oldest, newest) = (lines.first().map(|line| line.n), lines.last().map(|line| line.n));
     if wanted.job.is_some() {
         lines.sort_by_key(|line| (line.record.time_ms, line.n));

@@ -8,8 +8,8 @@
 //!   GET /api/v1/logs ──▶ Remote ────────HTTP────▶    └──▶ GET /api/v1/logs
 //! ```
 //!
-//! **Decides:** how a record looks, how many are kept, what a reader of `/logging` gets; how the containers that are no
-//! nodes answer at their door ([`door`]).
+//! **Decides:** how a record looks, how many are kept, what a reader of `/logging` gets; how every container
+//! answers at its door ([`door`]).
 //! **May not touch:** jobs; a job never waits for a log line, so whatever cannot be written at once is dropped and counted.
 //! **Driven by:** [`Log::record`], HTTP requests to [`logging_router`], [`Shipper::start`]; the program by [`log_store::run`].
 //! **Leaves out:** search by text, repair of holes, PostgreSQL (later versions); what sentences are written

@@ -13,7 +13,6 @@ use std::time::Duration;
 use axum::Router;
 use gate::GateError;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -101,22 +100,10 @@ pub fn run(settings: LogStoreSettings) -> Result<(), LogStoreError> {
         let listener = TcpListener::bind(&address).await;
         let listener = listener.map_err(|cause| LogStoreError::Listen { address, cause })?;
         let store = LogStore::open(&settings, Some(crate::stdout_console())).await?;
-        door::serve(listener, store.router(), told_to_end()).await;
+        door::serve(listener, store.router(), door::told_to_end()).await;
         store.end().await;
         Ok(())
     })
-}
-
-async fn told_to_end() {
-    let (Ok(mut term), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = interrupt.recv() => {}
-    }
 }
 
 /// A running store without its HTTP port.
@@ -155,9 +142,10 @@ impl LogStore {
             health: Arc::clone(&health),
         };
         let shelf = Shelf::new(&settings.name, store.clone(), newest_read, Arc::clone(&health));
-        let hosts = [settings.name.clone(), settings.listen_host.clone()];
-        let hosts = hosts.into_iter().chain(settings.allowed_hosts.iter().cloned()).collect();
-        let router = Door::new(hosts, settings.chaos, Arc::clone(&valve)).guard(shelf.router());
+        let mut hosts = settings.allowed_hosts.clone();
+        hosts.push(settings.listen_host.clone());
+        let door = Door::new(&settings.name, hosts, settings.chaos, Arc::clone(&valve));
+        let router = door.guard(shelf.router().merge(door.turns()));
         let own = Own { source: Arc::from(format!("{}/{:x}", settings.name, now_ms())), said: 0, lines };
         let (ending, told) = watch::channel(false);
         let keeper = Keeper {

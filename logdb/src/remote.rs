@@ -14,7 +14,7 @@ use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::door::Problem;
+use crate::door::{Kind, Problem};
 use crate::limits;
 use crate::record::Record;
 
@@ -123,7 +123,8 @@ impl Remote {
     /// A good answer, or one that blames the query; whatever else is said is no answer.
     async fn ask(&self, query: &str) -> Result<reqwest::Response, Problem> {
         let url = format!("{}/api/v1/logs?{query}", self.base);
-        let away = |why: String| Problem::log_store_away(format!("the log store at {}: {why}", self.base));
+        let away =
+            |why: String| Problem::new(Kind::LogStoreAway, format!("the log store at {}: {why}", self.base));
         let answer = self.client.get(url).send().await.map_err(|error| away(cause(&error)))?;
         match answer.status() {
             status if status.is_success() || status == StatusCode::BAD_REQUEST => Ok(answer),

@@ -154,15 +154,12 @@ fn render(query: &Query, bounds: (u64, u64, Option<&str>), lines: &[Arc<Record>]
 }
 
 fn written(format: Option<Format>, lines: &[Arc<Record>]) -> String {
-    let mut body = String::new();
-    for record in lines {
-        match format {
-            Some(Format::Jsonl) => body.push_str(&record.json()),
-            Some(Format::Text) | None => body.push_str(&record.text()),
-        }
-        body.push('\n');
-    }
-    body
+    joined(lines, |record| if format == Some(Format::Jsonl) { record.json() } else { record.text() })
+}
+
+/// Each on a line of its own.
+pub(crate) fn joined<L>(lines: &[L], written: impl Fn(&L) -> String) -> String {
+    lines.iter().map(|line| written(line) + "\n").collect()
 }
 
 fn streamed(query: &Query, first: String, news: impl Stream<Item = String> + Send + 'static) -> Response {

@@ -88,6 +88,9 @@ pub enum Event {
     },
 }
 
+/// The soft crash. The stage obeys it; HTTP reads and turns it.
+pub use logdb::door::Valve;
+
 /// The HTTP side's end of the stage; cheap to clone, valid over `/stop` and resume.
 #[derive(Clone, Debug)]
 pub struct Front {
@@ -101,57 +104,4 @@ pub struct Front {
     pub outputs: crate::runner::Outputs,
     /// What was heard of all nodes, and the voice of its agents.
     pub news: crate::news::Board,
-}
-
-/// The soft crash. The stage obeys it; HTTP reads and turns it.
-#[derive(Debug)]
-pub struct Valve {
-    wanted: tokio::sync::watch::Sender<bool>,
-    reached: tokio::sync::watch::Sender<bool>,
-}
-
-impl Default for Valve {
-    fn default() -> Self {
-        Self {
-            wanted: tokio::sync::watch::Sender::new(false),
-            reached: tokio::sync::watch::Sender::new(true),
-        }
-    }
-}
-
-impl Valve {
-    /// Whether the node is stopped, or is to be.
-    #[must_use]
-    pub fn is_stopped(&self) -> bool {
-        *self.wanted.borrow()
-    }
-
-    /// Turns the valve; from this call on HTTP answers `stopped` (or no longer).
-    pub fn turn(&self, stopped: bool) {
-        self.wanted.send_replace(stopped);
-    }
-
-    /// Toggles it and says how it stands now.
-    pub fn toggle(&self) -> bool {
-        self.wanted.send_modify(|stopped| *stopped = !*stopped);
-        self.is_stopped()
-    }
-
-    /// For the stage: what is wanted.
-    #[must_use]
-    pub fn watch(&self) -> tokio::sync::watch::Receiver<bool> {
-        self.wanted.subscribe()
-    }
-
-    /// For the stage: says what it has reached.
-    pub fn reach(&self, stopped: bool) {
-        self.reached.send_replace(stopped);
-    }
-
-    /// Waits until the stage has reached `stopped`: sockets closed and children dead, or everything open again.
-    pub async fn reached(&self, stopped: bool) {
-        let mut reached = self.reached.subscribe();
-        // An error means that the valve itself is gone, which `self` rules out.
-        let _ = reached.wait_for(|now| *now == stopped).await;
-    }
 }

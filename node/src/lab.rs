@@ -88,8 +88,7 @@ impl Lab {
     ) -> Result<Self, LabError> {
         let lines = Lines(log.clone());
         let port = Port::open(handle, settings, data, inbox)?;
-        // The lab's broker says so of each of its two sockets.
-        lines.say(None, "CONNECTED", b"", "");
+        // As the lab's broker says it: once, with no name and no class.
         lines.say(None, "CONNECTED", b"", "");
         let workers = Workers::open(data, lines.clone());
         Ok(Self { port, clients: Clients::new(lines, settings.lab.allow.clone()), workers })

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   owner loop ─ Standing ─▶ teller ─┐
-//!   events (jobs, lead) ────▶ teller ─┼─▶ queue ─▶ publisher: XPUB ════▶ whoever subscribes
+//!   events (jobs, lead) ────▶ teller ─┼─▶ queue ─▶ publisher: XPUB ─ gate ════▶ whoever subscribes
 //!   agents (HTTP) ──────────▶ board ──┘   board ◀── listener:  SUB ◀════ the other nodes' XPUB
 //!                             board ─▶ views (HTTP)
 //! ```
@@ -13,6 +13,7 @@
 //! **Leaves out:** who may subscribe; sealing.
 
 mod board;
+mod entrance;
 mod host;
 mod kinds;
 mod limits;
@@ -20,6 +21,7 @@ mod listener;
 mod publisher;
 mod queue;
 mod said;
+mod scratch;
 mod standing;
 mod station;
 mod teller;
@@ -46,7 +48,7 @@ pub use views::Shown;
 
 use crate::ask::Front;
 use crate::disk::Identity;
-use crate::settings::Settings;
+use crate::settings::{SOCKETS, Settings};
 use board::Voice;
 use limits::LOOK;
 use listener::Listener;
@@ -93,8 +95,9 @@ impl News {
         let queue = Arc::new(Queue::new().map_err(failed)?);
         let endpoint = format!("tcp://{}:{}", settings.listen_host, settings.pub_port);
         let again = board.clone();
-        let publisher =
-            Publisher::start(&endpoint, Arc::clone(&queue), move |messages| again.again(messages))?;
+        let sockets = settings.data.join(SOCKETS);
+        let again = move |messages| again.again(messages);
+        let publisher = Publisher::start(handle, &sockets, &endpoint, Arc::clone(&queue), again)?;
         tracing::debug!(address = publisher.address(), "news: told here");
         let heard = board.clone();
         let listener =

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::ask::{ASKS, Front, Valve};
@@ -103,7 +102,7 @@ async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) ->
     let front = Front {
         asks,
         events: broadcast::Sender::new(EVENTS),
-        valve: Arc::new(Valve::default()),
+        valve: Arc::new(Valve::unopened()),
         outputs: Outputs::default(),
         news: Board::default(),
     };
@@ -121,7 +120,7 @@ async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) ->
     let mut stage = on_its_own_thread(stage, found)?;
     let outcome = tokio::select! {
         outcome = &mut stage => outcome,
-        () = told_to_end() => {
+        () = logdb::door::told_to_end() => {
             end.send_replace(true);
             stage.await
         }
@@ -160,16 +159,4 @@ fn on_its_own_thread(
         })
         .map_err(RunError::Start)?;
     Ok(outcome)
-}
-
-pub(crate) async fn told_to_end() {
-    let (Ok(mut term), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = interrupt.recv() => {}
-    }
 }

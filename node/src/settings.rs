@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 pub use cast::Windows;
 
+/// Folder of the private sockets behind the gates, inside the data folder.
+pub(crate) const SOCKETS: &str = "gate";
+
 /// How one node shall be.
 #[derive(Clone, Debug)]
 pub struct Settings {

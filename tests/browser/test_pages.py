@@ -51,8 +51,9 @@ def tearDownModule():
     folder.cleanup()
 
 
-def curl(url):
-    with urllib.request.urlopen(url, timeout=20) as answer:
+def curl(url, data=None):
+    request = urllib.request.Request(url, data, {"content-type": "text/plain"} if data else {})
+    with urllib.request.urlopen(request, timeout=20) as answer:
         return answer.read().decode()
 
 
@@ -107,6 +108,31 @@ class Pages(unittest.TestCase):
         self.succeeded(self.submit(page, "echo", "hello there"), "hello there")
         self.succeeded(self.submit(page, "python", "print(6 * 7)"), "42")
         self.assertEqual(page.evaluate("window.__mark"), 1, "the page was never loaded anew")
+
+    def test_a_list_that_comes_late_takes_no_row_away(self):
+        page = self.home()
+        held = []
+
+        def hold(route):
+            if held:
+                route.continue_()
+            else:
+                held.append((route, route.fetch()))
+
+        page.route("**/api/v1/jobs?limit=*", hold)
+        with page.expect_request("**/api/v1/jobs?limit=*"):
+            self.assertIn("id", json.loads(curl(self.url + "/api/v1/jobs?class=echo", data=b"from elsewhere")))
+        for _ in range(PATIENCE_MS // 50):
+            if not held:
+                page.wait_for_timeout(50)
+        self.assertEqual(len(held), 1)
+        # The list of this moment is on its way; it arrives after the next job has its row.
+        row = self.submit(page, "echo", "newer than the list")
+        row.evaluate("row => { row.mark = 1; }")
+        route, answer = held[0]
+        route.fulfill(response=answer)
+        self.succeeded(row, "newer than the list")
+        self.assertEqual(row.evaluate("row => row.mark"), 1, "the row was never taken away")
 
     def test_a_reload_forgets_nothing(self):
         page = self.home()

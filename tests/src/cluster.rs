@@ -165,6 +165,12 @@ impl Cluster {
         &mut self.nodes[k - 1]
     }
 
+    /// Where node `k` tells its news.
+    #[must_use]
+    pub fn news(&self, k: usize) -> String {
+        format!("tcp://127.0.0.1:{}", self.ports.zeromq(k, "pub"))
+    }
+
     /// Where the lab's clients reach node `k`.
     #[must_use]
     pub fn clients_url(&self, k: usize) -> String {
@@ -175,6 +181,12 @@ impl Cluster {
     #[must_use]
     pub fn workers_url(&self, k: usize) -> String {
         format!("tcp://127.0.0.1:{}", self.ports.zeromq(k, "workers"))
+    }
+
+    /// Where node `k` publishes.
+    #[must_use]
+    pub fn news_url(&self, k: usize) -> String {
+        format!("tcp://127.0.0.1:{}", self.ports.zeromq(k, "pub"))
     }
 
     /// All numbers.

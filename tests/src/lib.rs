@@ -9,6 +9,7 @@
 //!        ▼
 //!   Cluster ── starts, kills, pauses, stops ──▶ `understudy master | worker`  (one process a node)
 //!   Client  ── keys, repeats, other nodes ────▶ their HTTP
+//!   Bridge  ── starts, ends ──────────────────▶ `understudy bridge`
 //!   Lab     ── starts, kills, pauses ─────────▶ client.py, worker.py …  ── ZeroMQ ──▶ their lab ports
 //! ```
 //!
@@ -18,6 +19,7 @@
 //! knows: flags, HTTP, files, signals. **Driven by:** `cargo test -p tests` or `scripts/test`.
 //! **Leaves out:** the browser (`tests/browser`, in Python). Where there is no Docker the container tests print `not run: no Docker`.
 
+pub mod bridge;
 pub mod client;
 pub mod cluster;
 pub mod containers;
@@ -29,6 +31,7 @@ pub mod source;
 pub mod store;
 pub mod wait;
 
+pub use bridge::Bridge;
 pub use client::{Client, Told};
 pub use cluster::{Cluster, Plan};
 pub use containers::Containers;

@@ -9,6 +9,7 @@ use tests::source::{self, root};
 
 /// Who may use whom. `tests` may use anything.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("bench", &[]),
     ("bridge", &["protocol"]),
     ("cast", &["consensus", "master", "protocol", "worker"]),
     ("client-web", &["logdb", "protocol"]),

@@ -5,15 +5,17 @@
 //!                ├─▶ client-web ──▶ client_web::app                   serves until a signal
 //!                ├─▶ logdb ──▶ logdb::log_store::run                  serves until a signal
 //!                ├─▶ listen ──▶ node::news                          serves until a signal
+//!                ├─▶ bridge ──▶ bridge::lab, bridge::pattern           serves until a signal
 //!                ├─▶ up ──▶ child processes of this very program      serves until Ctrl-C
-//!                ├─▶ run, submit, status … ──▶ api (HTTP) ──▶ any node
+//!                ├─▶ run, submit, status … ──▶ bridge::api (HTTP) ──▶ any node
+//!                ├─▶ bench ──▶ bench::lab                             measures, then ends
 //!                └─▶ simulate ──▶ simulator;  keeper ──▶ node::keeper
 //! ```
 //!
 //! **Decides:** words, settings, which server to ask, exit codes ([`exit`]).
 //! **May not touch:** minds, links, ledgers: it starts nodes and asks them over HTTP.
 //! **Driven by:** its command line; data goes to standard output, talk to standard error.
-//! **Leaves out:** bridges, benchmarks (later versions).
+//! **Leaves out:** benchmarks over HTTP (a later version).
 
 mod api;
 mod commands;
@@ -56,6 +58,8 @@ fn obey(words: Words) -> Outcome {
         Command::Listen(flags) => commands::listen::run(&flags),
         Command::Logdb(flags) => commands::logdb::run(&flags),
         Command::Up(flags) => patiently(up::run(&flags, words.common.json)),
+        Command::Bridge(command) => commands::bridge::run(&command, words.common),
+        Command::Bench(command) => commands::bench::run(&command),
         Command::Simulate(flags) => commands::simulate::run(&flags, words.common.json),
         Command::Config(command) => commands::config::run(&command, words.common.json),
         Command::Completions(flags) => commands::paper::completions(&flags),

@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{config, listen, paper, simulate};
+use crate::commands::{bench, bridge, config, listen, paper, simulate};
 use crate::settings::{ClientWebFlags, LogdbFlags, NodeFlags};
 use crate::up::UpFlags;
 
@@ -54,8 +54,14 @@ pub(crate) enum Command {
     Logdb(LogdbFlags),
     /// Hear what nodes tell of themselves, show it over HTTP, tell it again
     Listen(listen::ListenFlags),
+    /// Join the cluster to programs that know nothing of it
+    #[command(subcommand)]
+    Bridge(bridge::BridgeCommand),
     #[command(flatten)]
     Client(ClientCommand),
+    /// Measure a cluster beside something that keeps nothing
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// Run whole clusters in virtual time, with faults, from a seed
     Simulate(simulate::SimulateFlags),
     /// Show or check the settings of a node

@@ -10,7 +10,7 @@ use super::template::Template;
 use crate::api::{self, Api, ApiError, Ask};
 use crate::job;
 
-/// How long one request waits for a job's end: a node that stands still holds a task up for this and a bit.
+/// How long one request waits for a job's end, or for anybody to answer: then a complaint is due, and it is asked again.
 const WAIT: Duration = Duration::from_secs(5);
 /// Pause after nobody could answer.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -52,7 +52,7 @@ impl Work {
         })?;
         let path = format!("/api/v1/jobs?wait={}s", WAIT.as_secs());
         let submitted = loop {
-            let ask = Ask::post(&path, &key).body(body).waiting(WAIT).patient(api::PATIENCE);
+            let ask = Ask::post(&path, &key).body(body).waiting(WAIT).patient(WAIT);
             match self.api.json(ask).await {
                 Ok(submitted) => break submitted,
                 Err(error) => self.bear(error).await?,

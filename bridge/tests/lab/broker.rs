@@ -64,14 +64,13 @@ pub(crate) struct Broker {
 impl Broker {
     /// With free ports.
     pub(crate) fn start(window: Duration) -> Self {
-        Self::on(0, 0, window)
+        Self::on(free_port(), free_port(), window)
     }
 
     /// On these ports: the same broker as before, that has forgotten everything.
     pub(crate) fn on(clients_port: u16, workers_port: u16, window: Duration) -> Self {
         let context = Context::new();
-        let (clients, clients_port) = bound(&context, clients_port);
-        let (workers, workers_port) = bound(&context, workers_port);
+        let (clients, workers) = (bound(&context, clients_port), bound(&context, workers_port));
         let seen = Arc::new(Seen::default());
         let inside = Inside {
             clients,
@@ -116,13 +115,27 @@ impl Drop for Broker {
     }
 }
 
-fn bound(context: &Context, port: u16) -> (Socket, u16) {
+/// A port below those that the kernel gives to whoever dials out: a broker that comes back must find it free.
+pub(crate) fn free_port() -> u16 {
+    const FIRST: u32 = 5_000;
+    const COUNT: u32 = 6_900;
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let start = std::process::id().wrapping_mul(2_654_435_761);
+    for _ in 0..COUNT {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed) as u32;
+        let port = u16::try_from(FIRST + start.wrapping_add(step) % COUNT).unwrap();
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port is free");
+}
+
+fn bound(context: &Context, port: u16) -> Socket {
     let socket = context.socket(zmq::ROUTER).unwrap();
     socket.set_linger(0).unwrap();
-    let port = if port == 0 { "*".to_string() } else { port.to_string() };
     socket.bind(&format!("tcp://127.0.0.1:{port}")).unwrap();
-    let at = socket.get_last_endpoint().unwrap().unwrap();
-    (socket, at.rsplit(':').next().unwrap().parse().unwrap())
+    socket
 }
 
 struct Busy {

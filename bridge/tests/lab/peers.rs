@@ -1,5 +1,6 @@
 //! The lab's clients and workers, and a bridge to drive.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -112,6 +113,8 @@ impl Drop for Worker {
 pub(crate) struct Bridge {
     stop: Stop,
     said: Arc<Mutex<Vec<String>>>,
+    /// Where the system tells of its thread.
+    stat: PathBuf,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -126,11 +129,22 @@ impl Bridge {
         let stop = Stop::new().unwrap();
         let said = Arc::<Mutex<Vec<String>>>::default();
         let (told, hears) = (stop.clone(), Arc::clone(&said));
+        let (number, numbered) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::spawn(move || {
+            number.send(std::fs::read_link("/proc/thread-self").unwrap()).unwrap();
             let say = |line: &str| hears.lock().unwrap().push(line.to_string());
             lab::run(&settings, &told, &say).unwrap();
         });
-        Self { stop, said, thread: Some(thread) }
+        let stat = Path::new("/proc").join(numbered.recv().unwrap()).join("stat");
+        Self { stop, said, stat, thread: Some(thread) }
+    }
+
+    /// Processor time its thread has used, in hundredths of a second.
+    pub(crate) fn ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(&self.stat).unwrap();
+        // After the name in parentheses: the state is the first, user and system time are the 12th and 13th.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
 
     /// What it said so far.

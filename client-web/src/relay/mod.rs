@@ -30,7 +30,7 @@ use tokio::time::{Instant, timeout};
 use answer::Tried;
 use limits::{BODY_UNITS, CALL_PATIENCE, CALLS, CONNECT_PATIENCE, SERVERS};
 use order::Order;
-use problem::Problem;
+use problem::{Kind, Problem};
 
 /// A node that may be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,7 +161,7 @@ impl Relay {
 
     async fn call(&self, request: Request) -> Response {
         let Ok(seat) = Arc::clone(&self.0.calls).try_acquire_owned() else {
-            return Problem::full(format!("{CALLS} calls are under way already"))
+            return Problem::new(Kind::Full, format!("{CALLS} calls are under way already"))
                 .not_accepted()
                 .into_response();
         };
@@ -209,12 +209,12 @@ impl Relay {
         if order.is_write() && heard > 0 {
             // With two tries heard, the job may bear the id of either.
             let id = ids.pop_first().filter(|_| heard == 1);
-            return Problem::outcome_unknown(id, order.key.as_deref()).into_response();
+            return problem::outcome_unknown(id, order.key.as_deref()).into_response();
         }
         match declined {
             Some(response) => response,
-            None if order.is_write() => Problem::no_node().not_accepted().into_response(),
-            None => Problem::no_node().into_response(),
+            None if order.is_write() => problem::no_node().not_accepted().into_response(),
+            None => problem::no_node().into_response(),
         }
     }
 

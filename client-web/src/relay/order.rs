@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::answer::Flow;
 use super::limits::{ANSWER_SILENCE, WRITE_PATIENCE};
 use super::limits::{BODY_BYTES, BODY_PATIENCE, BODY_UNIT, BODY_UNITS, EVENT_SILENCE, READ_PATIENCE};
-use super::problem::Problem;
+use super::problem::{Kind, Problem};
 use crate::form;
 
 /// What of a request's head is a node's business. Marks of a browser are not: they were judged at this door, by its own name.
@@ -96,7 +96,7 @@ impl Order {
 fn path_of(uri: &Uri) -> Result<String, Problem> {
     let plain = uri.path().to_ascii_lowercase().replace("%2e", ".").replace('\\', "/");
     if plain.split('/').any(|part| matches!(part, "." | "..")) || !plain.starts_with("/api/") {
-        return Err(Problem::malformed("the path must not have . or .. as a part").not_accepted());
+        return Err(Problem::new(Kind::Malformed, "the path must not have . or .. as a part").not_accepted());
     }
     Ok(uri.path_and_query().map_or("/", |path| path.as_str()).to_string())
 }
@@ -119,7 +119,7 @@ async fn held(
     let told = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
     let bytes: usize = told.unwrap_or(BODY_BYTES);
     if bytes > BODY_BYTES {
-        return Err(Problem::too_large(BODY_BYTES).not_accepted());
+        return Err(too_large().not_accepted());
     }
     let units = u32::try_from((bytes / BODY_UNIT + 1).min(BODY_UNITS)).unwrap_or(u32::MAX);
     let read = async {
@@ -129,15 +129,20 @@ async fn held(
     };
     match timeout(BODY_PATIENCE, read).await {
         Ok((seat, Ok(body))) => Ok((seat, body)),
-        Ok((_, Err(error))) if told.is_none() && is_over_limit(&error) => {
-            Err(Problem::too_large(BODY_BYTES).not_accepted())
+        Ok((_, Err(error))) if told.is_none() && is_over_limit(&error) => Err(too_large().not_accepted()),
+        Ok((_, Err(error))) => {
+            Err(Problem::new(Kind::Malformed, format!("reading the body: {error}")).not_accepted())
         }
-        Ok((_, Err(error))) => Err(Problem::malformed(format!("reading the body: {error}")).not_accepted()),
         Err(_) => {
             let patience_s = BODY_PATIENCE.as_secs();
-            Err(Problem::malformed(format!("the body did not arrive within {patience_s} s")).not_accepted())
+            Err(Problem::new(Kind::Malformed, format!("the body did not arrive within {patience_s} s"))
+                .not_accepted())
         }
     }
+}
+
+fn too_large() -> Problem {
+    Problem::new(Kind::TooLarge, format!("body has more than {BODY_BYTES} bytes"))
 }
 
 fn is_over_limit(error: &axum::Error) -> bool {

@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
@@ -90,6 +91,19 @@ pub async fn serve(listener: TcpListener, app: Router, shutdown: impl Future<Out
     }
     // Event streams never end by themselves: they are cut when the patience is over.
     let _ = timeout(CLOSE_PATIENCE, closing.shutdown()).await;
+}
+
+/// Ends at SIGTERM or SIGINT.
+pub async fn told_to_end() {
+    let (Ok(mut term), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
 }
 
 async fn accept(

@@ -1,10 +1,11 @@
 //! The rules before every call, at a router without a port.
 
 use axum::body::{Body, to_bytes};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::routing::post;
 use tower::ServiceExt as _;
 
+use super::site::is_foreign;
 use super::*;
 
 struct Asked {
@@ -22,7 +23,8 @@ fn app(chaos: bool) -> Router {
         }
     });
     let routes = Router::new().route("/thing", get(async || "thing")).route("/write", post(async || "done"));
-    Door::new(vec!["client-web".to_string()], chaos, valve).guard(routes)
+    let door = Door::new("client-web", Vec::new(), chaos, valve);
+    door.guard(routes.merge(door.turns()))
 }
 
 async fn ask(app: &Router, method: &str, path: &str, headers: &[(&str, &str)]) -> Asked {
@@ -51,6 +53,30 @@ async fn stop_toggles_with_one_word_and_while_stopped_only_the_doors_own_calls_a
     assert_eq!(ask(&app, "GET", "/livez", &[]).await.status, StatusCode::OK);
     assert_eq!(ask(&app, "GET", "/stop", &[]).await.body, "False");
     assert_eq!(ask(&app, "POST", "/write", &[]).await.body, "done");
+}
+
+#[tokio::test]
+async fn the_forms_without_a_toggle_may_be_said_twice_and_need_chaos_too() {
+    let (stop, resume) = ("/api/v1/nodes/self/stop", "/api/v1/nodes/self/resume");
+    let open = app(true);
+    for (path, stopped) in [(stop, true), (stop, true), (resume, false), (resume, false)] {
+        let told = ask(&open, "POST", path, &[]).await;
+        assert_eq!(told.body, format!("{{\"node\":\"client-web\",\"stopped\":{stopped}}}"));
+        let thing = ask(&open, "GET", "/thing", &[]).await.status;
+        assert_eq!(thing == StatusCode::SERVICE_UNAVAILABLE, stopped, "{path}");
+    }
+    assert!(ask(&app(false), "POST", stop, &[]).await.body.contains("/problems/chaos-off"));
+    assert_eq!(ask(&open, "POST", "/api/v1/nodes/self/nap", &[]).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn who_asks_twice_for_the_same_is_heard_once() {
+    let valve = Valve::default();
+    let mut wanted = valve.watch();
+    valve.turn(true);
+    assert!(wanted.has_changed().unwrap() && *wanted.borrow_and_update());
+    valve.turn(true);
+    assert!(!wanted.has_changed().unwrap());
 }
 
 #[tokio::test]

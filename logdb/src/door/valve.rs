@@ -16,6 +16,12 @@ impl Default for Valve {
 }
 
 impl Valve {
+    /// A valve whose owner has its sockets still to open.
+    #[must_use]
+    pub fn unopened() -> Self {
+        Self { reached: watch::Sender::new(true), ..Self::default() }
+    }
+
     /// Whether the container is stopped, or is to be.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
@@ -24,7 +30,8 @@ impl Valve {
 
     /// Turns it; from this call on HTTP answers `stopped` (or no longer).
     pub fn turn(&self, stopped: bool) {
-        self.wanted.send_replace(stopped);
+        // Who asks twice for the same is not a second event.
+        self.wanted.send_if_modified(|now| std::mem::replace(now, stopped) != stopped);
     }
 
     /// Toggles it and says how it stands now.
@@ -48,7 +55,7 @@ impl Valve {
         self.reached.send_replace(stopped);
     }
 
-    /// Waits until the owner has reached `stopped`.
+    /// Waits until the owner has reached `stopped`: sockets closed and children dead, or everything open again.
     pub async fn reached(&self, stopped: bool) {
         let mut reached = self.reached.subscribe();
         // An error means that the valve itself is gone, which `self` rules out.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::response::Response;
+use logdb::door::Door;
 use protocol::{Answer, Job, JobId, NodeId, Request, limits};
 use tokio::sync::{Semaphore, broadcast, oneshot};
 use tokio::time::{sleep, timeout};
@@ -12,8 +13,8 @@ use tokio::time::{sleep, timeout};
 use super::limits::{
     APPLY_PATIENCE, CONFIRM_PAUSE, EVENT_STREAMS, PEER_PATIENCE, SEEN_FRESH, VIEW_PATIENCE, WRITE_GRACE,
 };
-use super::problem::{Kind, Problem};
-use super::{Served, shown};
+use super::problem::{self, Kind, Problem};
+use super::{Served, guard, shown};
 use crate::ask::{Ask, Event, Told, View};
 use crate::mint::Mint;
 
@@ -23,6 +24,8 @@ pub(super) struct Desk(Arc<Inner>);
 
 pub(super) struct Inner {
     pub(super) served: Served,
+    /// What stands before every call, and turns the soft crash.
+    pub(super) door: Door,
     /// For asking other nodes.
     pub(super) client: reqwest::Client,
     /// For asking the log store.
@@ -65,6 +68,7 @@ impl Desk {
         let log_store = served.settings.logdb.as_deref();
         let log_store = log_store.and_then(|url| logdb::Remote::new(url, served.front.valve.watch()).ok());
         Self(Arc::new(Inner {
+            door: guard::door(&served.settings, &served.front),
             served,
             log_store,
             client,
@@ -111,7 +115,7 @@ impl Desk {
     /// Why no state can be shown.
     pub(super) fn no_view(&self) -> Problem {
         if self.is_stopped() {
-            Problem::stopped()
+            problem::stopped()
         } else {
             Problem::new(Kind::Starting, "this node has not found its cluster yet")
         }
@@ -171,8 +175,8 @@ impl Desk {
             Ok(Ok(())) => {}
         }
         match timeout(patience + WRITE_GRACE, told).await {
-            Err(_) | Ok(Err(_)) => Err(Problem::outcome_unknown(id)),
-            Ok(Ok(Told::NoQuorum { handed_over: true })) => Err(Problem::outcome_unknown(id)),
+            Err(_) | Ok(Err(_)) => Err(problem::outcome_unknown(id)),
+            Ok(Ok(Told::NoQuorum { handed_over: true })) => Err(problem::outcome_unknown(id)),
             Ok(Ok(Told::NoQuorum { handed_over: false })) => {
                 Err(Problem::new(Kind::NoQuorum, "no leader could be reached; repeating is safe")
                     .not_accepted())
@@ -180,7 +184,7 @@ impl Desk {
             Ok(Ok(Told::Busy)) => {
                 Err(Problem::new(Kind::Full, "too many requests wait at this node").not_accepted())
             }
-            Ok(Ok(Told::Answer(Answer::Refused(refusal)))) => Err(Problem::refused(refusal, id)),
+            Ok(Ok(Told::Answer(Answer::Refused(refusal)))) => Err(problem::refused(refusal, id)),
             Ok(Ok(Told::Answer(answer))) => Ok(answer),
         }
     }

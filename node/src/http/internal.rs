@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::desk::Desk;
 use super::limits::SMALL_BODY_BYTES;
-use super::problem::{Kind, Problem};
+use super::problem::{self, Kind, Problem};
 use super::{body, shown};
 use crate::admit::{ClusterInfo, MemberInfo};
 use crate::ask::View;
@@ -91,7 +91,7 @@ pub(super) async fn join(
     let id = member.id;
     match desk.request(Request::Join(member)).await? {
         Answer::Done | Answer::Accepted { .. } => {}
-        Answer::Refused(refusal) => return Err(Problem::refused(refusal, None)),
+        Answer::Refused(refusal) => return Err(problem::refused(refusal, None)),
     }
     let mut view = desk.view().await?;
     if view.ledger.member(id).is_none() {

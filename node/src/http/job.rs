@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::desk::{Desk, aged};
 use super::limits::CONFIRM_PATIENCE;
 use super::params::{Params, job_id};
-use super::problem::{Kind, Problem};
+use super::problem::{self, Kind, Problem};
 use super::shown::{self, Extent};
 use super::{nodes, peers};
 use crate::ask::View;
@@ -53,7 +53,7 @@ async fn find(desk: &Desk, id: JobId, stale: bool) -> Result<Found, Problem> {
     let left = Duration::from_millis(limits::WRITE_PATIENCE_MS).saturating_sub(since.elapsed());
     match desk.confirmed(left).await {
         Some(view) => known(view, id, None).ok_or_else(not_found),
-        None if desk.is_stopped() => Err(Problem::stopped()),
+        None if desk.is_stopped() => Err(problem::stopped()),
         None => {
             Err(Problem::new(Kind::NoQuorum, "this node does not know the job, and no majority can be asked"))
         }
@@ -80,7 +80,7 @@ pub(super) async fn get(
     let events = desk.events();
     let mut found = find(&desk, id, params.flag("stale")?).await?;
     if let Some(wait) = wait.filter(|_| !found.job.state.is_terminal()) {
-        let view = desk.ended(id, events, wait).await.ok_or_else(Problem::stopped)?;
+        let view = desk.ended(id, events, wait).await.ok_or_else(problem::stopped)?;
         let age_ms = (view.leaderless_ms > 0).then_some(view.leaderless_ms).or(found.age_ms);
         found = known(view, id, age_ms).ok_or_else(not_found)?;
     }

@@ -20,8 +20,6 @@ pub(super) const WRITE_GRACE: Duration = Duration::from_secs(5);
 pub(super) const APPLY_PATIENCE: Duration = Duration::from_secs(5);
 /// How old what is known of leader and term may be in the headers of an answer that needed no look at the state.
 pub(super) const SEEN_FRESH: Duration = Duration::from_millis(250);
-/// How long `/stop` and its kin wait for the stage.
-pub(super) const VALVE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a transfer waits for the new leader before it answers.
 pub(super) const TRANSFER_PATIENCE: Duration = Duration::from_secs(5);
 /// Jobs looked at for one page of a filtered list; the page may then be short, and `next` leads on.

@@ -33,16 +33,13 @@ mod views;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
-use axum::middleware::{from_fn, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
-use tower_http::catch_panic::CatchPanicLayer;
+use logdb::door::{unknown, wrong_method};
 
 use crate::ask::Front;
 use crate::settings::Settings;
 use desk::Desk;
-use problem::{Kind, Problem};
 
 pub use logdb::door::serve;
 
@@ -75,16 +72,8 @@ pub fn app(served: Served) -> Router {
 pub fn app_with_pages(served: Served, pages: impl FnOnce(Router) -> Router) -> Router {
     let desk = Desk::new(served);
     let api = api(desk.clone());
-    pages(api.clone())
-        .merge(api)
-        .merge(roots(desk.clone()))
-        .fallback(unknown)
-        .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn(guard::cross_site))
-        .layer(from_fn_with_state(desk.clone(), guard::host))
-        .layer(from_fn_with_state(desk, guard::stopped_gate))
-        .layer(from_fn(guard::safe))
-        .layer(CatchPanicLayer::custom(broken))
+    let routes = pages(api.clone()).merge(api).merge(roots(desk.clone()));
+    desk.door.clone().knowing(move |host| guard::is_known(desk.clone(), host)).guard(routes)
 }
 
 fn api(desk: Desk) -> Router {
@@ -121,26 +110,10 @@ fn roots(desk: Desk) -> Router {
     let cluster = cluster_log::ClusterLog::new(desk.clone());
     let logging = logdb::logging_router(desk.served.log.clone(), Some(cluster.source()));
     Router::new()
-        .route("/stop", get(root::stop))
-        .route("/livez", get(root::livez))
         .route("/readyz", get(root::readyz))
         .route("/metrics", get(root::metrics))
         .with_state(desk)
         .merge(logging.layer(from_fn_with_state(cluster, cluster_log::refresh)))
-}
-
-async fn unknown(request: Request) -> Problem {
-    let path: String = request.uri().path().chars().take(200).collect();
-    Problem::new(Kind::NotFound, format!("there is no {} {path:?} here", request.method()))
-}
-
-async fn wrong_method(request: Request) -> Problem {
-    let path: String = request.uri().path().chars().take(200).collect();
-    Problem::new(Kind::MethodNotAllowed, format!("{path:?} takes no {}", request.method()))
-}
-
-fn broken(_: Box<dyn std::any::Any + Send>) -> Response {
-    Problem::new(Kind::Broken, "answering this failed inside the node; its log says more").into_response()
 }
 
 #[cfg(test)]

@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::desk::{Desk, aged};
-use super::limits::{SMALL_BODY_BYTES, TRANSFER_PATIENCE, VALVE_PATIENCE};
+use super::limits::{SMALL_BODY_BYTES, TRANSFER_PATIENCE};
 use super::params::Params;
-use super::problem::{Kind, Problem};
+use super::problem::{self, Kind, Problem};
 use super::shown::{self, NodeShown};
 use super::{body, peers};
 use crate::ask::{Event, View};
@@ -148,29 +148,12 @@ async fn turn(
     stopped: bool,
 ) -> Result<Response, Problem> {
     if is_self(&desk, &name) {
-        turn_self(&desk, stopped).await?;
+        desk.door.turn(stopped).await?;
         return Ok(shown::json(&json!({"node": desk.served.settings.name, "stopped": stopped})));
     }
     peers::refuse_loop(request.headers())?;
     let member = named(&desk.view().await?, &name)?;
     peers::relay(&desk, &member.http, request).await
-}
-
-/// Turns this node's own valve and waits until the stage has reached it, or [`VALVE_PATIENCE`] is over.
-pub(super) async fn turn_self(desk: &Desk, stopped: bool) -> Result<(), Problem> {
-    refuse_calm(desk)?;
-    let valve = &desk.served.front.valve;
-    valve.turn(stopped);
-    // Late is not wrong: from the turn on HTTP answers as asked.
-    let _ = timeout(VALVE_PATIENCE, valve.reached(stopped)).await;
-    Ok(())
-}
-
-pub(super) fn refuse_calm(desk: &Desk) -> Result<(), Problem> {
-    if desk.served.settings.chaos {
-        return Ok(());
-    }
-    Err(Problem::new(Kind::ChaosOff, "nodes can be stopped only when they are started with --chaos"))
 }
 
 /// `POST /leader/transfer` with `{to?}`; answers when another node leads.
@@ -192,7 +175,7 @@ pub(super) async fn transfer(
     if to.is_none() || to != view.leader {
         match desk.request(Asked::Transfer { to }).await? {
             Answer::Done | Answer::Accepted { .. } => {}
-            Answer::Refused(refusal) => return Err(Problem::refused(refusal, None)),
+            Answer::Refused(refusal) => return Err(problem::refused(refusal, None)),
         }
         let led = async {
             loop {

@@ -1,53 +1,16 @@
-//! What stands at the root of every container: `/stop`, `/livez`, `/readyz`, `/metrics`.
+//! What stands at the root of a node beside what its door has: `/readyz`, `/metrics`.
 
 use std::fmt::Write as _;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
 use logdb::door::Metrics;
-use tokio::time::timeout;
 
 use super::desk::Desk;
-use super::limits::VALVE_PATIENCE;
+use super::nodes;
 use super::params::Params;
-use super::problem::{Kind, Problem};
-use super::{guard, nodes};
-
-/// Toggles the soft crash: body `True` (now stopped) or `False`, nothing else; a page for a browser.
-pub(super) async fn stop(
-    State(desk): State<Desk>,
-    method: Method,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    if method == Method::HEAD {
-        return Err(Problem::new(Kind::MethodNotAllowed, "looking at /stop must not stop anything: use GET"));
-    }
-    nodes::refuse_calm(&desk)?;
-    if guard::is_prefetch(&headers) {
-        return Err(Problem::new(Kind::CrossSite, "a prefetch must not stop anything"));
-    }
-    let valve = &desk.served.front.valve;
-    let stopped = valve.toggle();
-    // Late is not wrong: from the turn on HTTP answers as asked.
-    let _ = timeout(VALVE_PATIENCE, valve.reached(stopped)).await;
-    let word = if stopped { "True" } else { "False" };
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
-    if !accept.contains("text/html") {
-        return Ok(word.into_response());
-    }
-    let told = if stopped { "This node is stopped." } else { "This node is running." };
-    let page = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{word}</title></head>\
-         <body><h1>{word}</h1><p>{told} Loading this page again turns it.</p>\
-         <p><a href=\"/logging\">Its log</a></p></body></html>"
-    );
-    Ok(Html(page).into_response())
-}
-
-pub(super) async fn livez() -> &'static str {
-    "ok\n"
-}
+use super::problem::Problem;
 
 /// Whether this node knows a leader and the cluster takes writes; with `?verbose` each check by itself.
 pub(super) async fn readyz(State(desk): State<Desk>, uri: Uri) -> Result<Response, Problem> {

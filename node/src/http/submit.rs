@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::desk::Desk;
 use super::params::{self, Params};
-use super::problem::{Kind, Problem};
+use super::problem::{self, Kind, Problem};
 use super::shown::{self, Extent};
 use super::{body, limits::APPLY_PATIENCE};
 use crate::ask::View;
@@ -37,9 +37,9 @@ pub(super) async fn submit(State(desk): State<Desk>, request: HttpRequest) -> Re
     let events = desk.events();
     let answer = desk.request(Request::Submit { job, spec: Arc::clone(&spec), key, fingerprint }).await?;
     let Answer::Accepted { job: id, replayed } = answer else {
-        return Err(Problem::outcome_unknown(Some(job)));
+        return Err(problem::outcome_unknown(Some(job)));
     };
-    let unknown = || Problem::outcome_unknown(Some(id));
+    let unknown = || problem::outcome_unknown(Some(id));
     if let Some(wait) = wait.filter(|wait| *wait > Duration::ZERO) {
         desk.ended(id, events, wait).await.ok_or_else(unknown)?;
     }
@@ -112,7 +112,7 @@ async fn read(
             let Value::Object(fields) = &value else {
                 return Err(Problem::field(Kind::Invalid, "body", "must be a JSON object", None));
             };
-            let spec = submit::parse(fields).map_err(Problem::submission)?;
+            let spec = submit::parse(fields).map_err(problem::submission)?;
             Ok(Submission { spec, fingerprint: submit::fingerprint(query, &value) })
         }
         "application/x-ndjson" => {
@@ -123,7 +123,7 @@ async fn read(
             let Some(class) = class else { return Err(no_class()) };
             let payload = body::read(headers, body, "payload", limits::PAYLOAD_BYTES).await?;
             let hash: [u8; 32] = Sha256::digest(&payload).into();
-            let spec = submit::raw(class, payload).map_err(Problem::submission)?;
+            let spec = submit::raw(class, payload).map_err(problem::submission)?;
             Ok(Submission { spec, fingerprint: submit::fingerprint(query, &json!(hash)) })
         }
     }
@@ -149,7 +149,7 @@ pub(super) async fn cancel(
     match desk.request(Request::Cancel { job: id }).await {
         Ok(_) => {
             let found = desk.applied(id, |job| job.state.is_terminal()).await;
-            found.map(shown).ok_or_else(|| Problem::outcome_unknown(Some(id)))
+            found.map(shown).ok_or_else(|| problem::outcome_unknown(Some(id)))
         }
         // Cancelled before: that is what was asked for.
         Err(problem) if problem.kind == Kind::Ended => {

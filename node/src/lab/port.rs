@@ -18,7 +18,7 @@ use super::clients::{Asks, error};
 use super::mailbox::{Mailbox, Visit};
 use super::{Letter, PeerId, Side};
 use crate::mint::Mint;
-use crate::settings::Settings;
+use crate::settings::{SOCKETS, Settings};
 
 /// Messages taken from one socket in a turn, and letters sent in one.
 const TURN_MESSAGES: usize = 256;
@@ -89,8 +89,8 @@ impl Port {
         let (mut sockets, mut gates) = (Vec::new(), Vec::new());
         for side in [Side::Clients, Side::Workers] {
             let (name, address) = at(side);
-            let upstream =
-                Upstream::in_folder(data, name).map_err(|error| failed(side, error.to_string()))?;
+            let upstream = Upstream::in_folder(&data.join(SOCKETS), name)
+                .map_err(|error| failed(side, error.to_string()))?;
             sockets.push(router(&context, &upstream).map_err(|error| failed(side, error.to_string()))?);
             let visitors = Arc::clone(&mailbox);
             let gate =

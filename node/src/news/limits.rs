@@ -24,6 +24,12 @@ pub(crate) const QUEUE_BYTES: usize = 8 << 20;
 pub(crate) const HIGH_WATER: i32 = 1_000;
 /// A subscription: longer ones end their connection.
 pub(crate) const SUBSCRIPTION_BYTES: usize = 4 << 10;
+/// Subscriptions of one connection at once: one more ends it.
+pub(crate) const SUBSCRIPTIONS: usize = 1_000;
+/// Connections of the port, and of one address at it.
+pub(crate) const CONNECTIONS: usize = 4_096;
+/// See [`CONNECTIONS`].
+pub(crate) const CONNECTIONS_AN_ADDRESS: usize = 1_024;
 /// Subscriptions looked at in one turn.
 pub(crate) const TURN_SUBSCRIPTIONS: usize = 256;
 /// Things published in one turn.
@@ -39,6 +45,10 @@ pub(crate) const PASSED_ON: usize = 8_192;
 /// URLs a listener takes.
 pub const URLS: usize = 1_000;
 
+/// How long a connection may take to say who it is.
+pub(crate) const HANDSHAKE: Duration = Duration::from_secs(5);
+/// How long a subscription that has begun may take to arrive.
+pub(crate) const SUBSCRIPTION: Duration = Duration::from_secs(10);
 /// How often load is told.
 pub(crate) const PERIOD: Duration = Duration::from_secs(1);
 /// All four kinds are told again after so many periods.

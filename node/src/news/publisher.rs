@@ -1,59 +1,64 @@
-//! The port where a node tells its news: an XPUB on a thread of its own. A slow subscriber loses messages and nobody waits for it.
+//! The port where a node tells its news: an XPUB on a thread of its own, behind a gate. A slow subscriber loses messages and
+//! nobody waits for it.
 
-use std::net::ToSocketAddrs;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use tokio::runtime::Handle;
 use zmq::{Context, DONTWAIT, PollItem, SNDMORE, Socket};
 
 use super::NewsError;
-use super::limits::{BODY_BYTES, HIGH_WATER, SUBSCRIPTION_BYTES, TURN_POSTS, TURN_SUBSCRIPTIONS};
+use super::entrance::Entrance;
+use super::limits::{BODY_BYTES, HIGH_WATER, TURN_POSTS, TURN_SUBSCRIPTIONS};
 use super::queue::{JobSubscriptions, Post, Queue};
 use super::topics::AGAIN;
 
-/// How long what was told last may take to leave when the port closes.
+/// How long what was told last may take to leave the socket when the port closes.
 const LINGER_MS: i32 = 100;
+/// And then the gate before it.
+const LINGER_AT_GATE: Duration = Duration::from_millis(100);
 /// Silence after which a connection is asked for a sign of life, and after which it is given up.
 pub(super) const HEARTBEAT_MS: i32 = 1_000;
 /// See [`HEARTBEAT_MS`].
 pub(super) const SILENCE_MS: i32 = 3_000;
-const HANDSHAKE_MS: i32 = 1_000;
 
 /// The bound port. Dropping it closes it; then the port is free.
 #[derive(Debug)]
 pub(crate) struct Publisher {
-    address: String,
     queue: Arc<Queue>,
     thread: Option<JoinHandle<()>>,
+    entrance: Entrance,
 }
 
 impl Publisher {
-    /// Binds `endpoint` (`tcp://HOST:PORT`) and publishes what is put into `queue`. `again` gives what is repeated whenever
-    /// somebody subscribes; its argument says whether messages are wanted too.
+    /// Opens `endpoint` (`tcp://HOST:PORT`), served on `handle`, with a private socket in `folder` behind it, and publishes
+    /// what is put into `queue`. `again` gives what is repeated whenever somebody subscribes; its argument says whether
+    /// messages are wanted too.
     pub(crate) fn start(
+        handle: &Handle,
+        folder: &Path,
         endpoint: &str,
         queue: Arc<Queue>,
         again: impl Fn(bool) -> Vec<Post> + Send + 'static,
     ) -> Result<Self, NewsError> {
         let failed =
             |why: String| NewsError { what: format!("binding the port for news to {endpoint}"), why };
+        // First the port that others may hold: whoever comes early waits at the gate.
+        let entrance = Entrance::open(handle, folder, endpoint).map_err(failed)?;
         let context = Context::new();
-        let socket = bound(&context, endpoint).map_err(failed)?;
-        let address = match socket.get_last_endpoint() {
-            Ok(Ok(address)) => address,
-            Ok(Err(_)) => return Err(failed("its address is no text".to_string())),
-            Err(error) => return Err(failed(error.to_string())),
-        };
+        let socket = bound(&context, &entrance.private()).map_err(|error| failed(error.to_string()))?;
         let jobs = JobSubscriptions::default();
         let port = Port { context, socket, queue: Arc::clone(&queue), again: Box::new(again), jobs };
         let thread = std::thread::Builder::new().name("news".to_string()).spawn(move || port.run());
         let thread = thread.map_err(|error| failed(error.to_string()))?;
-        Ok(Self { address, queue, thread: Some(thread) })
+        Ok(Self { queue, thread: Some(thread), entrance })
     }
 
     /// Where it is bound (for port 0).
-    pub(crate) fn address(&self) -> &str {
-        &self.address
+    pub(crate) fn address(&self) -> String {
+        self.entrance.address()
     }
 }
 
@@ -63,37 +68,22 @@ impl Drop for Publisher {
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("news: the publisher's thread ended by a panic");
         }
+        self.entrance.emptied(LINGER_AT_GATE);
     }
 }
 
-/// The socket that tells the news, bound. Whatever is to stand before it goes here.
-fn bound(context: &Context, endpoint: &str) -> Result<Socket, String> {
-    let (endpoint, ipv6) = resolved(endpoint)?;
-    let make = || {
-        let socket = context.socket(zmq::XPUB)?;
-        socket.set_ipv6(ipv6)?;
-        socket.set_linger(LINGER_MS)?;
-        socket.set_sndhwm(HIGH_WATER)?;
-        socket.set_maxmsgsize(i64::try_from(SUBSCRIPTION_BYTES).unwrap_or(i64::MAX))?;
-        // Each subscription is told, also one that another peer has already.
-        socket.set_xpub_verbose(true)?;
-        socket.set_handshake_ivl(HANDSHAKE_MS)?;
-        socket.set_heartbeat_ivl(HEARTBEAT_MS)?;
-        socket.set_heartbeat_timeout(SILENCE_MS)?;
-        socket.set_heartbeat_ttl(SILENCE_MS)?;
-        socket.bind(&endpoint)?;
-        Ok(socket)
-    };
-    make().map_err(|error: zmq::Error| error.to_string())
-}
-
-/// ZeroMQ does not resolve names when it binds, so this does.
-fn resolved(endpoint: &str) -> Result<(String, bool), String> {
-    let Some(host_port) = endpoint.strip_prefix("tcp://") else { return Ok((endpoint.to_string(), false)) };
-    let mut addresses: Vec<_> = host_port.to_socket_addrs().map_err(|error| error.to_string())?.collect();
-    addresses.sort_by_key(std::net::SocketAddr::is_ipv6);
-    let address = addresses.first().ok_or("the name has no address")?;
-    Ok((format!("tcp://{address}"), address.is_ipv6()))
+/// The socket that tells the news, bound behind the gate, which bounds what comes in.
+fn bound(context: &Context, private: &str) -> zmq::Result<Socket> {
+    let socket = context.socket(zmq::XPUB)?;
+    socket.set_linger(LINGER_MS)?;
+    socket.set_sndhwm(HIGH_WATER)?;
+    // Each subscription is told, also one that another peer has already.
+    socket.set_xpub_verbose(true)?;
+    socket.set_heartbeat_ivl(HEARTBEAT_MS)?;
+    socket.set_heartbeat_timeout(SILENCE_MS)?;
+    socket.set_heartbeat_ttl(SILENCE_MS)?;
+    socket.bind(private)?;
+    Ok(socket)
 }
 
 /// What the thread owns.

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   nodes, listeners ══▶ SUB ─▶ Board ─▶ GET /api/v1/views
-//!                                 └─ what is new ─▶ XPUB ══▶ whoever subscribes
+//!                                 └─ what is new ─▶ XPUB ─ gate ══▶ whoever subscribes
 //! ```
 
 use std::collections::{BTreeSet, VecDeque};
@@ -15,17 +15,18 @@ use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use logdb::door::{Door, Problem, Valve, serve};
+use logdb::door::{Door, Kind, Problem, Valve, serve, told_to_end};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 
 use super::board::Board;
 use super::limits::PASSED_ON;
 use super::listener::Listener;
 use super::publisher::Publisher;
 use super::queue::Queue;
+use super::scratch::Scratch;
 use super::views::Took;
 use super::{NewsError, topics};
-use crate::run::told_to_end;
 
 /// How a listener shall be. Made by the program from its words; checked there.
 #[derive(Clone, Debug)]
@@ -73,7 +74,7 @@ pub fn run(settings: StationSettings) -> Result<(), StationError> {
         let address = settings.listen.clone();
         let listener = TcpListener::bind(&address).await;
         let listener = listener.map_err(|cause| StationError::Listen { address, cause })?;
-        let station = Station::open(&settings)?;
+        let station = Station::open(&Handle::current(), &settings)?;
         tracing::info!(publish = station.address(), "news: listening");
         serve(listener, station.router(settings.allowed_hosts), told_to_end()).await;
         Ok(())
@@ -86,30 +87,40 @@ pub(crate) struct Station {
     // Closed in this order.
     #[cfg_attr(not(test), expect(dead_code, reason = "held until the end"))]
     listener: Listener,
-    publisher: Option<Publisher>,
+    out: Option<Out>,
+}
+
+/// Where it tells again what it hears.
+struct Out {
+    // Closed in this order.
+    publisher: Publisher,
+    #[cfg_attr(not(test), expect(dead_code, reason = "held until the end"))]
+    folder: Scratch,
 }
 
 impl Station {
-    pub(crate) fn open(settings: &StationSettings) -> Result<Self, NewsError> {
+    /// Its sockets are served on `handle`, which should have threads of its own: the last news leave while this is dropped.
+    pub(crate) fn open(handle: &Handle, settings: &StationSettings) -> Result<Self, NewsError> {
         let board = Board::default();
-        let out = settings.publish.as_deref().map(|endpoint| open_out(endpoint, &board)).transpose()?;
-        let (queue, publisher) = out.unzip();
+        let out =
+            settings.publish.as_deref().map(|endpoint| open_out(handle, endpoint, &board)).transpose()?;
+        let (queue, out) = out.unzip();
         let mut ear = Ear { board: board.clone(), queue, passed_on: PassedOn::default() };
         let everything = [""];
         let for_views = [topics::INFO, topics::MESSAGE, topics::AGAIN];
         // Asked for by itself in both cases: whoever tells old messages waits for this very word.
-        let prefixes: Vec<&str> = match publisher {
+        let prefixes: Vec<&str> = match out {
             Some(_) => everything.into_iter().chain([topics::AGAIN]).collect(),
             None => for_views.to_vec(),
         };
         let listener = Listener::start(&prefixes, move |topic, body| ear.hear(topic, body))?;
         listener.orders().listen_to(settings.urls.iter().cloned().collect::<BTreeSet<_>>());
-        Ok(Self { board, listener, publisher })
+        Ok(Self { board, listener, out })
     }
 
     /// Where it tells what it hears, with the number when the system chose it.
-    pub(crate) fn address(&self) -> Option<&str> {
-        self.publisher.as_ref().map(Publisher::address)
+    pub(crate) fn address(&self) -> Option<String> {
+        self.out.as_ref().map(|out| out.publisher.address())
     }
 
     pub(crate) fn router(&self, hosts: Vec<String>) -> Router {
@@ -117,16 +128,21 @@ impl Station {
             .route("/api/v1/views", get(all))
             .route("/api/v1/views/{node}/{*kind}", get(one))
             .with_state(self.board.clone());
-        Door::new(hosts, false, Arc::new(Valve::default())).guard(routes)
+        Door::new("listener", hosts, false, Arc::new(Valve::default())).guard(routes)
     }
 }
 
-fn open_out(endpoint: &str, board: &Board) -> Result<(Arc<Queue>, Publisher), NewsError> {
+fn open_out(handle: &Handle, endpoint: &str, board: &Board) -> Result<(Arc<Queue>, Out), NewsError> {
     let failed = |error: nix::Error| NewsError { what: "queueing news".to_string(), why: error.to_string() };
     let queue = Arc::new(Queue::new().map_err(failed)?);
+    let folder = Scratch::new().map_err(|error| NewsError {
+        what: "making a folder for a private socket".to_string(),
+        why: error.to_string(),
+    })?;
     let again = board.clone();
-    let publisher = Publisher::start(endpoint, Arc::clone(&queue), move |messages| again.again(messages))?;
-    Ok((queue, publisher))
+    let again = move |messages| again.again(messages);
+    let publisher = Publisher::start(handle, folder.path(), endpoint, Arc::clone(&queue), again)?;
+    Ok((queue, Out { publisher, folder }))
 }
 
 /// What a listener does with each thing heard: what is new goes on, once, whichever ways it came.
@@ -183,7 +199,7 @@ async fn one(State(board): State<Board>, Path((node, kind)): Path<(String, Strin
     let Some(shown) = board.one(&node, &kind) else {
         let (node, kind): (String, String) =
             (node.chars().take(200).collect(), kind.chars().take(200).collect());
-        return Problem::not_found(format!("nothing is known here of {kind:?} of a node {node:?}"))
+        return Problem::new(Kind::NotFound, format!("nothing is known here of {kind:?} of a node {node:?}"))
             .into_response();
     };
     let mut response = json(shown.value().to_string());

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use serde_json::{Value, json};
+use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt as _;
 
 use super::super::board::Voice;
@@ -19,25 +20,36 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Node {
     board: Board,
     queue: Arc<Queue>,
-    publisher: Publisher,
+    out: Out,
 }
 
-fn node(name: &str) -> Node {
+impl Node {
+    fn address(&self) -> String {
+        self.out.publisher.address()
+    }
+}
+
+/// Where the gates are served.
+fn threads() -> Runtime {
+    Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+fn node(handle: &Handle, name: &str) -> Node {
     let board = Board::default();
-    let (queue, publisher) = open_out("tcp://127.0.0.1:0", &board).unwrap();
+    let (queue, out) = open_out(handle, "tcp://127.0.0.1:0", &board).unwrap();
     let speaker = Speaker { node: name.into(), id: name.into(), boot: 1 };
     board.open(Voice::new(speaker, share_all(), Arc::clone(&queue)));
-    Node { board, queue, publisher }
+    Node { board, queue, out }
 }
 
-fn station(urls: &[&str]) -> Station {
+fn station(handle: &Handle, urls: &[&str]) -> Station {
     let settings = StationSettings {
         urls: urls.iter().map(|url| (*url).to_string()).collect(),
         listen: String::new(),
         publish: Some("tcp://127.0.0.1:0".into()),
         allowed_hosts: Vec::new(),
     };
-    Station::open(&settings).unwrap()
+    Station::open(handle, &settings).unwrap()
 }
 
 fn page(board: &Board) -> Value {
@@ -54,15 +66,16 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 #[test]
 fn a_listener_behind_a_listener_sees_what_the_first_sees() {
-    let (a, b) = (node("a"), node("b"));
-    let first = station(&[a.publisher.address(), b.publisher.address()]);
+    let runtime = threads();
+    let (a, b) = (node(runtime.handle(), "a"), node(runtime.handle(), "b"));
+    let first = station(runtime.handle(), &[&a.address(), &b.address()]);
     a.board.tell(Kind::State, &json!({"role": "leader"}));
     a.board.say("k", "early", &serde_json::value::to_raw_value(&1).unwrap(), None).unwrap();
     b.board.tell(Kind::State, &json!({"role": "worker"}));
     until("the first has heard both", || {
         page(&first.board)["a"]["msg/k/early"] == 1 && page(&first.board)["b"]["state"]["role"] == "worker"
     });
-    let second = station(&[first.address().unwrap()]);
+    let second = station(runtime.handle(), &[&first.address().unwrap()]);
     until("the second has what was said before it came", || page(&second.board) == page(&first.board));
     b.board.tell(Kind::State, &json!({"role": "leader"}));
     until("it hears of a change", || page(&second.board)["b"]["state"]["role"] == "leader");
@@ -71,16 +84,17 @@ fn a_listener_behind_a_listener_sees_what_the_first_sees() {
 
 #[test]
 fn in_a_circle_of_listeners_everything_goes_round_once() {
-    let a = node("a");
-    let first = station(&[]);
-    let second = station(&[first.address().unwrap()]);
+    let runtime = threads();
+    let a = node(runtime.handle(), "a");
+    let first = station(runtime.handle(), &[]);
+    let second = station(runtime.handle(), &[&first.address().unwrap()]);
     let second_address = second.address().unwrap();
-    let around = [a.publisher.address(), second_address].map(String::from);
+    let around = [a.address(), second_address.clone()];
     first.listener.orders().listen_to(around.into());
     let context = zmq::Context::new();
     let heard = context.socket(zmq::SUB).unwrap();
     heard.set_rcvtimeo(30_000).unwrap();
-    heard.connect(second_address).unwrap();
+    heard.connect(&second_address).unwrap();
     heard.set_subscribe(b"").unwrap();
     let mut jobs = Vec::new();
     let mut number = 0;
@@ -108,10 +122,10 @@ fn in_a_circle_of_listeners_everything_goes_round_once() {
     assert_eq!(once, jobs, "nothing twice");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn its_view_is_served_with_ages_and_unknown_things_are_404() {
-    let a = node("a");
-    let station = station(&[a.publisher.address()]);
+    let a = node(&Handle::current(), "a");
+    let station = station(&Handle::current(), &[&a.address()]);
     a.board.tell(Kind::Common, &json!({"name": "a"}));
     until("it has heard the node", || station.board.one("a", "common").is_some());
     let app = station.router(Vec::new());
@@ -132,6 +146,16 @@ async fn its_view_is_served_with_ages_and_unknown_things_are_404() {
         let (status, _, body) = ask(path).await;
         assert_eq!((status, &body["type"]), (StatusCode::NOT_FOUND, &json!("/problems/not-found")), "{path}");
     }
+}
+
+#[test]
+fn its_private_folder_goes_with_it() {
+    let runtime = threads();
+    let station = station(runtime.handle(), &[]);
+    let folder = station.out.as_ref().unwrap().folder.path().to_path_buf();
+    assert!(folder.join("news").exists());
+    drop(station);
+    assert!(!folder.exists());
 }
 
 #[test]

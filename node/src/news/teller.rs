@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::sync::Arc;
 
-use protocol::Load;
+use protocol::{Load, Member};
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
@@ -17,7 +17,7 @@ use super::kinds::Kind;
 use super::limits::{PERIOD, PERIODS_AGAIN, STATE_PAUSE};
 use super::listener::Orders;
 use super::queue::Queue;
-use super::standing::{Common, Dynamic, Myself, Standing, State, Static};
+use super::standing::{Addresses, Common, Dynamic, Myself, Standing, State, Static};
 use super::topics;
 use super::views::Wanted;
 use crate::ask::Event;
@@ -36,9 +36,10 @@ pub(crate) struct Teller {
     pub(crate) quiet_index: u64,
 }
 
-/// What was told last.
+/// What was told last, and to whom it listens.
 #[derive(Default)]
 struct Told {
+    followed: Option<(Arc<Vec<Member>>, Arc<Addresses>)>,
     common: Option<Common>,
     fixed: Option<Static>,
     state: Option<State>,
@@ -52,20 +53,19 @@ impl Teller {
             return;
         }
         let mut told = Told::default();
-        self.follow_members(&Standing::default());
+        self.follow_members(&mut told);
         self.tell_all(&mut told);
         let mut periods = interval(PERIOD);
         periods.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut count, mut state_due) = (0_u32, None::<Instant>);
         let mut state_rests = Instant::now() + STATE_PAUSE;
         loop {
-            let before = self.standing.borrow().clone();
             tokio::select! {
                 changed = self.standing.changed() => {
                     if changed.is_err() {
                         return;
                     }
-                    self.follow_members(&before);
+                    self.follow_members(&mut told);
                     state_due = state_due.or(Some(state_rests));
                 }
                 () = due(state_due) => {
@@ -157,13 +157,17 @@ impl Teller {
     }
 
     /// Listens to the members there are now, where they said they can be heard.
-    fn follow_members(&self, before: &Standing) {
+    fn follow_members(&self, told: &mut Told) {
         let now = self.standing.borrow();
-        if Arc::ptr_eq(&now.members, &before.members) && Arc::ptr_eq(&now.addresses, &before.addresses) {
+        let same = told.followed.as_ref().is_some_and(|(members, addresses)| {
+            Arc::ptr_eq(&now.members, members) && Arc::ptr_eq(&now.addresses, addresses)
+        });
+        if same {
             return;
         }
+        told.followed = Some((Arc::clone(&now.members), Arc::clone(&now.addresses)));
         let others = || now.members.iter().filter(|member| member.id != self.me.member.id);
-        let wanted = |member: &protocol::Member| Wanted { id: member.id.to_string(), boot: member.boot.0 };
+        let wanted = |member: &Member| Wanted { id: member.id.to_string(), boot: member.boot.0 };
         let wanted: BTreeMap<String, Wanted> =
             others().map(|member| (member.name.clone(), wanted(member))).collect();
         self.board.want(wanted);
@@ -181,3 +185,7 @@ async fn due(at: Option<Instant>) {
         None => pending().await,
     }
 }
+
+#[cfg(test)]
+#[path = "teller_tests.rs"]
+mod tests;

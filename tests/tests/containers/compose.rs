@@ -62,6 +62,12 @@ async fn docker_compose_up_gives_a_page_and_a_job_whose_walk_is_told_by_its_id()
     let tellers: BTreeSet<&str> =
         lines.iter().filter_map(|l| l.split_once("Container ")?.1.split(':').next()).collect();
     assert!(tellers.contains("0") && tellers.len() >= 3, "page, master and worker tell of it: {lines:?}");
+    for port in [3001, 3002, 3003, 3005] {
+        let (status, page) =
+            containers.get_port(port, &format!("/api/v1/logs?job={j}")).await.expect("lines");
+        let told = page["items"].as_array().map_or(0, Vec::len);
+        assert!(status == 200 && told >= lines.len(), "{port} asks the log store: {page}");
+    }
     let (_, status) = containers.get_port(3001, "/api/v1/status").await.expect("relayed");
     assert_eq!(status["nodes"].as_array().map(Vec::len), Some(4), "no extra worker: {status}");
     assert!(containers.ids("extra").is_empty(), "more workers are started only when they are asked for");
@@ -131,8 +137,15 @@ async fn no_container_may_more_than_it_needs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn scaling_extra_to_3_adds_three_workers_that_get_jobs() {
+async fn scaling_extra_to_3_after_a_promotion_adds_three_workers_that_get_jobs() {
     let Some(containers) = Containers::nodes().await else { return };
+    // Newcomers know the nodes of the compose file, not who leads: the founder must not be needed for more than its address.
+    let first = containers.leader().await;
+    containers.kill(&first);
+    let second = containers.leader_of(&containers.others(&first)).await;
+    containers.start(&first);
+    containers.whole(&ALL).await;
+    assert_eq!(containers.leader().await, second, "the one that was killed is a worker now");
     containers.compose(&[&["up", "-d", "--no-build", "--scale", "extra=3", "extra"], &ALL[..]].concat());
     let added: Vec<String> = containers
         .ids("extra")

@@ -80,3 +80,27 @@ async fn three_clients_and_two_workers_of_each_class_start_although_no_file_name
     assert_eq!(printed, vec!["resp: Done!\n".repeat(4); 9]);
     assert_eq!(service.ids("wor").len(), 6);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn worcli_as_a_service_takes_a_class_to_a_second_cluster() {
+    let Some(service) = LabContainers::laid_out() else { return };
+    let service = service.with("REQUESTS", "2").with("DELAY", "1200").with("CHAIN_CLASS", "D");
+    let mut service = service.with("WORK_MS", "1000");
+    // No worker of the first cluster does D; each request is out for longer than the window of two seconds.
+    service.compose(&[
+        "--profile",
+        "chain",
+        "up",
+        "-d",
+        "--no-build",
+        "--scale",
+        "cli=0",
+        "--scale",
+        "wor=0",
+    ]);
+    service.up_class("D", 2, 0);
+    assert_eq!(service.clients_succeed().await, vec!["resp: Done!\n".repeat(2); 2]);
+    let far = docker(&["logs", &service.ids("far").remove(0)]);
+    assert_eq!(far.matches(": TO Client ").count() + far.matches(",TO Client ").count(), 4, "{far}");
+    assert_eq!(far.matches("TO Worker W_").count(), 4, "each of them was done once: {far}");
+}

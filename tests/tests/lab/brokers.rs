@@ -1,7 +1,9 @@
 //! The lab's two "what would happen" questions: two brokers and one logger; one broker and two loggers.
 
+use std::process::{Child, Stdio};
+
 use tests::ports::Ports;
-use tests::{Cluster, Lab, LogStore, Plan, eventually};
+use tests::{Cluster, Lab, LogStore, Plan, eventually, understudy};
 
 use crate::{echoes, replies};
 
@@ -13,6 +15,37 @@ fn has_all(store: &LogStore, clients: &[&str]) -> bool {
         said(format!("FROM Client {client} (class \"B\")"))
             && said(format!("TO Client {client} (class \"B\")"))
     })
+}
+
+/// `understudy up`; dropped: killed, and its nodes end with it.
+struct Up(Child);
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn understudy_up_is_a_broker_for_the_labs_programs() {
+    let (ports, lab) = (Ports::take(), Lab::new());
+    let first = ports.base();
+    let log = std::fs::File::create(lab.folder().join("up.log")).expect("a log file");
+    let child = understudy()
+        .args(["up", "--port", &first.to_string(), "--dir"])
+        .arg(lab.folder().join("up"))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a second handle"))
+        .stderr(log)
+        .spawn();
+    let mut up = Up(child.expect("the program starts"));
+    // Under another first port than the usual one, the master's links lie in the third ten behind it.
+    let [clients, workers] = [28, 29].map(|place| format!("tcp://127.0.0.1:{}", first + place));
+    let _worker = lab.example("worker.py", &[&workers, "--work-ms", "5"]);
+    let mut client = lab.example("client.py", &[&clients]);
+    assert_eq!(client.succeeds().await, vec!["resp: resp"; 10]);
+    assert!(up.0.try_wait().expect("a child can be asked").is_none(), "it still runs");
 }
 
 #[tokio::test]

@@ -95,3 +95,44 @@ async fn a_request_with_a_frame_too_many_is_answered_and_one_without_an_envelope
     assert_eq!(lab.helper("speak.py", &words).succeeds().await, ["[\"tag\", \"\", \"hello\"]"]);
     node_says(&cluster, 1, "CONNECTED  (class \"\")").await;
 }
+
+#[tokio::test]
+async fn a_subscriber_hears_of_a_nodes_state_at_once_and_of_every_job() {
+    let cluster = Cluster::start(Plan::of(2)).await;
+    let lab = Lab::new();
+    let words = ["--topic", "info/state/", "--topic", "job/echo"];
+    let url = cluster.news_url(2);
+    let mut subscriber = lab.example("subscriber.py", &[&[url.as_str()], &words[..]].concat());
+    // Told because it came: so it is connected, and hears whatever follows.
+    subscriber.says("info/state/").await;
+    cluster.client(1).run(&job("sleep", "10ms")).await;
+    let ended = cluster.client(1).run(&job("echo", "news")).await;
+    let id = tests::client::id(&ended).to_string();
+    tests::eventually("the job's end is published", async || {
+        let lines = subscriber.lines();
+        let about = |line: &&String| line.starts_with("job/echo ") && line.contains(&id);
+        lines.iter().filter(about).any(|line| line.contains("succeeded")).then_some(())
+    })
+    .await;
+    assert!(subscriber.lines().iter().all(|line| !line.starts_with("job/sleep")), "only what it asked for");
+}
+
+#[tokio::test]
+async fn a_client_whose_node_died_asks_again_and_is_answered() {
+    let mut cluster = Cluster::start(Plan::of(3)).await;
+    let lab = Lab::new();
+    let _worker = lab.worker(&cluster.workers_url(1), "B", "W_1", 500);
+    let url = cluster.clients_url(2);
+    let words = ["B", "--identity", "C_1", "--requests", "2", "--message", "C_1-{}", "--timeout", "5"];
+    let mut client = lab.example("client.py", &[&[url.as_str()], &words[..], &["--tries", "9"]].concat());
+    lab.noted("began", "W_1", "C_1-1").await;
+    cluster.kill(2);
+    cluster.restart(2);
+    assert_eq!(replies(&client.succeeds().await), echoes("C_1", 2));
+    // The first one's job is done and recorded; asked again, it is another job.
+    let done = async || {
+        let list = cluster.get(1, "/api/v1/jobs?class=B").await?.1["items"].as_array()?.clone();
+        list.iter().all(|job| job["state"] == "succeeded").then_some(list.len())
+    };
+    assert!(tests::eventually("every job has ended", done).await >= 3);
+}

@@ -1,5 +1,7 @@
 //! Clusters as the lab's programs see them: ZeroMQ clients, workers and brokers that know nothing of what is underneath.
 
+mod bench;
+mod bridges;
 mod brokers;
 mod chain;
 mod clients;
@@ -7,6 +9,7 @@ mod crowd;
 mod examples;
 mod hostile;
 mod lines;
+mod patterns;
 mod promotion;
 mod workers;
 

@@ -69,13 +69,13 @@ async fn at_most_3_workers_hold_one_job() {
     let mut workers = Vec::new();
     for number in 0..5 {
         let identity = format!("W_{number}");
-        workers.push(lab.worker(&cluster.workers_url(1), "B", &identity, 4_000));
+        workers.push(lab.worker(&cluster.workers_url(1), "B", &identity, 7_000));
         registered(&cluster, 1, &identity, "B").await;
     }
     let mut client = lab.client(&cluster.clients_url(1), "B", "C_1", 1);
     assert_eq!(replies(&client.succeeds().await), ["C_1-1"], "the first answer is the reply");
     let held = lab.executions("C_1-1");
-    assert_eq!(held, 3, "four seconds and a window of 300 ms are enough for three, and five are free");
+    assert_eq!(held, 3, "seven seconds and a window of 300 ms are enough for three, and five are free");
 }
 
 #[tokio::test]
@@ -153,4 +153,23 @@ async fn a_killed_and_restarted_node_uses_its_waiting_worker_again() {
     assert!(worker.runs(), "it is the same process");
     let registrations = lab.journal().iter().filter(|note| note.what == "registered").count();
     assert_eq!(registrations, 1, "it said only once in its life what it can do");
+}
+
+#[tokio::test]
+async fn a_node_killed_while_its_worker_works_leaves_no_request_without_its_reply() {
+    let mut cluster = Cluster::start(Plan::of(3)).await;
+    let lab = Lab::new();
+    let mut worker = lab.worker(&cluster.workers_url(2), "B", "W_1", 700);
+    registered(&cluster, 2, "W_1", "B").await;
+    let mut client = lab.client(&cluster.clients_url(1), "B", "C_1", 3);
+    lab.noted("began", "W_1", "C_1-1").await;
+    cluster.kill(2);
+    cluster.restart(2);
+    assert_eq!(replies(&client.succeeds().await), echoes("C_1", 3));
+    assert!(worker.runs(), "it is the same process");
+    // What it was at when its node died is done again: what it brought then was nobody's.
+    assert!(lab.executions("C_1-1") <= 2, "{:?}", lab.journal());
+    for text in ["C_1-2", "C_1-3"] {
+        assert_eq!(lab.executions(text), 1, "{text}");
+    }
 }

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use client_web::Program;
 use logdb::Log;
-use logdb::door::{Valve, serve};
+use logdb::door::{Valve, serve, told_to_end};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::commands::start;
 use crate::exit::{Exit, Failure, Outcome};
@@ -52,17 +51,12 @@ async fn serving(settings: ClientWeb) -> Outcome {
     let program =
         Program { servers, logdb, hosts: beside.hosts, chaos: beside.chaos, log: log.clone(), valve };
     let app = client_web::app(program).map_err(usage)?;
-    let (mut term, mut interrupt) =
-        (signal(SignalKind::terminate()).map_err(failed)?, signal(SignalKind::interrupt()).map_err(failed)?);
     let closing = log.clone();
-    let told_to_end = async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+    let end = async move {
+        told_to_end().await;
         closing.close();
     };
-    serve(listener, app, told_to_end).await;
+    serve(listener, app, end).await;
     if let Some(shipper) = shipper {
         shipper.end(GOODBYE);
     }

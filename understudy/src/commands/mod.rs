@@ -1,5 +1,7 @@
 //! One file a subcommand (or a few that are one thought).
 
+pub(crate) mod bench;
+pub(crate) mod bridge;
 pub(crate) mod client_web;
 pub(crate) mod config;
 pub(crate) mod job;

@@ -144,8 +144,8 @@ fn a_bad_value_names_its_setting_and_its_file() {
         ("[logs]\nlogger = 'database:9995'\n", "logs.logger: must be tcp://HOST:PORT"),
         ("[logs]\nlogger = 'tcp://database'\n", "logs.logger: must be HOST:PORT"),
         (
-            "[share]\nkinds = ['statc']\n",
-            "share.kinds: \"statc\" is no kind of information: did you mean static?",
+            "[share]\nkinds = ['dynmic']\n",
+            "share.kinds: \"dynmic\" is no kind of information: did you mean dynamic?",
         ),
         ("[logs]\nstore = 'database:3003'\n", "logs.store: must be http://HOST:PORT"),
         ("[master]\nruns_jobs = 'maybe'\n", "auto, always or never"),

@@ -253,7 +253,7 @@ fn start_by(settings: Settings) -> (Router, Hand) {
     let front = Front {
         asks,
         events: broadcast::Sender::new(64),
-        valve: Arc::new(Valve::default()),
+        valve: Arc::new(Valve::unopened()),
         outputs: Outputs::default(),
         news: Board::with_voice("n1"),
     };
