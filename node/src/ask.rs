@@ -100,6 +100,8 @@ pub struct Front {
     pub events: tokio::sync::broadcast::Sender<Event>,
     /// The soft crash: whether the node is stopped now, and the switch.
     pub valve: Arc<Valve>,
+    /// What came to the lab's ports and was let go.
+    pub lab: crate::lab::LabCounts,
     /// Where attempts' output can be read while they run.
     pub outputs: crate::runner::Outputs,
     /// What was heard of all nodes, and the voice of its agents.

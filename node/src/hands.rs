@@ -83,7 +83,14 @@ impl Hands {
         let news = News::open(handle, &stage.front, &settings, identity, me.clone(), load, quiet_index)?;
         let shows = Shows::new(stage.front.events.clone(), Narrator::new(identity.node, stage.log.clone()));
         let hints = members.into_iter().map(|member| (member.id, (member.boot, member.link))).collect();
-        let lab = Lab::open(handle, &settings, &settings.data, &stage.log, slots.lab.clone())?;
+        let lab = Lab::open(
+            handle,
+            &settings,
+            &settings.data,
+            &stage.log,
+            stage.front.lab.clone(),
+            slots.lab.clone(),
+        )?;
         let hands = Self {
             settings,
             handle: handle.clone(),

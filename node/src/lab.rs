@@ -21,6 +21,7 @@ mod workers;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use cast::{AttachedId, Cast, Input};
@@ -55,6 +56,18 @@ pub(crate) struct Letter {
     pub(crate) frames: Vec<Bytes>,
 }
 
+/// What came to the lab's ports and was let go, over all starts of this process; for metrics.
+#[derive(Clone, Debug, Default)]
+pub struct LabCounts(Arc<AtomicU64>);
+
+impl LabCounts {
+    /// Messages that were none of the wire's.
+    #[must_use]
+    pub fn unreadable(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// The lines of the lab's broker, in its own words.
 #[derive(Clone, Debug)]
 pub(crate) struct Lines(logdb::Log);
@@ -75,6 +88,7 @@ pub(crate) struct Lab {
     port: Port,
     clients: Clients,
     workers: Workers,
+    counts: LabCounts,
 }
 
 impl Lab {
@@ -84,6 +98,7 @@ impl Lab {
         settings: &Settings,
         data: &Path,
         log: &logdb::Log,
+        counts: LabCounts,
         inbox: mpsc::Sender<Vec<LabTold>>,
     ) -> Result<Self, LabError> {
         let lines = Lines(log.clone());
@@ -91,7 +106,8 @@ impl Lab {
         // As the lab's broker says it: once, with no name and no class.
         lines.say(None, "CONNECTED", b"", "");
         let workers = Workers::open(data, lines.clone());
-        Ok(Self { port, clients: Clients::new(lines, settings.lab.allow.clone()), workers })
+        let clients = Clients::new(lines, settings.lab.allow.clone());
+        Ok(Self { port, clients, workers, counts })
     }
 
     /// Something came in. `ticket` gives a new ticket for each request.
@@ -109,10 +125,13 @@ impl Lab {
             }
             LabTold::Closed { side: Side::Clients, peer } => self.clients.closed(&peer),
             LabTold::Closed { side: Side::Workers, peer } => self.workers.closed(&peer, inputs),
-            LabTold::Unreadable { side, peer } => match side {
-                Side::Clients => self.clients.unreadable(&peer),
-                Side::Workers => self.workers.unreadable(&peer),
-            },
+            LabTold::Unreadable { side, peer } => {
+                self.counts.0.fetch_add(1, Ordering::Relaxed);
+                match side {
+                    Side::Clients => self.clients.unreadable(&peer),
+                    Side::Workers => self.workers.unreadable(&peer),
+                }
+            }
             LabTold::Undelivered { side: Side::Workers, peer } => self.workers.undelivered(&peer, inputs),
             LabTold::Undelivered { side: Side::Clients, .. } => {}
             LabTold::Asks(asks) => {

@@ -23,7 +23,7 @@ pub mod http;
 mod inbox;
 mod incarnation;
 pub mod keeper;
-mod lab;
+pub mod lab;
 pub mod link;
 mod mint;
 pub mod narrate;

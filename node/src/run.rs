@@ -104,6 +104,7 @@ async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) ->
         events: broadcast::Sender::new(EVENTS),
         valve: Arc::new(Valve::unopened()),
         outputs: Outputs::default(),
+        lab: crate::lab::LabCounts::default(),
         news: Board::default(),
     };
     // While stopped it sends nothing: the shipper watches the valve too.

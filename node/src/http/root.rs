@@ -49,5 +49,10 @@ pub(super) async fn metrics(State(desk): State<Desk>) -> Result<Metrics, Problem
         .gauge("has_leader", "Whether this node knows a leader.", u64::from(knows_leader))
         .gauge("voters", "Voters of the present configuration.", view.voters.len() as u64)
         .gauge("nodes_alive", "Nodes heard within the liveness.", alive)
+        .gauge(
+            "lab_unreadable",
+            "Messages at the lab's ports that were none of the wire's, let go.",
+            desk.served.front.lab.unreadable(),
+        )
         .gauge("news_dropped", "News that found no room on their way out.", desk.served.front.news.dropped()))
 }

@@ -8,7 +8,7 @@ use tests::{Cluster, Plan, understudy};
 #[tokio::test]
 async fn the_benchmark_counts_every_answer_of_both_brokers_and_prints_their_ratio() {
     let cluster = Cluster::start(Plan::of(3)).await;
-    let words = ["bench", "lab", "--requests=300", "--outstanding=64", "--workers=4", "--rounds=1"];
+    let words = ["bench", "lab", "--requests=300", "--outstanding=64", "--workers=4", "--rounds=2"];
     let mut command = understudy();
     command.args(words).arg(format!("--clients={}", cluster.clients_url(2)));
     command.arg(format!("--workers-at={}", cluster.workers_url(3)));

@@ -94,6 +94,10 @@ async fn a_request_with_a_frame_too_many_is_answered_and_one_without_an_envelope
         ["dealer", &url, "[\"no\", \"envelope\"]", "[\"tag\", \"\", \"hello\", \"echo\"]", "--replies", "1"];
     assert_eq!(lab.helper("speak.py", &words).succeeds().await, ["[\"tag\", \"\", \"hello\"]"]);
     node_says(&cluster, 1, "CONNECTED  (class \"\")").await;
+    node_says(&cluster, 1, "dropped frames of client").await;
+    let metrics = tests::client::http().get(format!("{}/metrics", cluster.node(1).url())).send().await;
+    let metrics = metrics.expect("the node answers").text().await.expect("text");
+    assert!(metrics.lines().any(|line| line == "understudy_lab_unreadable 1"), "{metrics}");
 }
 
 #[tokio::test]

@@ -59,9 +59,10 @@ pub(crate) fn run(command: &BenchCommand) -> Outcome {
         bytes: flags.bytes,
     };
     let ours = Ends { clients: flags.clients.clone(), workers: flags.workers_at.clone() };
-    let bare = Bare::start().map_err(|error| Failure::error(error.to_string()))?;
     let (mut of_ours, mut of_bare) = (Vec::new(), Vec::new());
     for round in 1..=flags.rounds {
+        // A new one each time: it never learns that a worker has gone.
+        let bare = Bare::start().map_err(|error| Failure::error(error.to_string()))?;
         of_bare.push(one("bare", round, bare.ends(), load)?);
         of_ours.push(one("understudy", round, &ours, load)?);
     }

@@ -255,6 +255,7 @@ fn start_by(settings: Settings) -> (Router, Hand) {
         events: broadcast::Sender::new(64),
         valve: Arc::new(Valve::unopened()),
         outputs: Outputs::default(),
+        lab: crate::lab::LabCounts::default(),
         news: Board::with_voice("n1"),
     };
     let inner =
