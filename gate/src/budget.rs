@@ -37,7 +37,21 @@ struct Account {
 struct Book {
     held: usize,
     unfinished: usize,
+    /// Of what is held, set aside and not settled.
+    reserved: usize,
     accounts: HashMap<Conn, Account>,
+}
+
+impl Book {
+    /// Replaces `gone` of what a connection holds by `bodies`, and says how much of it is unfinished now. Returns how much was.
+    fn change(&mut self, conn: Conn, gone: usize, bodies: usize, unfinished: usize) -> usize {
+        let Some(account) = self.accounts.get_mut(&conn) else { return 0 };
+        let before = std::mem::replace(&mut account.unfinished, unfinished);
+        account.held = (account.held + bodies).saturating_sub(gone);
+        self.held = (self.held + bodies).saturating_sub(gone);
+        self.unfinished = (self.unfinished + unfinished).saturating_sub(before);
+        before
+    }
 }
 
 /// The bytes under way of one gate.
@@ -69,12 +83,15 @@ impl Budget {
         if room == 0 {
             return Err(Behind::Program);
         }
-        let room = room.min((self.most / limits::UNFINISHED_SHARE).saturating_sub(book.unfinished));
+        // What is set aside may all turn out to be unfinished.
+        let unfinished = book.unfinished + book.reserved;
+        let room = room.min((self.most / limits::UNFINISHED_SHARE).saturating_sub(unfinished));
         if room == 0 {
             return Err(Behind::Others);
         }
         let granted = room.min(wanted);
         book.held += granted;
+        book.reserved += granted;
         book.accounts.entry(conn).or_default().held += granted;
         Ok(granted)
     }
@@ -83,14 +100,11 @@ impl Budget {
     /// a message that is not complete.
     pub(crate) fn settle(&self, conn: Conn, reserved: usize, bodies: usize, unfinished: usize) {
         let mut book = self.book();
-        let Some(account) = book.accounts.get_mut(&conn) else { return };
-        account.held = (account.held + bodies).saturating_sub(reserved);
-        let before = std::mem::replace(&mut account.unfinished, unfinished);
-        book.held = (book.held + bodies).saturating_sub(reserved);
-        book.unfinished = (book.unfinished + unfinished).saturating_sub(before);
-        let freed = reserved > bodies || before > unfinished;
+        book.reserved = book.reserved.saturating_sub(reserved);
+        let before = book.change(conn, reserved, bodies, unfinished);
         drop(book);
-        if freed {
+        // There is more room than while it was set aside, unless all of it became unfinished.
+        if reserved > bodies || unfinished < before + reserved {
             self.news.notify_waiters();
         }
     }
@@ -108,8 +122,11 @@ impl Budget {
 
     /// The connection's message that is not complete never will be: libzmq has dropped it.
     pub(crate) fn cut_off(&self, conn: Conn) {
-        let unfinished = self.book().accounts.get(&conn).map_or(0, |account| account.unfinished);
-        self.settle(conn, unfinished, 0, 0);
+        let mut book = self.book();
+        let unfinished = book.accounts.get(&conn).map_or(0, |account| account.unfinished);
+        book.change(conn, unfinished, 0, 0);
+        drop(book);
+        self.news.notify_waiters();
     }
 
     /// Waits until the program has taken all of an ended connection; gives up when it has taken nothing for `patience`.
@@ -197,6 +214,40 @@ mod tests {
         assert_eq!(budget.reserve(Conn(9), 1), Err(Behind::Others));
         budget.settle(Conn(2), 0, 0, 0);
         assert_eq!(budget.reserve(Conn(9), 80), Ok(80), "one message became complete");
+    }
+
+    #[test]
+    fn what_two_read_at_once_may_all_be_unfinished_and_still_is_no_more_than_half() {
+        let budget = Budget::new(400);
+        part(&budget, Conn(1), 90);
+        let first = budget.reserve(Conn(2), 80).unwrap();
+        let second = budget.reserve(Conn(3), 80).unwrap();
+        assert_eq!((first, second), (80, 30));
+        assert_eq!(budget.reserve(Conn(4), 80), Err(Behind::Others));
+        budget.settle(Conn(2), first, first, first);
+        budget.settle(Conn(3), second, second, second);
+        assert_eq!(budget.book().unfinished, 200);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_hears_of_every_kind_of_room() {
+        let budget = Budget::new(400);
+        part(&budget, Conn(1), 100);
+        let granted = budget.reserve(Conn(2), 100).unwrap();
+        assert_eq!(budget.reserve(Conn(3), 1), Err(Behind::Others));
+        let makers: [(&str, &dyn Fn()); 4] = [
+            ("a whole message", &|| budget.settle(Conn(2), granted, granted, 0)),
+            ("the end of one", &|| budget.settle(Conn(1), 0, 0, 0)),
+            ("some taken", &|| budget.taken(Conn(1), 1)),
+            ("an end", &|| budget.close(Conn(2))),
+        ];
+        for (what, make) in makers {
+            let news = budget.news();
+            tokio::pin!(news);
+            news.as_mut().enable();
+            make();
+            assert!(tokio::time::timeout(Duration::from_secs(1), news).await.is_ok(), "{what}");
+        }
     }
 
     #[test]
