@@ -46,6 +46,11 @@ impl<'a> Intake<'a> {
         Self { peer, conn, port, parser, introduced_by, begun: None, unfinished: 0, span }
     }
 
+    /// Whether the peer has begun to speak ZeroMQ.
+    pub(crate) fn speaks(&self) -> bool {
+        self.parser.speaks()
+    }
+
     /// Whether the greeting is complete.
     pub(crate) fn greeted(&self) -> bool {
         self.parser.greeted()

@@ -191,7 +191,11 @@ async fn serve(port: Arc<Port>, door: Arc<Door>) {
         tokio::select! {
             accepted = door.accept() => match accepted {
                 None => return,
-                Some(Ok((peer, address))) => admit(&port, &mut relays, peer, address),
+                Some(Ok((peer, address))) => {
+                    admit(&port, &mut relays, peer, address);
+                    // Whoever came is heard before the next may push it out.
+                    tokio::task::yield_now().await;
+                }
                 // Nobody came, or there is no descriptor for whoever did.
                 Some(Err(_)) => tokio::time::sleep(limits::ACCEPT_PAUSE).await,
             },

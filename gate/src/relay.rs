@@ -82,7 +82,7 @@ async fn serve(
     let introduced_by = Instant::now() + port.rules.handshake;
     let mut intake = Intake::new(peer, goodbye.conn, Arc::clone(port), introduced_by);
     let mut out = Vec::new();
-    if let Err(ended) = greet(&mut intake, peer, &mut out).await {
+    if let Err(ended) = greet(&mut intake, seat, peer, &mut out).await {
         return ended;
     }
     let libzmq = match port.upstream.connect(introduced_by).await {
@@ -130,12 +130,20 @@ async fn serve(
 }
 
 /// Both sides say at once what they speak; the gate says what libzmq would.
-async fn greet(intake: &mut Intake<'_>, peer: &TcpStream, out: &mut Vec<u8>) -> Result<(), Ended> {
+async fn greet(
+    intake: &mut Intake<'_>,
+    seat: &mut Seat,
+    peer: &TcpStream,
+    out: &mut Vec<u8>,
+) -> Result<(), Ended> {
     prepare(peer).map_err(|_| Ended::Gone)?;
     // 64 bytes always fit into a new connection.
     write_all(peer, &OWN_GREETING).await.map_err(|_| Ended::Gone)?;
     while !intake.greeted() {
         intake.next(out).await?;
+        if intake.speaks() {
+            seat.speaks();
+        }
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Who may be connected: so many in all and so many from one address. Strangers, who have not introduced themselves yet,
-//! make room for newcomers, the oldest first: a flood of silent connections cannot shut out peers that speak.
+//! make room for newcomers: the silent ones before those who have begun to speak, and the oldest first. So a flood of silent
+//! connections cannot shut out peers that speak.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
@@ -37,10 +38,13 @@ fn owner(address: IpAddr) -> IpAddr {
     }
 }
 
+/// How long somebody may stay when there is no room: sorted by whether it speaks, then by age.
+type Rank = (bool, Conn);
+
 #[derive(Debug, Default)]
 struct Group {
     taken: usize,
-    strangers: BTreeSet<Conn>,
+    strangers: BTreeSet<Rank>,
 }
 
 #[derive(Debug)]
@@ -54,17 +58,15 @@ struct Room {
     taken: usize,
     in_process: &'static AtomicUsize,
     groups: HashMap<IpAddr, Group>,
-    strangers: BTreeMap<Conn, Stranger>,
+    strangers: BTreeMap<Rank, Stranger>,
 }
 
 impl Room {
     /// Frees a seat.
-    fn free(&mut self, conn: Conn, owner: IpAddr) {
+    fn free(&mut self, owner: IpAddr) {
         self.taken = self.taken.saturating_sub(1);
         self.in_process.fetch_sub(1, Ordering::Relaxed);
-        self.strangers.remove(&conn);
         if let Some(group) = self.groups.get_mut(&owner) {
-            group.strangers.remove(&conn);
             group.taken = group.taken.saturating_sub(1);
             if group.taken == 0 {
                 self.groups.remove(&owner);
@@ -72,13 +74,20 @@ impl Room {
         }
     }
 
+    /// Takes one from among the strangers, when it is there.
+    fn take_out(&mut self, rank: Rank) -> Option<Stranger> {
+        let stranger = self.strangers.remove(&rank)?;
+        if let Some(group) = self.groups.get_mut(&stranger.owner) {
+            group.strangers.remove(&rank);
+        }
+        Some(stranger)
+    }
+
     /// Sends a stranger away; its seat is free at once.
-    fn push_out(&mut self, conn: Option<Conn>) -> bool {
-        let Some((conn, stranger)) = conn.and_then(|conn| self.strangers.remove_entry(&conn)) else {
-            return false;
-        };
+    fn push_out(&mut self, rank: Option<Rank>) -> bool {
+        let Some(stranger) = rank.and_then(|rank| self.take_out(rank)) else { return false };
         stranger.leave.notify_one();
-        self.free(conn, stranger.owner);
+        self.free(stranger.owner);
         true
     }
 }
@@ -128,15 +137,15 @@ impl Seats {
         let mut room = self.room();
         let group = room.groups.get(&owner);
         if group.is_some_and(|group| group.taken >= self.an_address) {
-            let oldest = group.and_then(|group| group.strangers.first().copied());
-            if !room.push_out(oldest) {
+            let least = group.and_then(|group| group.strangers.first().copied());
+            if !room.push_out(least) {
                 return Err(Refusal::ConnectionsAnAddress);
             }
         }
         let process_is_full = room.in_process.load(Ordering::Relaxed) >= self.process_most;
         if room.taken >= self.most || process_is_full {
-            let oldest = room.strangers.keys().next().copied();
-            if !room.push_out(oldest) {
+            let least = room.strangers.keys().next().copied();
+            if !room.push_out(least) {
                 return Err(if process_is_full { Refusal::Descriptors } else { Refusal::Connections });
             }
         }
@@ -145,10 +154,18 @@ impl Seats {
         room.taken += 1;
         let group = room.groups.entry(owner).or_default();
         group.taken += 1;
-        group.strangers.insert(conn);
-        room.strangers.insert(conn, Stranger { owner, leave: Arc::clone(&leave) });
-        Ok(Seat { seats: Arc::clone(self), conn, owner, known: false, leave })
+        group.strangers.insert((false, conn));
+        room.strangers.insert((false, conn), Stranger { owner, leave: Arc::clone(&leave) });
+        Ok(Seat { seats: Arc::clone(self), conn, owner, standing: Standing::Silent, leave })
     }
+}
+
+/// What is known of who has a seat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Silent,
+    Speaks,
+    Known,
 }
 
 /// One connection's seat, free again when this is dropped.
@@ -157,22 +174,35 @@ pub(crate) struct Seat {
     seats: Arc<Seats>,
     conn: Conn,
     owner: IpAddr,
-    known: bool,
+    standing: Standing,
     leave: Arc<Notify>,
 }
 
 impl Seat {
+    fn rank(&self) -> Rank {
+        (self.standing == Standing::Speaks, self.conn)
+    }
+
+    /// The peer has begun to speak ZeroMQ.
+    pub(crate) fn speaks(&mut self) {
+        if self.standing != Standing::Silent {
+            return;
+        }
+        let mut room = self.seats.room();
+        let Some(stranger) = room.take_out(self.rank()) else { return };
+        self.standing = Standing::Speaks;
+        if let Some(group) = room.groups.get_mut(&self.owner) {
+            group.strangers.insert(self.rank());
+        }
+        room.strangers.insert(self.rank(), stranger);
+    }
+
     /// The peer has introduced itself and keeps its seat; false when it was sent away just before.
     pub(crate) fn keep(&mut self) -> bool {
-        let mut room = self.seats.room();
-        if room.strangers.remove(&self.conn).is_none() {
-            return self.known;
+        if self.seats.room().take_out(self.rank()).is_some() {
+            self.standing = Standing::Known;
         }
-        if let Some(group) = room.groups.get_mut(&self.owner) {
-            group.strangers.remove(&self.conn);
-        }
-        self.known = true;
-        true
+        self.standing == Standing::Known
     }
 
     /// Comes when the peer must make room.
@@ -185,8 +215,8 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut room = self.seats.room();
         // A stranger that is none any more was pushed out, and its seat given away.
-        if self.known || room.strangers.contains_key(&self.conn) {
-            room.free(self.conn, self.owner);
+        if room.take_out(self.rank()).is_some() || self.standing == Standing::Known {
+            room.free(self.owner);
         }
     }
 }
@@ -206,7 +236,7 @@ mod tests {
     }
 
     fn pushed_out(seat: &Seat) -> bool {
-        !seat.seats.room().strangers.contains_key(&seat.conn) && !seat.known
+        !seat.seats.room().strangers.contains_key(&seat.rank()) && seat.standing != Standing::Known
     }
 
     #[test]
@@ -241,6 +271,26 @@ mod tests {
         assert_eq!(seats.taken(), 4);
         drop(older);
         assert_eq!(seats.taken(), 4, "its seat was given away before");
+    }
+
+    #[test]
+    fn whoever_has_begun_to_speak_stays_before_all_who_are_silent() {
+        let seats = seats(3, 3);
+        let mut speaks = seats.take(Conn(1), address(1)).unwrap();
+        speaks.speaks();
+        let silent = [2, 3].map(|number| seats.take(Conn(number), address(1)).unwrap());
+        let mut newer = [4, 5].map(|number| seats.take(Conn(number), address(1)).unwrap());
+        assert!(silent.iter().all(pushed_out) && !pushed_out(&speaks));
+        for seat in &mut newer {
+            seat.speaks();
+        }
+        let _another = seats.take(Conn(6), address(1)).unwrap();
+        assert!(pushed_out(&speaks), "now it is the oldest of those who speak");
+        drop((speaks, silent));
+        assert_eq!(seats.taken(), 3);
+        assert!(newer.iter_mut().all(Seat::keep));
+        drop(newer);
+        assert_eq!(seats.taken(), 1);
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub(crate) const GREETING_BYTES: usize = 64;
 /// Whom a gate says it is; libzmq says the same.
 pub(crate) const OWN_GREETING: [u8; GREETING_BYTES] = greeting(1);
 
+const SIGNATURE_BYTES: usize = 10;
 const SIGNATURE_FIRST: u8 = 0xff;
 const SIGNATURE_LAST: u8 = 0x7f;
 const MAJOR: u8 = 3;
@@ -43,6 +44,11 @@ pub(crate) struct Greeting {
 }
 
 impl Greeting {
+    /// Whether its signature is complete.
+    pub(crate) fn signed(&self) -> bool {
+        self.read >= SIGNATURE_BYTES
+    }
+
     /// Bytes still to come.
     pub(crate) fn left(&self) -> usize {
         GREETING_BYTES - self.read

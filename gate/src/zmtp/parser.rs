@@ -64,6 +64,14 @@ impl Parser {
         }
     }
 
+    /// Whether the peer has begun to speak ZeroMQ.
+    pub(crate) fn speaks(&self) -> bool {
+        match &self.place {
+            Place::Greeting(greeting) => greeting.signed(),
+            Place::Head(_) | Place::Body { .. } | Place::Held { .. } => true,
+        }
+    }
+
     /// Whether the greeting is complete.
     pub(crate) fn greeted(&self) -> bool {
         !matches!(self.place, Place::Greeting(_))

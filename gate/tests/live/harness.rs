@@ -283,6 +283,24 @@ impl Raw {
         said
     }
 
+    /// Waits until the system has handed over all that was said.
+    pub(crate) fn handed_over(&self) {
+        let port = format!(":{:04X}", self.stream.local_addr().unwrap().port());
+        let until = Instant::now() + PATIENCE;
+        loop {
+            // Number, own address, other address, state, bytes to send and to read.
+            let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+            let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+            let own = rows.filter(|row| row[1].ends_with(&port));
+            let waiting: Vec<String> = own.map(|row| row[4].split(':').next().unwrap().to_string()).collect();
+            if waiting == ["00000000"] {
+                return;
+            }
+            assert!(Instant::now() < until, "never handed over: {waiting:?}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Reads until the other side closes, and returns what it said.
     pub(crate) fn closed(mut self) -> Vec<u8> {
         let mut said = Vec::new();

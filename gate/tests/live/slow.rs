@@ -72,7 +72,7 @@ fn many_messages_take_as_long_as_they_like_when_each_is_quick() {
 
 #[test]
 fn slow_senders_that_fill_the_half_of_unfinished_messages_free_it_by_their_own_time() {
-    let rules = Rules { unread_bytes: 1 << 20, message: Duration::from_secs(2), ..easy() };
+    let rules = Rules { unread_bytes: 1 << 20, message: Duration::from_secs(5), ..easy() };
     let bench = Bench::new(rules);
     let router = bench.behind(zmq::ROUTER);
     let part = [frame(1, &[0; 64 << 10]), frame(1, &[0; 64 << 10]), frame(1, &[0; 64 << 10])].concat();
@@ -98,7 +98,7 @@ fn slow_senders_that_fill_the_half_of_unfinished_messages_free_it_by_their_own_t
 
 #[test]
 fn senders_that_keep_each_other_from_completing_anything_are_ended_by_their_time() {
-    let rules = Rules { unread_bytes: 1 << 20, message: Duration::from_secs(2), ..easy() };
+    let rules = Rules { unread_bytes: 1 << 20, message: Duration::from_secs(5), ..easy() };
     let bench = Bench::new(rules);
     let router = bench.behind(zmq::ROUTER);
     let part = frame(1, &[0; 64 << 10]);
