@@ -32,7 +32,7 @@ fn a_sender_waits_while_nothing_is_taken_and_then_all_arrives_in_order() {
         }
         raw
     });
-    bench.wait_counts("a quarter is held", |counts| counts.unread_bytes > UNREAD / 4 - 4_000);
+    bench.wait_counts("a quarter is held", |counts| counts.unread_bytes == UNREAD / 4);
     // Longer than a message may take: it is the program's time, not the sender's.
     let held = bench.gate().counts().unread_bytes;
     std::thread::sleep(rules.message * 2);
@@ -172,7 +172,8 @@ fn what_a_peer_has_sent_before_it_was_killed_arrives_although_it_cannot_be_answe
     let router = bench.behind(zmq::ROUTER);
     let mut raw = Raw::introduced(bench.address(), "DEALER");
     raw.say(&frame(0, &[1; 60_000]).repeat(4));
-    raw.say(&frame(0, &[2; 30_000]).repeat(2));
+    // Little more than the gate reads, so that the system has room for it.
+    raw.say(&frame(0, &[2; 12_000]).repeat(2));
     bench.wait_counts("its share is full", |counts| counts.unread_bytes == UNREAD / 4);
     raw.handed_over();
     // It has not read what libzmq said, so this is a reset, and the next answer cannot be written.
@@ -182,7 +183,7 @@ fn what_a_peer_has_sent_before_it_was_killed_arrives_although_it_cannot_be_answe
     // In this time the answer fails; there is no event to wait for.
     std::thread::sleep(Duration::from_millis(300));
     let taker = bench.gate().taker();
-    for (byte, bytes) in [(1, 60_000), (1, 60_000), (1, 60_000), (1, 60_000), (2, 30_000), (2, 30_000)] {
+    for (byte, bytes) in [(1, 60_000), (1, 60_000), (1, 60_000), (1, 60_000), (2, 12_000), (2, 12_000)] {
         take(&taker, &first);
         assert!(first[1] == vec![byte; bytes]);
         if bench.gate().counts().unread_bytes == 0 {
@@ -191,6 +192,6 @@ fn what_a_peer_has_sent_before_it_was_killed_arrives_although_it_cannot_be_answe
         first = router.recv_multipart(0).expect("the next of the killed peer's messages");
     }
     bench.wait_counts("all of it has come and was taken", |counts| {
-        counts.bytes == 300_000 && counts.unread_bytes == 0 && counts.connections == 0
+        counts.bytes == 264_000 && counts.unread_bytes == 0 && counts.connections == 0
     });
 }

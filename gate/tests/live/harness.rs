@@ -285,13 +285,14 @@ impl Raw {
 
     /// Waits until the system has handed over all that was said.
     pub(crate) fn handed_over(&self) {
-        let port = format!(":{:04X}", self.stream.local_addr().unwrap().port());
+        let port = |address: SocketAddr| format!(":{:04X}", address.port());
+        let ends = [port(self.stream.local_addr().unwrap()), port(self.stream.peer_addr().unwrap())];
         let until = Instant::now() + PATIENCE;
         loop {
             // Number, own address, other address, state, bytes to send and to read.
             let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
             let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-            let own = rows.filter(|row| row[1].ends_with(&port));
+            let own = rows.filter(|row| row[1].ends_with(&ends[0]) && row[2].ends_with(&ends[1]));
             let waiting: Vec<String> = own.map(|row| row[4].split(':').next().unwrap().to_string()).collect();
             if waiting == ["00000000"] {
                 return;
