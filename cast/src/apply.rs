@@ -30,6 +30,8 @@ impl Cast {
                 self.outputs.push(Output::Led { term, leader });
             }
             Step::Leading { term, .. } => self.take_over(term),
+            Step::Fetch { from, base } => self.outputs.push(Output::Fetch { from: NodeId(from.0), base }),
+            Step::Restored { base } => self.restore(base.index),
             Step::Read { context } => {
                 if let Some(ticket) = self.reads.confirmed(context) {
                     self.outputs.push(Output::ReadReady { ticket });

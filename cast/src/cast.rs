@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use consensus::{Config, Consensus, Peer, Restored};
+use consensus::{Base, Config, Consensus, Peer, Restored};
 use master::{Ledger, Master};
 use protocol::{Envelope, NodeId, NodeLoad, ToMaster, ToNode};
 use worker::{Gateway, Worker};
@@ -23,6 +23,8 @@ pub struct Cast {
     pub(crate) settings: Settings,
     pub(crate) consensus: Consensus,
     pub(crate) ledger: Ledger,
+    /// A fetched snapshot's ledger, by its index, until consensus takes it or does not want it any more.
+    pub(crate) fetched: Option<(u64, Box<Ledger>)>,
     pub(crate) master: Option<Master>,
     pub(crate) worker: Worker,
     pub(crate) gateway: Gateway,
@@ -68,6 +70,19 @@ impl Cast {
         hard: Option<consensus::HardState>,
         entries: Vec<consensus::Entry>,
     ) -> Result<Self, consensus::Error> {
+        Self::open_from(settings, None, hard, entries)
+    }
+
+    /// The same with a snapshot on the disk: its place, and the ledger in it. Entries go on from there, or from before.
+    ///
+    /// # Errors
+    /// As [`Cast::open`].
+    pub fn open_from(
+        settings: Settings,
+        snapshot: Option<(Base, Ledger)>,
+        hard: Option<consensus::HardState>,
+        entries: Vec<consensus::Entry>,
+    ) -> Result<Self, consensus::Error> {
         let config = Config {
             id: Peer(settings.member.id.0),
             seed: settings.seed,
@@ -75,11 +90,15 @@ impl Cast {
             election_ticks: settings.election_ticks,
             mutant: Mutant::of_consensus(settings.mutant),
         };
-        let restored = Restored { founder: Peer(settings.founder.0), hard, entries };
+        let (base, ledger) = snapshot.unwrap_or_else(|| {
+            (Base::founded(Peer(settings.founder.0)), Mutant::ledger(settings.mutant))
+        });
+        let restored = Restored { base, hard, entries };
         let salt = mix(settings.member.id.0 ^ mix(settings.member.boot.0));
         let mut cast = Self {
             consensus: Consensus::open(config, restored)?,
-            ledger: Mutant::ledger(settings.mutant),
+            ledger,
+            fetched: None,
             master: None,
             worker: Worker::new(settings.offer.clone()).with_windows(settings.windows.clone()),
             gateway: Gateway::new(),
@@ -121,6 +140,9 @@ impl Cast {
             }
             Input::Left { worker } => self.worker.left(worker),
             Input::Returned { worker, class, outcome } => self.worker.returned(worker, &class, outcome),
+            Input::SnapshotSafe { base, margin_bytes } => self.consensus.compact(base, margin_bytes),
+            Input::SnapshotFetched { index, ledger } => self.snapshot_fetched(index, ledger),
+            Input::SnapshotLost { index } => self.consensus.snapshot_failed(index),
             Input::Load(load) => self.worker.loaded(load),
             Input::SessionLost => {
                 let leader = self.following.map(|f| (f.node, f.term));
@@ -149,6 +171,7 @@ impl Cast {
             }
         }
         self.drain_minds();
+        self.retire_unwanted();
         std::mem::take(&mut self.outputs)
     }
 

@@ -24,12 +24,14 @@ mod broker;
 mod cast;
 mod mutant;
 mod reads;
+mod snapshots;
 
 pub use cast::Cast;
 pub use mutant::Mutant;
 
 use std::sync::Arc;
 
+use master::Ledger;
 use protocol::{
     AttemptRef, Boot, Dispatch, Envelope, Fact, Job, Load, Member, NodeId, Offer, Outcome, Refusal, Request,
     ToMaster, ToNode,
@@ -131,6 +133,25 @@ pub enum Input {
     },
     /// The probe measured.
     Load(Load),
+    /// A snapshot begun by [`Cast::begin_snapshot`] is safe on disk: the log before it may leave memory, but for so much.
+    SnapshotSafe {
+        /// Where it stands.
+        base: consensus::Base,
+        /// What of the log before it stays for peers that are a little behind.
+        margin_bytes: u64,
+    },
+    /// The snapshot that [`Output::Fetch`] asked for is whole, checked and safe on disk.
+    SnapshotFetched {
+        /// Where it stands.
+        index: u64,
+        /// What is in it.
+        ledger: Box<Ledger>,
+    },
+    /// It could not be had: the leader will name one again.
+    SnapshotLost {
+        /// Where it stands.
+        index: u64,
+    },
     /// The body had to give up the broker link's present session: a new one begins, and everything is said again.
     SessionLost,
 }
@@ -220,6 +241,21 @@ pub enum Output {
     Members,
     /// The leader told its roster anew: [`Cast::roster`].
     Roster,
+    /// This node is so far behind that the leader does not have the entries it lacks: fetch the snapshot at this base from
+    /// that node, then [`Input::SnapshotFetched`], or [`Input::SnapshotLost`].
+    Fetch {
+        /// Who has it.
+        from: NodeId,
+        /// Which one.
+        base: consensus::Base,
+    },
+    /// The ledger is another one: it went on to this index in one step, and what happened in between is not told.
+    Restored {
+        /// Up to where.
+        index: u64,
+    },
+    /// A ledger that is needed no more. To drop it may take long.
+    Retired(Box<Ledger>),
     /// The cluster will not have this node: it must end and say so.
     NotAdmitted(Refusal),
     /// This node must stop: it would differ from the others.

@@ -30,9 +30,12 @@
 //! decoded by its codec. Files, in reading order: `turn` (what comes out), `engine` (the adapter), `outbox` (what waits
 //! for which sync), `guard` (what a peer may say), `view` (the readable log), `members`, `message`, `segment`, `recover`.
 //!
-//! Left out in this version: snapshots and compaction (the log is kept whole, in memory and on disk), recycling of
-//! segments, replacing of silent voters (the body decides that, and calls [`Consensus::change_members`]).
+//! Snapshots go by reference (`snapshots`, `base`): what is in one, and how its bytes come from a peer, is the body's;
+//! here it is a place in the order, the members there, and the moment from which it counts.
+//!
+//! Left out: replacing of silent voters (the body decides that, and calls [`Consensus::change_members`]).
 
+mod base;
 mod config;
 mod engine;
 mod entry;
@@ -43,6 +46,7 @@ mod message;
 mod outbox;
 mod recover;
 mod segment;
+mod snapshots;
 mod status;
 mod timeout;
 mod turn;
@@ -50,12 +54,13 @@ mod view;
 
 pub mod limits;
 
+pub use base::Base;
 pub use config::{Config, Mutant, Restored};
 pub use engine::Consensus;
 pub use entry::{Entry, HardState, Kind, Peer};
 pub use error::{Error, Refused};
 pub use message::{Message, MessageKind};
-pub use recover::{Corrupt, Cut, Recovered, recover};
+pub use recover::{Corrupt, Cut, Recovered, recover, recover_after};
 pub use segment::{Origin, Piece, Writer};
 pub use status::{Role, Status};
 pub use turn::{Step, Turn, Write};

@@ -39,7 +39,7 @@ mod segments {
 
     fn write(number: u64, index: u64, term: u64, size: usize) -> Write {
         let hard = HardState { term, vote: Some(Peer(3)), commit: index - 1 };
-        Write { number, hard: Some(hard), entries: vec![entry(index, term, size)] }
+        Write { number, hard: Some(hard), entries: vec![entry(index, term, size)], base: None }
     }
 
     /// A log of `count` synced batches of one entry each (indices from 2), and the piece of each batch.
@@ -96,7 +96,7 @@ mod segments {
     #[test]
     fn a_later_entry_replaces_all_from_its_index_on() {
         let (mut disk, mut writer, _) = log(6, 20);
-        let other = Write { number: 9, hard: None, entries: vec![entry(7, 5, 30)] };
+        let other = Write { number: 9, entries: vec![entry(7, 5, 30)], ..Write::default() };
         disk.put(&writer.batch(&[other])[0]);
         let back = disk.recover();
         assert_eq!(back.entries.last(), Some(&entry(7, 5, 30)));
@@ -276,7 +276,7 @@ mod segments {
     fn a_log_that_contradicts_itself_is_refused() {
         let (mut disk, mut writer, _) = log(3, 60);
         let hard = Some(HardState { term: 4, vote: None, commit: 99 });
-        disk.put(&writer.batch(&[Write { number: 1, hard, entries: vec![] }])[0]);
+        disk.put(&writer.batch(&[Write { number: 1, hard, ..Write::default() }])[0]);
         let corrupt = recover(Some(ORIGIN), &disk.files).expect_err("the end is missing");
         assert!(corrupt.to_string().contains("committed"), "{corrupt}");
 
@@ -285,7 +285,7 @@ mod segments {
         assert!(recover(Some(ORIGIN), &disk.files).is_err(), "a hole between entries");
 
         let (mut disk, mut writer, _) = log(5, 60);
-        disk.put(&writer.batch(&[Write { number: 1, hard: None, entries: vec![entry(3, 9, 1)] }])[0]);
+        disk.put(&writer.batch(&[Write { number: 1, entries: vec![entry(3, 9, 1)], ..Write::default() }])[0]);
         assert!(recover(Some(ORIGIN), &disk.files).is_err(), "a committed entry replaced");
     }
 

@@ -4,9 +4,10 @@ use alloc::sync::Arc;
 
 use crate::shards::Shards;
 use protocol::JobId;
+use serde::{Deserialize, Serialize};
 
 /// Which job a key made, and of which request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KeyRecord {
     pub(crate) job: JobId,
     pub(crate) fingerprint: [u8; 32],
@@ -46,6 +47,29 @@ impl Keys {
             }
             self.first += 1;
         }
+    }
+
+    /// All of them, in no order that means anything.
+    pub(crate) fn records(&self) -> impl Iterator<Item = (Arc<str>, KeyRecord)> + '_ {
+        self.records.iter().map(|(key, record)| (Arc::clone(key), record.clone()))
+    }
+
+    /// Keys of ended jobs with their places, by when they ended.
+    pub(crate) fn ended_records(&self) -> impl Iterator<Item = (u64, Arc<str>)> + '_ {
+        (self.first..self.next).filter_map(|place| Some((place, Arc::clone(self.ended.get(&place)?))))
+    }
+
+    /// The oldest and the next place among those.
+    pub(crate) fn ended_range(&self) -> (u64, u64) {
+        (self.first, self.next)
+    }
+
+    pub(crate) fn take_back_range(&mut self, (first, next): (u64, u64)) {
+        (self.first, self.next) = (first, next);
+    }
+
+    pub(crate) fn take_back_ended(&mut self, place: u64, key: Arc<str>) {
+        self.ended.insert(place, key);
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -286,6 +286,18 @@ impl Ledger {
         self.jobs.insert(held.job.id, held);
     }
 
+    /// Takes a job back as a snapshot has it, in the order of acceptance. False: it leaves a hole, or is there already.
+    pub(crate) fn take_back(&mut self, held: Held) -> bool {
+        let job = &held.job;
+        let fits = self.order.push(job.id) == job.order && self.jobs.get(&job.id).is_none();
+        self.totals.bytes += job.spec.weight_bytes();
+        self.totals.bytes += job.result.as_ref().map_or(0, |outcome| result_bytes(outcome));
+        let job = Arc::clone(job);
+        self.index(&job, true);
+        self.jobs.insert(job.id, held);
+        fits
+    }
+
     /// The one way to change a job: keeps every index and count, and asserts what holds for ever.
     pub(crate) fn change(&mut self, id: JobId, rev: Rev, how: impl FnOnce(&mut Job)) {
         let Some(before) = self.job(id).cloned() else { unreachable!("only known jobs are changed") };

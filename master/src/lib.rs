@@ -42,6 +42,7 @@ pub mod placement;
 mod queue;
 mod roster;
 mod shards;
+mod snapshot;
 
 #[cfg(feature = "mutants")]
 pub use ledger::LedgerMutant;
@@ -50,6 +51,7 @@ pub use limits::Bounds;
 #[cfg(feature = "mutants")]
 pub use master::Mutant;
 pub use master::{Master, Output, Settings};
+pub use snapshot::{BadSnapshot, Restoring, SNAPSHOT_VERSION};
 pub use placement::{ReasonLine, RunsJobs, Verdict, Why, why};
 
 #[cfg(test)]

@@ -11,4 +11,5 @@ mod losses;
 mod random;
 mod repeats;
 mod rules;
+mod snapshots;
 mod scene;

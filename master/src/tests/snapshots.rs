@@ -1,0 +1,91 @@
+//! A ledger in pieces, and back.
+
+use super::scene::*;
+use crate::{BadSnapshot, Effect, Ledger, Restoring};
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use protocol::{Answer, Command, Entry, JobId, Origin};
+
+/// A ledger with a little of everything: ended, running, queued and waiting jobs, keys, answers, facts.
+fn full() -> Book {
+    let mut book = Book::new();
+    for job in 1..=300 {
+        let origin = Origin { floor: 1, ..book.origin() };
+        let answer = book.submit_as(job, spec("echo"), Some(&std::format!("key {job}")), [7; 32], origin);
+        assert_eq!(answer, Answer::Accepted { job: JobId(job), replayed: false });
+    }
+    for job in 1..=200 {
+        book.assign(job, 1, ANNA);
+    }
+    for job in 1..=100 {
+        book.finish(job, 1, ANNA, success("well"));
+    }
+    book.finish(101, 1, ANNA, failure());
+    book.cancel(300);
+    book
+}
+
+fn pieces(ledger: &Ledger) -> Vec<Vec<u8>> {
+    ledger.pieces().collect()
+}
+
+#[test]
+fn it_comes_back_as_it_was_and_goes_on_alike() {
+    let mut book = full();
+    let back = through_snapshot(&book.ledger, Ledger::new());
+    assert_eq!(pieces(&back), pieces(&book.ledger));
+    assert_eq!((back.digest(), back.applied(), back.rev()), (book.ledger.digest(), book.ledger.applied(), book.ledger.rev()));
+    assert_eq!((back.counts(), back.live_bytes()), (book.ledger.counts(), book.ledger.live_bytes()));
+    assert_eq!(back.first_fact_kept(), book.ledger.first_fact_kept());
+    assert!(back.queued().eq(book.ledger.queued()) && back.scheduled().eq(book.ledger.scheduled()));
+    // What was decided under a gateway's number stays decided, and a key stays one job.
+    let command = Command::Submit {
+        job: JobId(900),
+        spec: spec("echo").into(),
+        key: Some("key 250".to_string()),
+        fingerprint: [7; 32],
+        origin: book.origin(),
+    };
+    let entry = Entry { clock_ms: 1, wall_ms: 1, term: 1, commands: [command].into() };
+    let mut twin = back;
+    let effects = twin.apply(book.ledger.applied() + 1, &entry);
+    assert_eq!(effects, book.ledger.apply(book.ledger.applied() + 1, &entry));
+    let known = Answer::Accepted { job: JobId(250), replayed: true };
+    assert!(matches!(&effects[..], [Effect::Decided { answer, .. }] if *answer == known), "{effects:?}");
+}
+
+#[test]
+fn a_missing_repeated_or_cut_piece_is_refused() {
+    let whole = pieces(&full().ledger);
+    assert!(whole.len() > 5, "there are several pieces");
+    let restored = |pieces: &[Vec<u8>]| {
+        let mut restoring = Restoring::new(Ledger::new());
+        pieces.iter().try_for_each(|piece| restoring.take(piece))?;
+        restoring.finish().map(|ledger| ledger.digest())
+    };
+    assert_eq!(restored(&whole), Ok(full().ledger.digest()));
+    for place in 0..whole.len() {
+        let mut missing = whole.clone();
+        missing.remove(place);
+        // A gateway's first part only says its floor, which its further parts say too.
+        let repeats_itself = place == 2;
+        assert!(restored(&missing).is_err() || repeats_itself, "without piece {place}");
+        let mut cut = whole.clone();
+        cut[place].pop();
+        assert_eq!(restored(&cut), Err(BadSnapshot::Malformed), "piece {place} cut");
+    }
+    let mut swapped = whole.clone();
+    swapped.swap(0, 1);
+    assert!(restored(&swapped).is_err());
+    assert!(restored(&[]).is_err());
+}
+
+#[test]
+fn a_newer_form_is_refused_by_its_number() {
+    let mut head = pieces(&Ledger::new()).remove(0);
+    // The variant, then the version: both are one byte in postcard.
+    assert_eq!(head[..2], [0, 1]);
+    head[1] = 9;
+    let refused = Restoring::new(Ledger::new()).take(&head);
+    assert_eq!(refused, Err(BadSnapshot::Newer { version: 9 }));
+}
