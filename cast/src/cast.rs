@@ -115,6 +115,10 @@ impl Cast {
             outputs: Vec::new(),
             settings,
         };
+        if cast.ledger.applied() > 0 {
+            // Nobody tells of members who joined before the snapshot.
+            cast.outputs.push(Output::Members);
+        }
         // Before anything else is asked here: the founder is to be the first member.
         cast.ask_to_join();
         Ok(cast)

@@ -14,6 +14,7 @@ mod error;
 mod folder;
 mod segments;
 mod small;
+mod snapshots;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +26,7 @@ use consensus::{Write, Writer};
 pub use error::DiskError;
 pub use folder::{Folder, Found, Identity};
 use segments::Segments;
+pub use snapshots::{Draft, Snapshots};
 
 /// Bytes of writes that may wait for the thread. (Their commands are shared with the log in memory, not copied.)
 pub const DISK_QUEUE_BYTES: usize = 128 << 20;
@@ -74,6 +76,8 @@ struct Shared {
 struct Queue {
     writes: VecDeque<Write>,
     bytes: usize,
+    /// Entries up to this index are in a snapshot.
+    forget: Option<u64>,
     closing: bool,
     failed: bool,
 }
@@ -124,6 +128,12 @@ impl Disk {
         drop(queue);
         self.shared.changed.notify_one();
         Ok(())
+    }
+
+    /// Entries up to this index are in snapshots that are safe: what of the log holds nothing else may go. Never blocks.
+    pub fn forget(&self, upto: u64) {
+        self.shared.queue().forget = Some(upto);
+        self.shared.changed.notify_one();
     }
 
     /// How often data was synced for writes.
@@ -197,15 +207,29 @@ impl Loop {
         }
     }
 
+    /// Lets the files of segments go that are in snapshots.
+    fn forget(&mut self, upto: u64) {
+        let gone = self.writer.forget(upto);
+        if let Err(error) = self.segments.recycle(&gone) {
+            tracing::warn!(%error, "an old part of the log could not be recycled; it takes room until the next start");
+        }
+    }
+
     /// All that waits; while nothing does, prepares the next segment, then sleeps. `None`: closing.
     fn next_batch(&mut self) -> Option<Vec<Write>> {
         loop {
             let mut queue = self.shared.queue();
-            while queue.writes.is_empty() && !queue.closing && !self.prepares {
+            while queue.writes.is_empty() && queue.forget.is_none() && !queue.closing && !self.prepares {
                 queue = self.shared.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
             }
             if queue.closing {
                 return None;
+            }
+            // Not only in idle moments: under load there may be none.
+            if let Some(upto) = queue.forget.take() {
+                drop(queue);
+                self.forget(upto);
+                continue;
             }
             if !queue.writes.is_empty() {
                 queue.bytes = 0;

@@ -15,7 +15,7 @@ use crate::ask::{Ask, Told, View};
 use crate::broker::{Broker, Lead};
 use crate::bulk::Shelves;
 use crate::clock::{tick_ms, wall_ms};
-use crate::disk::{Disk, Folder, Identity, Told as DiskTold};
+use crate::disk::{Disk, Folder, Identity, Snapshots, Told as DiskTold};
 use crate::error::StageError;
 use crate::inbox::{DiskState, Slots};
 use crate::lab::{self, Lab, LabTold};
@@ -26,6 +26,7 @@ use crate::opening::{myself, offer, open_link, open_runner, watch_load};
 use crate::runner::Runner;
 use crate::settings::Settings;
 use crate::shows::Shows;
+use crate::snapshots::{Keeper, Served, SnapshotTold, shelf};
 use crate::stage::Stage;
 
 /// How often requests from the lab's ports that nobody could decide are asked again.
@@ -44,6 +45,7 @@ pub(crate) struct Hands {
     news: News,
     disk: Option<Disk>,
     writer: Option<Writer>,
+    snapshots: Keeper,
     slots: Slots,
     shows: Shows,
     lab: Lab,
@@ -70,7 +72,12 @@ impl Hands {
     ) -> Result<Self, StageError> {
         let settings = Arc::clone(&stage.settings);
         let me = myself(&settings, identity.node, boot);
-        let link = open_link(handle, &settings, identity, &me, &slots, Arc::new(Shelves::default()))?;
+        let (files, served) = (Snapshots::of(&settings.data, identity), Arc::<Served>::default());
+        let shelves =
+            Shelves { snapshots: Some(shelf(files.clone(), Arc::clone(&served))), ..Shelves::default() };
+        let link = open_link(handle, &settings, identity, &me, &slots, Arc::new(shelves))?;
+        let (log, told) = (stage.log.clone(), slots.snapshots.clone());
+        let snapshots = Keeper::new(handle, files, log, told, settings.snapshot_bytes, served);
         let broker_in = slots.broker.clone();
         let broker = Broker::start(
             &format!("tcp://{}:{}", settings.listen_host, settings.broker_port),
@@ -104,6 +111,7 @@ impl Hands {
             news,
             disk: None,
             writer: None,
+            snapshots,
             slots,
             shows,
             lab,
@@ -282,6 +290,11 @@ impl Hands {
         }
     }
 
+    /// A thread or task of snapshots says something.
+    pub(crate) fn snapshot_told(&mut self, told: SnapshotTold, inputs: &mut Vec<Input>) {
+        self.snapshots.told(told, self.disk.as_ref(), inputs);
+    }
+
     /// The runner says that an attempt is gone.
     pub(crate) fn ended(&self, attempt: AttemptRef, outcome: Outcome, inputs: &mut Vec<Input>) {
         self.shows.finished(attempt.job);
@@ -335,6 +348,8 @@ impl Hands {
                         let _ = reply.send(told);
                     }
                 }
+                Output::Fetch { from, base } => self.snapshots.fetch(self.link.bulk(), from, base),
+                Output::Retired(ledger) => drop(self.handle.spawn_blocking(move || drop(ledger))),
                 Output::ReadReady { ticket } => self.shows.want_view(ticket),
                 Output::ReadLost { ticket } => drop(self.readers.remove(&ticket)),
                 Output::NotAdmitted(refusal) => {
@@ -346,6 +361,7 @@ impl Hands {
         }
         self.post(cast, letters);
         self.write(writes)?;
+        self.snapshots.turned(cast);
         self.after_turn(cast);
         Ok(())
     }
@@ -354,6 +370,10 @@ impl Hands {
         match &output {
             Output::Fact { job: Some(job), .. } => self.lab.changed(job),
             Output::Roster => self.closed_classes = lab::closed_classes(cast),
+            Output::Restored { index } => {
+                self.snapshots.restored(*index);
+                self.lab.look_again(cast.ledger());
+            }
             _ => {}
         }
         self.shows.show(cast, output);

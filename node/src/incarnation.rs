@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use cast::{Cast, Input, Output};
-use consensus::Recovered;
+use consensus::{Base, Recovered};
+use master::Ledger;
 use protocol::{Boot, Member};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -51,7 +52,7 @@ impl Incarnation {
         handle: &Handle,
         identity: Identity,
         boot: Boot,
-        recovered: Recovered,
+        (snapshot, recovered): (Option<(Base, Ledger)>, Recovered),
         members: Vec<Member>,
     ) -> Result<Self, StageError> {
         let settings = &stage.settings;
@@ -63,10 +64,11 @@ impl Incarnation {
             );
             stage.log.record(logdb::Level::Warn, "torn-tail", None, &line);
         }
-        let told_index = recovered.hard.map_or(0, |hard| hard.commit);
+        let snapshot_index = snapshot.as_ref().map_or(0, |(base, _)| base.index);
+        let told_index = recovered.hard.map_or(0, |hard| hard.commit).max(snapshot_index);
         let mut hands = Hands::open(stage, handle, identity, boot, slots, members, told_index)?;
-        let cast =
-            Cast::open(hands.cast_settings(settings, identity, boot), recovered.hard, recovered.entries)?;
+        let cast_settings = hands.cast_settings(settings, identity, boot);
+        let cast = Cast::open_from(cast_settings, snapshot, recovered.hard, recovered.entries)?;
         hands.keep_writer(recovered.writer);
         let tick = Duration::from_millis(tick_ms(settings.heartbeat_ms));
         Ok(Self { cast, hands, inboxes, synced: 0, tick, next_tick: Instant::now() + tick })
@@ -116,6 +118,7 @@ impl Incarnation {
             Some(ask) = stage.asks.recv() => self.hands.asked(ask, inputs),
             Some(batch) = inboxes.lab.recv() => self.hands.lab_told(batch, &self.cast, inputs),
             Ok(()) = inboxes.load.changed() => inputs.push(Input::Load(*inboxes.load.borrow_and_update())),
+            Some(told) = inboxes.snapshots.recv() => self.hands.snapshot_told(told, inputs),
             Some(joined) = inboxes.joined.recv() => self.hands.joined(joined?),
             () = tokio::time::sleep_until(self.next_tick) => {}
         }

@@ -67,6 +67,8 @@ pub struct Settings {
     pub logger: Option<String>,
     /// Log store that is asked for lines: `http://HOST:PORT`.
     pub logdb: Option<String>,
+    /// A snapshot is due after so many bytes of commands.
+    pub snapshot_bytes: u64,
     /// Test hook: a leader records assignments and does not send them.
     pub hold_dispatch: bool,
 }

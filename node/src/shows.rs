@@ -121,6 +121,10 @@ impl Shows {
                 self.redial = true;
                 self.nodes(cast);
             }
+            Output::Restored { .. } => {
+                // Nobody may be watching.
+                let _ = self.events.send(Event::Anew);
+            }
             Output::Roster => self.nodes(cast),
             _ => {}
         }

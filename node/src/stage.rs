@@ -74,10 +74,11 @@ impl Stage {
                     return Ok(self.stopping_now().then_some((folder, Ended::Stopped)));
                 };
                 let (folder, boot, recovered) = folder.found(identity)?;
-                (Incarnation::open(self, handle, identity, boot, recovered, members)?, folder)
+                (Incarnation::open(self, handle, identity, boot, (None, recovered), members)?, folder)
             }
-            Found::Member(folder, identity, boot, recovered) => {
-                (Incarnation::open(self, handle, identity, boot, recovered, Vec::new())?, folder)
+            Found::Member(mut folder, identity, boot, recovered) => {
+                let kept = (folder.take_snapshot(), recovered);
+                (Incarnation::open(self, handle, identity, boot, kept, Vec::new())?, folder)
             }
         };
         incarnation.serve(self, folder).await.map(Some)

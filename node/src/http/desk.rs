@@ -219,13 +219,13 @@ impl Desk {
             loop {
                 match events.recv().await {
                     Ok(Event::Job { job, .. }) if job.id == id && job.state.is_terminal() => return,
-                    Ok(_) => {}
-                    Err(broadcast::error::RecvError::Lagged(_)) => {
+                    Err(broadcast::error::RecvError::Lagged(_)) | Ok(Event::Anew) => {
                         let view = self.view().await.ok();
                         if view.is_some_and(|view| is_ended(&view, id)) {
                             return;
                         }
                     }
+                    Ok(_) => {}
                     Err(broadcast::error::RecvError::Closed) => std::future::pending::<()>().await,
                 }
             }

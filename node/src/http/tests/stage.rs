@@ -230,6 +230,7 @@ fn settings(chaos: bool, logdb: Option<String>) -> Settings {
         allowed_hosts: vec!["allowed.test".into()],
         logger: None,
         logdb,
+        snapshot_bytes: u64::MAX,
         hold_dispatch: false,
     }
 }
