@@ -148,6 +148,8 @@ impl Hands {
                 crate::settings::RunsJobs::Always => master::RunsJobs::Always,
                 crate::settings::RunsJobs::Never => master::RunsJobs::Never,
             },
+            bounds: master::Bounds { ended_jobs: settings.ended_jobs, ..master::Bounds::default() },
+            retention: settings.retention,
             hold_dispatch: settings.hold_dispatch,
             mutant: None,
         }
