@@ -34,6 +34,7 @@ mod run;
 pub mod runner;
 pub mod settings;
 mod shows;
+mod sickbed;
 pub mod stage;
 
 pub use error::StageError;
