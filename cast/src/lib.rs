@@ -65,6 +65,10 @@ pub struct Settings {
     pub runs_jobs: master::RunsJobs,
     /// Attached workers that may hold one job at a time.
     pub max_offers: u32,
+    /// Bounds of the ledger: the same on every node.
+    pub bounds: master::Bounds,
+    /// How much of history a leader keeps.
+    pub retention: master::Retention,
     /// Test hook: a leader records assignments and does not send them.
     pub hold_dispatch: bool,
     /// A purposely broken rule; none outside the simulator.
@@ -152,6 +156,8 @@ pub enum Input {
         /// Where it stands.
         index: u64,
     },
+    /// The disk hangs, or goes on: the leader on such a disk gives out no more work and hands over.
+    DiskHangs(bool),
     /// The body had to give up the broker link's present session: a new one begins, and everything is said again.
     SessionLost,
 }
@@ -271,6 +277,12 @@ pub struct Lead {
     pub address: Option<String>,
     /// The session all messages name.
     pub session: u64,
+}
+
+/// The ledger before the first entry, to be filled from a snapshot.
+#[must_use]
+pub fn empty_ledger(mutant: Option<Mutant>) -> Ledger {
+    Mutant::ledger(mutant)
 }
 
 /// The two numbers that order a node's sessions.

@@ -41,7 +41,7 @@ impl Cast {
     pub(crate) fn restore(&mut self, index: u64) {
         match self.fetched.take_if(|(fetched, _)| *fetched == index) {
             Some((_, ledger)) => {
-                let before = std::mem::replace(&mut self.ledger, *ledger);
+                let before = std::mem::replace(&mut self.ledger, ledger.bounded(self.settings.bounds));
                 self.outputs.push(Output::Retired(Box::new(before)));
                 self.outputs.push(Output::Restored { index });
                 self.outputs.push(Output::Members);
@@ -55,7 +55,9 @@ impl Cast {
 
     /// A fetched ledger that consensus does not wait for any more goes.
     pub(crate) fn retire_unwanted(&mut self) {
-        if self.fetched.is_some() && self.consensus.awaited_snapshot() != self.fetched.as_ref().map(|(i, _)| *i) {
+        if self.fetched.is_some()
+            && self.consensus.awaited_snapshot() != self.fetched.as_ref().map(|(i, _)| *i)
+        {
             self.retire_fetched();
         }
     }

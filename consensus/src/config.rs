@@ -83,7 +83,8 @@ impl Restored {
             let first = self.entries.first().map_or(0, |entry| entry.index);
             return Err(Error::Restored(format!("entry {first} does not go on from {}", base.index)));
         }
-        let first = self.entries.first().map_or((base.index, base.term), |e| (e.index - 1, e.term.min(base.term)));
+        let first =
+            self.entries.first().map_or((base.index, base.term), |e| (e.index - 1, e.term.min(base.term)));
         let (mut index, mut term) = first;
         for entry in &self.entries {
             index += 1;
@@ -99,7 +100,10 @@ impl Restored {
             term = entry.term;
         }
         if hard.commit > index {
-            return Err(Error::Restored(format!("index {} is committed, the log ends at {index}", hard.commit)));
+            return Err(Error::Restored(format!(
+                "index {} is committed, the log ends at {index}",
+                hard.commit
+            )));
         }
         Ok(hard)
     }

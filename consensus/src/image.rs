@@ -208,7 +208,8 @@ impl ImageReader {
 
     fn frame(&self, bytes: &[u8]) -> Result<Option<(Found, usize)>, BadImage> {
         let Some((head, rest)) = bytes.split_first_chunk::<FRAME_BYTES>() else { return Ok(None) };
-        let part = |from: usize| u32::from_le_bytes([head[from], head[from + 1], head[from + 2], head[from + 3]]);
+        let part =
+            |from: usize| u32::from_le_bytes([head[from], head[from + 1], head[from + 2], head[from + 3]]);
         let (length, expected) = (part(0), part(4));
         let size = if length == 0 { END_BYTES } else { length as usize };
         if size > PIECE_BYTES_MAX {

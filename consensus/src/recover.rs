@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::limits::SEGMENT_BYTES;
 use crate::base::{FIRST_INDEX, FIRST_TERM};
+use crate::limits::SEGMENT_BYTES;
 use crate::segment::{
     ALIGN, BatchHeader, FORMAT, Hard, OLDEST_FORMAT, Place, Record, SEGMENT_HEADER_BYTES, SegmentHeader,
 };
@@ -62,10 +62,33 @@ pub fn recover_after(
     base: &Base,
     segments: &[(u64, Vec<u8>)],
 ) -> Result<Recovered, Corrupt> {
+    read(origin, base, segments, None)
+}
+
+/// The same by a process that has written this log itself and lost the disk for a while: it knows where the last sync
+/// ended ([`Writer::durable_end`]). What stands behind may be nowhere but in the system's cache (after a failed sync the
+/// pages count as written), so it is left out, and the writer goes on in a fresh segment. A log that ends earlier is damaged.
+pub fn recover_until(
+    origin: Option<Origin>,
+    base: &Base,
+    segments: &[(u64, Vec<u8>)],
+    durable: Place,
+) -> Result<Recovered, Corrupt> {
+    let mut recovered = read(origin, base, segments, Some(durable))?;
+    recovered.writer.renew();
+    Ok(recovered)
+}
+
+fn read(
+    origin: Option<Origin>,
+    base: &Base,
+    segments: &[(u64, Vec<u8>)],
+    durable: Option<Place>,
+) -> Result<Recovered, Corrupt> {
     let files = Files::open(origin, base, segments)?;
     let (mut end, mut generation) = files.start()?;
     let mut log = Log::new(files.first);
-    loop {
+    while durable != Some(end) {
         if let Some(next) = files.next(end, generation) {
             generation = next.generation;
             end = Place { segment: next.segment, offset: SEGMENT_HEADER_BYTES as u64 };
@@ -76,6 +99,10 @@ pub fn recover_after(
         } else {
             break;
         }
+    }
+    if durable.is_some_and(|durable| durable != end) {
+        let Place { segment, offset } = end;
+        return Err(Corrupt { segment, offset, why: "the log ends before what this process had synced" });
     }
     let newest = files.nothing_counts_on(end)?;
     let owed = log.fit(base, files.first, end)?;
@@ -92,7 +119,10 @@ pub fn recover_after(
         generation: newest.max(generation) + 1,
         end,
         // A segment of an older format is not written to any more.
-        room: files.header(end.segment).filter(|_| files.is_current(end.segment)).map_or(0, |header| header.size),
+        room: files
+            .header(end.segment)
+            .filter(|_| files.is_current(end.segment))
+            .map_or(0, |header| header.size),
         synced: end,
         newest: end.segment,
         torn_until: torn.map_or(0, |cut| cut.offset + cut.bytes),
@@ -124,11 +154,7 @@ struct Files<'a> {
 }
 
 impl<'a> Files<'a> {
-    fn open(
-        origin: Option<Origin>,
-        base: &Base,
-        segments: &'a [(u64, Vec<u8>)],
-    ) -> Result<Self, Corrupt> {
+    fn open(origin: Option<Origin>, base: &Base, segments: &'a [(u64, Vec<u8>)]) -> Result<Self, Corrupt> {
         let mut sorted: Vec<(u64, &[u8])> =
             segments.iter().map(|(n, bytes)| (*n, bytes.as_slice())).collect();
         sorted.sort_by_key(|(number, _)| *number);
@@ -153,11 +179,7 @@ impl<'a> Files<'a> {
     }
 
     /// `None`: not a header, which is damage only if something counts on this segment.
-    fn read_header(
-        &mut self,
-        number: u64,
-        bytes: &[u8],
-    ) -> Result<(u32, Option<SegmentHeader>), Corrupt> {
+    fn read_header(&mut self, number: u64, bytes: &[u8]) -> Result<(u32, Option<SegmentHeader>), Corrupt> {
         let corrupt = |offset, why| Err(Corrupt { segment: number, offset, why });
         let Some((format, header)) = SegmentHeader::decode(bytes) else { return Ok((FORMAT, None)) };
         if !(OLDEST_FORMAT..=FORMAT).contains(&format) {
@@ -180,7 +202,8 @@ impl<'a> Files<'a> {
         if self.first == 1 {
             return Ok((Place::default(), 0));
         }
-        let goes_on = self.files.iter().filter_map(|file| file.header).filter(|h| h.previous.segment < self.first);
+        let goes_on =
+            self.files.iter().filter_map(|file| file.header).filter(|h| h.previous.segment < self.first);
         match goes_on.max_by_key(|header| (header.generation, std::cmp::Reverse(header.segment))) {
             Some(header) => {
                 let place = Place { segment: header.segment, offset: SEGMENT_HEADER_BYTES as u64 };

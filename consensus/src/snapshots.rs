@@ -194,7 +194,8 @@ impl Consensus {
             self.snapshots.sent.clear();
             return;
         }
-        let waiting = self.raw.raft.prs().iter().filter(|(_, member)| member.state == ProgressState::Snapshot);
+        let waiting =
+            self.raw.raft.prs().iter().filter(|(_, member)| member.state == ProgressState::Snapshot);
         let mut waiting: Vec<Peer> = waiting.map(|(id, _)| Peer(*id)).collect();
         waiting.sort_unstable();
         self.snapshots.sent.retain(|peer, _| waiting.contains(peer));

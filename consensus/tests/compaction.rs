@@ -5,8 +5,8 @@ mod compaction {
     use std::collections::BTreeMap;
 
     use consensus::{
-        Base, Config, Consensus, Entry, HardState, Kind, Origin, Peer, Piece, Recovered, Restored, Step, Write,
-        Writer, recover, recover_after,
+        Base, Config, Consensus, Entry, HardState, Kind, Origin, Peer, Piece, Recovered, Restored, Step,
+        Write, Writer, recover, recover_after,
     };
 
     const ORIGIN: Origin = Origin { cluster: 0x1234_5678_9abc_def0_1122_3344_5566_7788, node: 7 };
@@ -231,14 +231,18 @@ mod compaction {
         }
         let given: Vec<_> = files.clone().into_iter().collect();
         let mut back = recover(Some(ORIGIN), &given).expect("format 1 is read");
-        assert_eq!(back.entries.iter().map(|entry| entry.index).collect::<Vec<_>>(), (2..=25).collect::<Vec<_>>());
+        assert_eq!(
+            back.entries.iter().map(|entry| entry.index).collect::<Vec<_>>(),
+            (2..=25).collect::<Vec<_>>()
+        );
         assert_eq!(back.entries[5].kind, Kind::Members);
         assert!(back.entries.iter().all(|entry| entry.term == 1 + (entry.index - 2) / 8));
         assert_eq!(back.hard, Some(HardState { term: 3, vote: Some(Peer(3)), commit: 24 }));
         back.writer.set_segment_bytes(SEGMENT);
         // Its last segment is left as it is, and is needed for the vote until another one holds that.
         assert!(back.writer.forget(25).iter().all(|segment| *segment < 3));
-        let pieces = append(&mut files, &mut back.writer, &[Write { entries: vec![entry(26)], ..Write::default() }]);
+        let pieces =
+            append(&mut files, &mut back.writer, &[Write { entries: vec![entry(26)], ..Write::default() }]);
         assert_eq!(pieces[0].create, Some(SEGMENT));
         assert_eq!(pieces[0].bytes[8], 2, "the present format");
         let again: Vec<_> = files.into_iter().collect();

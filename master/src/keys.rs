@@ -1,4 +1,5 @@
-//! Idempotency keys: one key is one job (`key_is_one_job`). Keys of open jobs are all kept; of ended jobs the newest.
+//! Idempotency keys: one key is one job (`key_is_one_job`). Keys of open jobs are all kept; of ended jobs the newest, also
+//! when the job has left the ledger, until it is forgotten.
 
 use alloc::sync::Arc;
 
@@ -13,12 +14,21 @@ pub(crate) struct KeyRecord {
     pub(crate) fingerprint: [u8; 32],
 }
 
+/// A key of an ended job, in a snapshot.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct EndedKey {
+    place: u64,
+    pub(crate) key: Arc<str>,
+    /// Number of the job's end.
+    number: u64,
+}
+
 /// All remembered keys.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
     records: Shards<Arc<str>, KeyRecord>,
-    /// Keys of ended jobs, by when they ended.
-    ended: Shards<u64, Arc<str>>,
+    /// Keys of ended jobs with the number of the job's end, by when they ended.
+    ended: Shards<u64, (Arc<str>, u64)>,
     /// The oldest and the next place in `ended`.
     first: u64,
     next: u64,
@@ -37,15 +47,12 @@ impl Keys {
         self.records.insert(key, record);
     }
 
-    /// The job of this key has ended: from here on it is one of at most `keep`.
-    pub(crate) fn ended(&mut self, key: Arc<str>, keep: usize) {
-        self.ended.insert(self.next, key);
+    /// The job of this key has ended, as the how-manieth: from here on it is one of at most `keep`.
+    pub(crate) fn ended(&mut self, key: Arc<str>, number: u64, keep: usize) {
+        self.ended.insert(self.next, (key, number));
         self.next += 1;
         while self.ended.len() > keep {
-            if let Some(oldest) = self.ended.remove(&self.first) {
-                self.records.remove(&oldest);
-            }
-            self.first += 1;
+            self.drop_oldest();
         }
     }
 
@@ -55,8 +62,11 @@ impl Keys {
     }
 
     /// Keys of ended jobs with their places, by when they ended.
-    pub(crate) fn ended_records(&self) -> impl Iterator<Item = (u64, Arc<str>)> + '_ {
-        (self.first..self.next).filter_map(|place| Some((place, Arc::clone(self.ended.get(&place)?))))
+    pub(crate) fn ended_records(&self) -> impl Iterator<Item = EndedKey> + '_ {
+        (self.first..self.next).filter_map(|place| {
+            let (key, number) = self.ended.get(&place)?;
+            Some(EndedKey { place, key: Arc::clone(key), number: *number })
+        })
     }
 
     /// The oldest and the next place among those.
@@ -68,8 +78,22 @@ impl Keys {
         (self.first, self.next) = (first, next);
     }
 
-    pub(crate) fn take_back_ended(&mut self, place: u64, key: Arc<str>) {
-        self.ended.insert(place, key);
+    pub(crate) fn take_back_ended(&mut self, EndedKey { place, key, number }: EndedKey) {
+        self.ended.insert(place, (key, number));
+    }
+
+    /// Ends up to this number are forgotten, and the keys of those jobs with them.
+    pub(crate) fn forget(&mut self, upto: u64) {
+        while self.ended.get(&self.first).is_some_and(|(_, number)| *number <= upto) {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some((oldest, _)) = self.ended.remove(&self.first) {
+            self.records.remove(&oldest);
+        }
+        self.first += 1;
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -36,13 +36,16 @@ mod keys;
 mod learning;
 pub mod ledger;
 pub mod limits;
+mod marks;
 pub mod master;
 mod members;
 pub mod placement;
 mod queue;
+pub mod retention;
 mod roster;
 mod shards;
 mod snapshot;
+mod tail;
 
 #[cfg(feature = "mutants")]
 pub use ledger::LedgerMutant;
@@ -51,8 +54,9 @@ pub use limits::Bounds;
 #[cfg(feature = "mutants")]
 pub use master::Mutant;
 pub use master::{Master, Output, Settings};
-pub use snapshot::{BadSnapshot, Restoring, SNAPSHOT_VERSION};
 pub use placement::{ReasonLine, RunsJobs, Verdict, Why, why};
+pub use retention::{Forgotten, Retention};
+pub use snapshot::{BadSnapshot, Restoring, SNAPSHOT_VERSION};
 
 #[cfg(test)]
 extern crate std;

@@ -18,6 +18,7 @@ use crate::ledger::Ledger;
 use crate::limits::{REMIND_MS, UNDECIDED_LOOKS, WAITING_PER_ENTRY};
 use crate::placement::RunsJobs;
 use crate::queue::Queue;
+use crate::retention::Retention;
 use crate::roster::{Peer, Slot};
 use protocol::limits::{ENTRY_BYTES, ENTRY_COMMANDS, LIVENESS_MS};
 use protocol::{
@@ -40,6 +41,8 @@ pub struct Settings {
     pub runs_jobs: RunsJobs,
     /// Attached workers that may hold one job at a time.
     pub max_offers: u32,
+    /// How much of history is kept.
+    pub retention: Retention,
     /// A test hook: nothing is dispatched while it is set.
     pub hold_dispatch: bool,
     /// A rule broken on purpose.
@@ -119,8 +122,12 @@ pub struct Master {
     pub(crate) voters: Vec<NodeId>,
     pub(crate) wished: Option<(Vec<NodeId>, Vec<NodeId>, u64)>,
     pub(crate) opening: bool,
+    /// A `Forget` is on its way that expects this much to be forgotten.
+    pub(crate) forgetting: Option<u64>,
     pub(crate) loads_told_ms: Option<u64>,
     swept_ms: u64,
+    /// Nothing is assigned while it is set.
+    held: bool,
     pub(crate) outputs: Vec<Output>,
 }
 
@@ -169,8 +176,10 @@ impl Master {
             voters: Vec::new(),
             wished: None,
             opening: false,
+            forgetting: None,
             loads_told_ms: None,
             swept_ms: now_ms,
+            held: false,
             outputs: Vec::new(),
         };
         for member in ledger.members() {
@@ -217,6 +226,7 @@ impl Master {
         }
         #[cfg(feature = "mutants")]
         self.take_back_too_early(ledger);
+        self.forget(ledger);
         if now_ms.saturating_sub(self.swept_ms) >= REMIND_MS {
             self.swept_ms = now_ms;
             let busy: Vec<NodeId> = ledger.busy_nodes().collect();
@@ -243,11 +253,19 @@ impl Master {
         }
         self.line_up(ledger, &mut commands);
         let room = ENTRY_COMMANDS - commands.len();
-        self.fill(ledger, room, &mut commands);
+        if !self.held {
+            self.fill(ledger, room, &mut commands);
+        }
         if commands.is_empty() {
             return None;
         }
         Some(Entry { clock_ms: self.now_ms, wall_ms, term: self.term, commands })
+    }
+
+    /// Gives out no more work, or does again. What is assigned already is not touched.
+    pub fn hold(&mut self, held: bool) {
+        self.held = held;
+        self.queue.wake();
     }
 
     /// Consensus would not take this entry now: it goes first next time.

@@ -11,13 +11,15 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use protocol::{Answer, Boot, Fact, Job, Member, NodeId};
+use protocol::{Answer, Boot, Fact, Job, JobState, Member, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::keys::KeyRecord;
+use crate::keys::{EndedKey, KeyRecord};
 use crate::ledger::{Held, Ledger};
 use crate::limits::{PIECE_BYTES, PIECE_ITEMS};
+use crate::marks::Marks;
+use crate::retention::Forgotten;
 
 /// The form of the pieces. Raised when an older program could not read them; [`Restoring`] reads all up to this one.
 pub const SNAPSHOT_VERSION: u32 = 1;
@@ -31,7 +33,7 @@ enum Part {
     Facts(Vec<Arc<Fact>>),
     Jobs(Vec<HeldJob>),
     Keys(Vec<(Arc<str>, KeyRecord)>),
-    EndedKeys(Vec<(u64, Arc<str>)>),
+    EndedKeys(Vec<EndedKey>),
     End(Counts),
 }
 
@@ -47,6 +49,14 @@ struct Head {
     last_fact: u64,
     /// The first and the next place among the keys of ended jobs.
     ended_keys: (u64, u64),
+    /// Number of the oldest end whose job is held, and of the newest end.
+    ends: (u64, u64),
+    /// The highest place in the order of acceptance.
+    last_order: u64,
+    /// Jobs in each state and bytes of ended ones, counted for ever.
+    ever: ([u64; JobState::ALL.len()], u64),
+    forgotten: Forgotten,
+    marks: Marks,
 }
 
 /// What comes last: how much there was of everything.
@@ -81,7 +91,9 @@ pub enum BadSnapshot {
     #[error("reading a snapshot of the ledger: a piece is not in our form")]
     Malformed,
     /// It was made by a newer program.
-    #[error("reading a snapshot of the ledger: its form {version} is newer than this program's {SNAPSHOT_VERSION}")]
+    #[error(
+        "reading a snapshot of the ledger: its form {version} is newer than this program's {SNAPSHOT_VERSION}"
+    )]
     Newer {
         /// Its form.
         version: u32,
@@ -95,7 +107,8 @@ impl Ledger {
     /// The whole of it. Each piece is about [`PIECE_BYTES`] at most, unless one job alone is larger.
     pub fn pieces(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
         let head = Part::Head(self.head());
-        let members = Part::Members { given: self.members.given(), members: self.members.iter().cloned().collect() };
+        let members =
+            Part::Members { given: self.members.given(), members: self.members.iter().cloned().collect() };
         let gateways = self.gateways.records().flat_map(|(node, boot, floor, answers)| {
             let part = move |answers| Part::Gateway { node, boot, floor, answers };
             // A gateway without an open answer has a floor all the same.
@@ -104,7 +117,7 @@ impl Ledger {
         let facts = self.facts.chunks().map(|chunk| Part::Facts(chunk.to_vec()));
         let jobs = batches(self.jobs_in_order().map(HeldJob::of), job_bytes, Part::Jobs);
         let keys = batches(self.keys.records(), |(key, _)| key.len(), Part::Keys);
-        let ended = batches(self.keys.ended_records(), |(_, key)| key.len(), Part::EndedKeys);
+        let ended = batches(self.keys.ended_records(), |ended| ended.key.len(), Part::EndedKeys);
         let end = Part::End(self.counts_of_all());
         [head, members]
             .into_iter()
@@ -127,6 +140,11 @@ impl Ledger {
             digest: self.digest.value(),
             last_fact: self.facts.last(),
             ended_keys: self.keys.ended_range(),
+            ends: self.tail.range(),
+            last_order: self.order.last(),
+            ever: self.ever(),
+            forgotten: self.forgotten,
+            marks: self.marks.clone(),
         }
     }
 
@@ -143,7 +161,7 @@ impl Ledger {
     }
 
     fn jobs_in_order(&self) -> impl Iterator<Item = &Held> + '_ {
-        (1..=self.order.len()).filter_map(|order| self.jobs.get(&self.order.get(order)?))
+        self.order.jobs().filter_map(|id| self.jobs.get(&id))
     }
 }
 
@@ -222,11 +240,15 @@ impl Restoring {
                 true
             }
             Part::EndedKeys(keys) => {
-                keys.into_iter().for_each(|(place, key)| self.ledger.keys.take_back_ended(place, key));
+                keys.into_iter().for_each(|key| self.ledger.keys.take_back_ended(key));
                 true
             }
         };
-        if fits { Ok(()) } else { Err(BadSnapshot::Contradicts("a piece does not go on from the one before")) }
+        if fits {
+            Ok(())
+        } else {
+            Err(BadSnapshot::Contradicts("a piece does not go on from the one before"))
+        }
     }
 
     fn begin(&mut self, head: Head) -> Result<(), BadSnapshot> {
@@ -240,6 +262,9 @@ impl Restoring {
         ledger.open = head.open;
         ledger.digest = Digest::of_value(head.digest);
         ledger.keys.take_back_range(head.ended_keys);
+        ledger.tail.take_back_range(head.ends);
+        ledger.forgotten = head.forgotten;
+        ledger.marks = head.marks.clone();
         self.head = Some(head);
         Ok(())
     }
@@ -255,8 +280,10 @@ impl Restoring {
         let (Some(head), Some(counts)) = (self.head, self.end) else {
             return Err(BadSnapshot::Contradicts("it has no end"));
         };
-        let ledger = self.ledger;
-        if ledger.counts_of_all() != counts || ledger.facts.last() != head.last_fact {
+        let mut ledger = self.ledger;
+        ledger.take_back_ever(head.ever);
+        let ordered = ledger.order.take_back_last(head.last_order);
+        if !ordered || ledger.counts_of_all() != counts || ledger.facts.last() != head.last_fact {
             return Err(BadSnapshot::Contradicts("there is not as much in it as it says"));
         }
         ledger.check();

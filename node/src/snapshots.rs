@@ -167,7 +167,8 @@ impl Keeper {
             SnapshotTold::Published(Ok(base)) => {
                 self.busy = false;
                 let took_ms = self.began.elapsed().as_millis();
-                let line = format!("made a snapshot of everything up to index {} in {took_ms} ms", base.index);
+                let line =
+                    format!("made a snapshot of everything up to index {} in {took_ms} ms", base.index);
                 self.log.record(logdb::Level::Info, "snapshot", None, &line);
                 if base.index > self.newest {
                     // The log stays from the one before on, in case the newest cannot be read one day.
@@ -199,7 +200,10 @@ impl Keeper {
 
     /// Consensus needs a peer's snapshot.
     pub(crate) fn fetch(&mut self, bulk: BulkHandle, from: NodeId, base: Base) {
-        let line = format!("this node is far behind: it fetches the snapshot at index {} from node {from}", base.index);
+        let line = format!(
+            "this node is far behind: it fetches the snapshot at index {} from node {from}",
+            base.index
+        );
         self.log.record(logdb::Level::Info, "snapshot", None, &line);
         let (files, told) = (self.files.clone(), self.told.clone());
         let task = self.handle.spawn(async move {

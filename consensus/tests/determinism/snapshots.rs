@@ -95,7 +95,8 @@ impl World {
         if self.boots[&id] != boot || !self.runs(id) {
             return;
         }
-        let lost = self.chance.percent(self.loss) || self.cut_off.contains(&from) || self.cut_off.contains(&id);
+        let lost =
+            self.chance.percent(self.loss) || self.cut_off.contains(&from) || self.cut_off.contains(&id);
         let found = self.disks.get(&from).filter(|_| !lost && self.nodes.contains_key(&from));
         let found = found.and_then(|disk| disk.snapshots.iter().find(|has| has.base == *base).cloned());
         match found {

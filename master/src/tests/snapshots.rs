@@ -34,7 +34,10 @@ fn it_comes_back_as_it_was_and_goes_on_alike() {
     let mut book = full();
     let back = through_snapshot(&book.ledger, Ledger::new());
     assert_eq!(pieces(&back), pieces(&book.ledger));
-    assert_eq!((back.digest(), back.applied(), back.rev()), (book.ledger.digest(), book.ledger.applied(), book.ledger.rev()));
+    assert_eq!(
+        (back.digest(), back.applied(), back.rev()),
+        (book.ledger.digest(), book.ledger.applied(), book.ledger.rev())
+    );
     assert_eq!((back.counts(), back.live_bytes()), (book.ledger.counts(), book.ledger.live_bytes()));
     assert_eq!(back.first_fact_kept(), book.ledger.first_fact_kept());
     assert!(back.queued().eq(book.ledger.queued()) && back.scheduled().eq(book.ledger.scheduled()));

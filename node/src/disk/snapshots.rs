@@ -62,7 +62,8 @@ impl Snapshots {
     /// Makes the folder, and removes what was left unfinished.
     pub(super) fn open(&self) -> Result<(), DiskError> {
         if !self.folder.is_dir() {
-            fs::create_dir_all(&self.folder).map_err(DiskError::system("creating the folder", &self.folder))?;
+            fs::create_dir_all(&self.folder)
+                .map_err(DiskError::system("creating the folder", &self.folder))?;
             if let Some(data) = self.folder.parent() {
                 sync_folder(data)?;
             }
@@ -185,9 +186,13 @@ impl Snapshots {
                 break;
             }
             reader.feed(&step[..count]);
-            while let Some(found) = reader.next().map_err(|bad| DiskError::damaged(path, bad.offset, bad.why))? {
+            while let Some(found) =
+                reader.next().map_err(|bad| DiskError::damaged(path, bad.offset, bad.why))?
+            {
                 match found {
-                    Found::Header { origin, base } if origin.cluster == self.origin.cluster => place = Some(base),
+                    Found::Header { origin, base } if origin.cluster == self.origin.cluster => {
+                        place = Some(base)
+                    }
                     Found::Header { .. } => {
                         return Err(DiskError::damaged(path, 0, "it belongs to another cluster"));
                     }

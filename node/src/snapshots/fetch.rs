@@ -73,19 +73,13 @@ pub(super) async fn fetch(
 async fn write(file: &Arc<File>, part: Bytes, offset: u64, path: &std::path::Path) -> Result<(), FetchError> {
     let (file, path) = (Arc::clone(file), path.to_owned());
     let written = blocking(move || {
-        file.write_all_at(&part, offset)
-            .map_err(|source| DiskError::Unwritten { path, offset, source })
+        file.write_all_at(&part, offset).map_err(|source| DiskError::Unwritten { path, offset, source })
     });
     Ok(written.await??)
 }
 
 /// One part, and how long the whole is. A connection that breaks is not the end of it: parts so far are kept.
-async fn part(
-    bulk: &BulkHandle,
-    from: NodeId,
-    index: u64,
-    offset: u64,
-) -> Result<(u64, Bytes), FetchError> {
+async fn part(bulk: &BulkHandle, from: NodeId, index: u64, offset: u64) -> Result<(u64, Bytes), FetchError> {
     let mut pause = RETRY_PAUSE;
     for _ in 1..TRIES {
         match bulk.ask(from, BulkAsk::Snapshot { index, offset }.encode()).await {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// A snapshot is due when so many bytes of commands were applied since the last one, unless the settings say otherwise.
-pub(crate) const DUE_BYTES: u64 = 64 << 20;
+pub const DUE_BYTES: u64 = 64 << 20;
 /// A snapshot that is due waits while a peer fetches the newest one, until the log is so many times as long.
 pub(super) const SERVING_PATIENCE: u64 = 4;
 /// A peer that asked for a part within this time is still fetching.

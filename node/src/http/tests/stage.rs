@@ -220,6 +220,7 @@ fn settings(chaos: bool, logdb: Option<String>) -> Settings {
         share: share_all(),
         heartbeat_ms: 100,
         election_ms: 500,
+        disk: crate::settings::DiskSettings::default(),
         slots: 4,
         headers: BTreeMap::new(),
         allow: BTreeSet::new(),
@@ -231,6 +232,8 @@ fn settings(chaos: bool, logdb: Option<String>) -> Settings {
         logger: None,
         logdb,
         snapshot_bytes: u64::MAX,
+        retention: master::Retention::default(),
+        ended_jobs: protocol::limits::ENDED_JOBS,
         hold_dispatch: false,
     }
 }
@@ -255,6 +258,7 @@ fn start_by(settings: Settings) -> (Router, Hand) {
         asks,
         events: broadcast::Sender::new(64),
         valve: Arc::new(Valve::unopened()),
+        disk: crate::disk::Health::default(),
         outputs: Outputs::default(),
         lab: crate::lab::LabCounts::default(),
         news: Board::with_voice("n1"),
