@@ -8,6 +8,7 @@ use master::{Effect, Master};
 use protocol::{Entry, Fact, NodeId, What, native};
 
 use crate::Output;
+use crate::mutant::Mutant;
 use crate::cast::Cast;
 
 /// A member counts as caught up when its log lacks at most so many entries.
@@ -49,7 +50,7 @@ impl Cast {
             max_offers: self.settings.max_offers,
             hold_dispatch: self.settings.hold_dispatch,
             #[cfg(feature = "mutants")]
-            mutant: crate::Mutant::of_master(self.settings.mutant),
+            mutant: Mutant::of_master(self.settings.mutant),
         };
         self.master = Some(Master::take_over(settings, &self.ledger, term));
         self.outputs.push(Output::Promoted { term });
@@ -70,6 +71,7 @@ impl Cast {
                 return;
             }
         };
+        let entry = Mutant::entry(self.settings.mutant, entry, self.wall_ms);
         let effects = self.ledger.apply(committed.index, &entry);
         let me = self.me();
         for effect in &effects {

@@ -107,7 +107,8 @@ impl Cast {
     /// The leader speaks to this node: heard only from the leader this node follows, in this session and term.
     pub(crate) fn hear_leader(&mut self, envelope: Envelope<ToNode>) {
         let named = Following { node: envelope.from, term: envelope.term, session: envelope.session };
-        if self.following != Some(named) {
+        let same = |ours: Following| Mutant::is_heard(self.settings.mutant, ours, named);
+        if self.following.map(same) != Some(true) {
             return;
         }
         match envelope.body {

@@ -81,8 +81,9 @@ impl Cast {
             consensus: Consensus::open(config, restored)?,
             ledger: Mutant::ledger(settings.mutant),
             master: None,
-            worker: Worker::new(settings.offer.clone()).with_windows(settings.windows.clone()),
-            gateway: Gateway::new(),
+            worker: Mutant::worker(settings.mutant, Worker::new(settings.offer.clone()))
+                .with_windows(settings.windows.clone()),
+            gateway: Mutant::gateway(settings.mutant),
             reads: Reads::new(salt),
             following: None,
             // No session of an earlier start comes again: what was said to that one is not for this one.

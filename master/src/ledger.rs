@@ -65,6 +65,16 @@ struct Totals {
 pub enum LedgerMutant {
     /// A later success overwrites the result of an ended job.
     SecondResult,
+    /// An ended job can be cancelled.
+    CancelsEnded,
+    /// A failure of an attempt that was given up counts as one of the attempt that runs.
+    LateFailureCounts,
+    /// The attempt after a lost one bears its number again.
+    SameAttemptNumber,
+    /// A key is known only at the gateway that it first came through.
+    KeyPerGateway,
+    /// Now and then nobody is told of a fact.
+    SkipsFacts,
 }
 
 /// What applying an entry brought about; the only source of anything that leaves a node.
@@ -308,6 +318,12 @@ impl Ledger {
         if let (Some(key), false, true) = (key, state.is_terminal(), after.state.is_terminal()) {
             self.keys.ended(key, self.bounds.ended_keys);
         }
+    }
+
+    /// Whether this rule is broken on purpose.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn breaks(&self, rule: LedgerMutant) -> bool {
+        self.mutant == Some(rule)
     }
 
     fn is_mutant(&self) -> bool {
