@@ -143,7 +143,7 @@ impl Cast {
     pub(crate) fn drain_master(&mut self) {
         let Some(master) = &mut self.master else { return };
         let outputs = master.drain();
-        let term = self.consensus.status().term;
+        let term = self.consensus.term();
         for output in outputs {
             match output {
                 master::Output::Send { to, body } => {

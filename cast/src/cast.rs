@@ -165,6 +165,12 @@ impl Cast {
         self.consensus.status()
     }
 
+    /// The term, as this node knows it.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.consensus.term()
+    }
+
     /// Whether this node leads and may act.
     #[must_use]
     pub fn is_master(&self) -> bool {

@@ -236,6 +236,12 @@ impl Consensus {
         turn
     }
 
+    /// The term at this moment.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.raw.raft.term
+    }
+
     /// The state at this moment.
     pub fn status(&self) -> Status {
         let raft = &self.raw.raft;

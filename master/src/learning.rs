@@ -148,7 +148,9 @@ impl Master {
             let all = AttemptRef { job: id, attempt: 0 }..=AttemptRef { job: id, attempt: u32::MAX };
             for peer in self.peers.values_mut() {
                 let slots: Vec<AttemptRef> = peer.slots.range(all.clone()).map(|(held, _)| *held).collect();
-                slots.into_iter().for_each(|held| drop(peer.free(held)));
+                for held in slots {
+                    peer.free(held);
+                }
             }
             self.queue.wake();
         }
