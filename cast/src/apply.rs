@@ -8,8 +8,8 @@ use master::{Effect, Master};
 use protocol::{Entry, Fact, NodeId, What, native};
 
 use crate::Output;
-use crate::mutant::Mutant;
 use crate::cast::Cast;
+use crate::mutant::Mutant;
 
 /// A member counts as caught up when its log lacks at most so many entries.
 const CAUGHT_UP_ENTRIES: u64 = 1_000;

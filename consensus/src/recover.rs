@@ -56,10 +56,7 @@ pub fn recover(origin: Option<Origin>, segments: &[(u64, Vec<u8>)]) -> Result<Re
 /// # Errors
 /// As [`recover`].
 #[cfg(feature = "mutants")]
-pub fn recover_torn_tails(
-    origin: Option<Origin>,
-    segments: &[(u64, Vec<u8>)],
-) -> Result<Recovered, Corrupt> {
+pub fn recover_torn_tails(origin: Option<Origin>, segments: &[(u64, Vec<u8>)]) -> Result<Recovered, Corrupt> {
     read(Files { unchecked: true, ..Files::open(origin, segments)? })
 }
 

@@ -375,8 +375,7 @@ impl Turn<'_> {
 
     fn cancel(&mut self, id: JobId) -> Option<()> {
         #[cfg(feature = "mutants")]
-        if self.ledger.breaks(crate::LedgerMutant::CancelsEnded)
-            && self.job(id)?.state == JobState::Succeeded
+        if self.ledger.breaks(crate::LedgerMutant::CancelsEnded) && self.job(id)?.state == JobState::Succeeded
         {
             self.change(id, What::Cancelled { job: id }, |job| {
                 (job.state, job.result) = (JobState::Cancelled, None);
@@ -440,7 +439,8 @@ impl Turn<'_> {
     #[cfg(feature = "mutants")]
     fn number_again(&mut self, id: JobId, number: u32) -> u32 {
         let queued = |job: &&Arc<Job>| job.state == JobState::Queued && !job.attempts.is_empty();
-        if !self.ledger.breaks(crate::LedgerMutant::SameAttemptNumber) || self.job(id).filter(queued).is_none()
+        if !self.ledger.breaks(crate::LedgerMutant::SameAttemptNumber)
+            || self.job(id).filter(queued).is_none()
         {
             return number;
         }

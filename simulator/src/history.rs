@@ -89,7 +89,9 @@ impl Watch {
         must(asked.is_some_and(|asked| asked.payload == payload), "result_is_of_its_payload", || {
             format!("{id} is accepted with {payload:?}, asked was {asked:?}")
         })?;
-        must(!self.not_taken.contains(&id), "acked_survives", || format!("{id} is accepted after its refusal"))?;
+        must(!self.not_taken.contains(&id), "acked_survives", || {
+            format!("{id} is accepted after its refusal")
+        })?;
         if let Some(key) = asked.and_then(|asked| asked.key.clone()) {
             let first = *self.keys.entry(key.clone()).or_insert(id);
             must(first == id, "key_is_one_job", || format!("key {key} made {first} and {id}"))?;

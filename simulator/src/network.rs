@@ -69,7 +69,13 @@ pub(crate) enum Post {
 
 impl Network {
     pub(crate) fn new(nodes: usize) -> Self {
-        Self { nodes, cuts: vec![0; nodes * nodes], links: vec![0; nodes * nodes], weather: Weather::FAIR, letters: BTreeMap::new() }
+        Self {
+            nodes,
+            cuts: vec![0; nodes * nodes],
+            links: vec![0; nodes * nodes],
+            weather: Weather::FAIR,
+            letters: BTreeMap::new(),
+        }
     }
 
     /// Cuts the way from one node to another, or undoes one such cut.

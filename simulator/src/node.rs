@@ -189,11 +189,7 @@ pub(crate) fn settings(common: Common, node: &Node) -> Settings {
         election_ticks: ELECTION_TICKS,
         expect: common.expect,
         voters: common.voters,
-        offer: Offer {
-            slots: node.slots,
-            classes: BTreeSet::from([CLASS.to_string()]),
-            ..Offer::default()
-        },
+        offer: Offer { slots: node.slots, classes: BTreeSet::from([CLASS.to_string()]), ..Offer::default() },
         windows: cast::Windows { default_ms: common.window_ms, ..cast::Windows::default() },
         runs_jobs: common.runs_jobs,
         max_offers: protocol::limits::MAX_OFFERS,

@@ -5,8 +5,8 @@ use protocol::{Boot, Command, Dispatch, Entry, Envelope, NodeId, ToMaster, ToNod
 
 use crate::disk::Ill;
 use crate::limits::MS;
-use crate::network::{Body, Post, Way};
 use crate::limits::WALK_ENTRIES;
+use crate::network::{Body, Post, Way};
 use crate::node;
 use crate::runner::Work;
 use crate::watch::{Held, must};
@@ -187,9 +187,8 @@ impl World<'_> {
     fn holds_no_more_than_it_can(&self, place: usize) -> Held {
         let node = &self.nodes[place];
         let Some(live) = &node.live else { return Ok(()) };
-        let own = |attempt: &protocol::AttemptRef| {
-            self.watch.jobs.get(&attempt.job).is_some_and(|job| !job.is_lab)
-        };
+        let own =
+            |attempt: &protocol::AttemptRef| self.watch.jobs.get(&attempt.job).is_some_and(|job| !job.is_lab);
         let held = live.cast.worker().held().filter(own).count();
         must(held <= node.slots as usize, "never_over_capacity", || {
             format!("n{} holds {held} attempts for {} slots", place + 1, node.slots)

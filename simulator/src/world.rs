@@ -93,8 +93,7 @@ impl<'a> World<'a> {
         let voters = if nodes.len() == 5 && chance.percent(50) { 5 } else { 3 };
         let runs_jobs = if chance.percent(25) { master::RunsJobs::Always } else { master::RunsJobs::Auto };
         let window_ms = chance.between(500, 2_000);
-        let common =
-            Common { seed: plan.seed, expect: 3, voters, runs_jobs, window_ms, mutant: plan.mutant };
+        let common = Common { seed: plan.seed, expect: 3, voters, runs_jobs, window_ms, mutant: plan.mutant };
         let length_us = plan.minutes * 60 * SECOND;
         let mut this = Self {
             common,
