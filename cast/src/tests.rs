@@ -31,6 +31,8 @@ fn settings() -> Settings {
         windows: Windows { default_ms: 2_000, by_class: BTreeMap::new() },
         runs_jobs: master::RunsJobs::Auto,
         max_offers: 1,
+        bounds: master::Bounds::default(),
+        retention: master::Retention::default(),
         hold_dispatch: false,
         mutant: None,
     }

@@ -18,6 +18,7 @@ use crate::ledger::Ledger;
 use crate::limits::{REMIND_MS, UNDECIDED_LOOKS, WAITING_PER_ENTRY};
 use crate::placement::RunsJobs;
 use crate::queue::Queue;
+use crate::retention::Retention;
 use crate::roster::{Peer, Slot};
 use protocol::limits::{ENTRY_BYTES, ENTRY_COMMANDS, LIVENESS_MS};
 use protocol::{
@@ -40,6 +41,8 @@ pub struct Settings {
     pub runs_jobs: RunsJobs,
     /// Attached workers that may hold one job at a time.
     pub max_offers: u32,
+    /// How much of history is kept.
+    pub retention: Retention,
     /// A test hook: nothing is dispatched while it is set.
     pub hold_dispatch: bool,
     /// A rule broken on purpose.
@@ -125,6 +128,8 @@ pub struct Master {
     pub(crate) voters: Vec<NodeId>,
     pub(crate) wished: Option<(Vec<NodeId>, Vec<NodeId>, u64)>,
     pub(crate) opening: bool,
+    /// A `Forget` is on its way that expects this much to be forgotten.
+    pub(crate) forgetting: Option<u64>,
     pub(crate) loads_told_ms: Option<u64>,
     swept_ms: u64,
     pub(crate) outputs: Vec<Output>,
@@ -175,6 +180,7 @@ impl Master {
             voters: Vec::new(),
             wished: None,
             opening: false,
+            forgetting: None,
             loads_told_ms: None,
             swept_ms: now_ms,
             outputs: Vec::new(),
@@ -223,6 +229,7 @@ impl Master {
         }
         #[cfg(feature = "mutants")]
         self.take_back_too_early(ledger);
+        self.forget(ledger);
         if now_ms.saturating_sub(self.swept_ms) >= REMIND_MS {
             self.swept_ms = now_ms;
             let busy: Vec<NodeId> = ledger.busy_nodes().collect();

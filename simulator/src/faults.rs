@@ -187,7 +187,8 @@ impl World<'_> {
     pub(crate) fn end(&mut self, place: usize) {
         let node = &mut self.nodes[place];
         let boot = node.boot;
-        node.live = None;
+        let applied = node.live.take().map_or(0, |live| live.cast.ledger().applied());
+        node.shelf.crash(applied, &mut self.chance);
         node.lag_us = 0;
         self.counts.crashes += 1;
         self.answers_lost(place, boot);

@@ -32,6 +32,7 @@ pub mod limits;
 mod network;
 mod node;
 mod runner;
+mod shelf;
 mod turn;
 mod watch;
 mod world;

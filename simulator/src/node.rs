@@ -8,8 +8,9 @@ use protocol::{Boot, Member, NodeId, Offer};
 use crate::chance::Chance;
 use crate::disk::Disk;
 use crate::foreign::Foreigners;
-use crate::limits::{ELECTION_TICKS, HEARTBEAT_TICKS, MS, TICK_MS, TURN_INPUTS};
+use crate::limits::{ELECTION_TICKS, ENDED_JOBS, HEARTBEAT_TICKS, MS, TICK_MS, TURN_INPUTS};
 use crate::runner::Runner;
+use crate::shelf::Shelf;
 
 /// The class of jobs that nodes run themselves.
 pub(crate) const CLASS: &str = "pretend";
@@ -28,6 +29,7 @@ pub(crate) struct Node {
     pub(crate) refused: u32,
     pub(crate) boot: Boot,
     pub(crate) disk: Disk,
+    pub(crate) shelf: Shelf,
     pub(crate) live: Option<Live>,
     pub(crate) slots: u32,
     /// Workers that attach themselves to each of its starts.
@@ -50,6 +52,7 @@ impl Node {
             refused: 0,
             boot: Boot(0),
             disk: Disk::default(),
+            shelf: Shelf::default(),
             live: None,
             slots: chance.between(1, 4) as u32,
             foreigners: chance.below(3),
@@ -67,6 +70,7 @@ impl Node {
             self.name = format!("{}-{}", self.name, self.id.0 / PLACES);
         }
         self.disk = Disk::default();
+        self.shelf = Shelf::default();
     }
 
     /// How this start makes itself known.
@@ -175,6 +179,8 @@ pub(crate) struct Common {
     pub(crate) runs_jobs: master::RunsJobs,
     /// How long an attached worker has for a job.
     pub(crate) window_ms: u64,
+    /// Ended jobs that history keeps.
+    pub(crate) keep_jobs: u64,
     pub(crate) mutant: Option<cast::Mutant>,
 }
 
@@ -193,6 +199,8 @@ pub(crate) fn settings(common: Common, node: &Node) -> Settings {
         windows: cast::Windows { default_ms: common.window_ms, ..cast::Windows::default() },
         runs_jobs: common.runs_jobs,
         max_offers: protocol::limits::MAX_OFFERS,
+        bounds: master::Bounds { ended_jobs: ENDED_JOBS, ..master::Bounds::default() },
+        retention: master::Retention { keep_jobs: common.keep_jobs, ..master::Retention::default() },
         hold_dispatch: false,
         mutant: common.mutant,
     }

@@ -80,6 +80,7 @@ impl World<'_> {
                         format!("n{} tells fact {} after fact {before}", place + 1, fact.number)
                     })?;
                 }
+                self.nodes[place].shelf.hear(&fact, job.as_ref());
                 self.watch.fact(self.now_us, &fact, job.as_ref())?;
             }
             Output::Promoted { term } => return self.promoted(place, term),

@@ -13,6 +13,7 @@ use protocol::{AttemptRef, Boot, Dispatch, Fact, Job, JobId, NodeId};
 use crate::fold::Fold;
 use crate::history::Known;
 use crate::limits::{CALM_AFTER_US, READ_RESULTS, STARVE_US};
+use crate::shelf::Shelf;
 
 /// What was promised and did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub(crate) struct Watch {
     pub(crate) jobs: BTreeMap<JobId, Known>,
     /// Which job each key made.
     pub(crate) keys: BTreeMap<String, JobId>,
+    /// Which jobs keys had made that are forgotten with them.
+    pub(crate) old_keys: BTreeSet<(String, JobId)>,
     /// Digest of each fact, by its number less 1.
     facts: Vec<u64>,
     /// Digest of the ledger at each index that a turn ended with.
@@ -186,25 +189,33 @@ impl Watch {
             known.acknowledged_us = Some(now_us);
             self.acknowledged.push(job);
         }
-        let made = key.map_or(Some(&asked), |key| self.keys.get(key));
-        must(made == Some(&job), "key_is_one_job", || {
-            format!("{job} was acknowledged for key {key:?}, which made {made:?}")
+        let made = key.map_or(asked == job, |key| self.made(key, job));
+        must(made, "key_is_one_job", || {
+            format!("{job} was acknowledged for key {key:?}, which did not make it")
         })
     }
 
+    /// Whether this key makes this job, or did before both were forgotten.
+    pub(crate) fn made(&self, key: &str, job: JobId) -> bool {
+        self.keys.get(key) == Some(&job) || self.old_keys.contains(&(key.to_string(), job))
+    }
+
     /// `acked_survives`: whoever reads sees every job that was acknowledged before the read began, and an ended one as it
-    /// ended. (Of the results of ended jobs each read compares a few.)
-    pub(crate) fn read(&self, name: usize, ledger: &Ledger, told: Told) -> Held {
+    /// ended, in the ledger or in the archive, until it is forgotten. (Of the results of ended jobs each read compares a few.)
+    pub(crate) fn read(&self, name: usize, ledger: &Ledger, shelf: &Shelf, told: Told) -> Held {
+        let forgotten = ledger.forgotten().upto;
+        let look = |id: &JobId| ledger.job(*id).or_else(|| shelf.get(*id));
+        let is_forgotten = |id: &JobId| self.jobs.get(id).is_some_and(|known| known.is_among(forgotten));
         let known = &self.acknowledged[..told.acknowledged];
-        let gone = known.iter().find(|id| ledger.job(**id).is_none());
+        let gone = known.iter().find(|id| look(id).is_none() && !is_forgotten(id));
         must(gone.is_none(), "acked_survives", || format!("a read at n{name} does not see {gone:?}"))?;
-        let ended = |id: &&JobId| ledger.job(**id).is_some_and(|job| job.state.is_terminal());
-        let open = self.ended[..told.ended].iter().find(|id| !ended(id));
+        let open = |id: &&JobId| look(id).is_some_and(|job| !job.state.is_terminal());
+        let open = self.ended[..told.ended].iter().find(open);
         must(open.is_none(), "acked_survives", || {
             format!("a read at n{name} does not see the end of {open:?}")
         })?;
         let every = known.len() / READ_RESULTS + 1;
-        let some = known.iter().rev().step_by(every).filter_map(|id| ledger.job(*id));
+        let some = known.iter().rev().step_by(every).filter_map(look);
         for job in some {
             self.ended_job_is_as_it_ended(job)?;
         }

@@ -13,7 +13,7 @@ use crate::faults::{Fault, Heal};
 use crate::fold::Fold;
 use crate::foreign::Step;
 use crate::hearing::Hearing;
-use crate::limits::{CLIENTS, EVENTS, JOIN_US, LOOK_US, MS, PROBE_US, RETRY_US, SECOND, TICK_MS};
+use crate::limits::{CLIENTS, EVENTS, JOIN_US, KEEP_JOBS, LOOK_US, MS, PROBE_US, RETRY_US, SECOND, TICK_MS};
 use crate::network::{Network, Way};
 use crate::node::{self, Common, LAB_CLASS, Live, Node};
 use crate::watch::{Broken, Held, Watch, must};
@@ -92,8 +92,11 @@ impl<'a> World<'a> {
         nodes[1].foreigners += 1;
         let voters = if nodes.len() == 5 && chance.percent(50) { 5 } else { 3 };
         let runs_jobs = if chance.percent(25) { master::RunsJobs::Always } else { master::RunsJobs::Auto };
+        let keep_jobs = if chance.percent(25) { KEEP_JOBS } else { u64::MAX };
         let window_ms = chance.between(500, 2_000);
-        let common = Common { seed: plan.seed, expect: 3, voters, runs_jobs, window_ms, mutant: plan.mutant };
+        let seed = plan.seed;
+        let common =
+            Common { seed, expect: 3, voters, runs_jobs, keep_jobs, window_ms, mutant: plan.mutant };
         let length_us = plan.minutes * 60 * SECOND;
         let mut this = Self {
             common,

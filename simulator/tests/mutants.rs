@@ -40,6 +40,15 @@ fn find(mutant: Mutant) -> Option<Violation> {
     (1..=SEEDS).find_map(|seed| live(seed).err())
 }
 
+/// A line of the table.
+fn line(mutant: Mutant, found: Option<&Violation>) -> String {
+    let rule = format!("{mutant:?}");
+    match found {
+        Some(Violation { invariant, seed, step, .. }) => format!("{rule:<22} {invariant:<26} {seed:>5} {step:>8}"),
+        None => format!("{rule:<22} nothing"),
+    }
+}
+
 #[test]
 fn each_broken_rule_is_found_by_the_promise_meant_for_it() {
     let next = AtomicUsize::new(0);
@@ -48,7 +57,9 @@ fn each_broken_rule_is_found_by_the_promise_meant_for_it() {
         while let Some((place, (mutant, _))) =
             Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|place| Some((place, MEANT.get(place)?)))
         {
-            found.push((place, find(*mutant)));
+            let violation = find(*mutant);
+            println!("{}", line(*mutant, violation.as_ref()));
+            found.push((place, violation));
         }
         found
     };
@@ -58,18 +69,16 @@ fn each_broken_rule_is_found_by_the_promise_meant_for_it() {
         threads.into_iter().flat_map(|thread| thread.join().expect("no history panics")).collect()
     });
     found.sort_by_key(|(place, _)| *place);
-    println!("{:<22} {:<26} {:>5} {:>8}", "broken rule", "found by", "seed", "step");
+    println!("\n{:<22} {:<26} {:>5} {:>8}", "broken rule", "found by", "seed", "step");
     let mut wrong = Vec::new();
     for (place, violation) in found {
         let (mutant, promises) = MEANT[place];
+        println!("{}", line(mutant, violation.as_ref()));
         let Some(violation) = violation else {
-            println!("{:<22} {:<26}", format!("{mutant:?}"), "nothing");
             wrong.push(format!("{mutant:?} lived through {SEEDS} histories"));
             continue;
         };
-        let Violation { invariant, seed, step, .. } = &violation;
-        println!("{:<22} {invariant:<26} {seed:>5} {step:>8}", format!("{mutant:?}"));
-        if !promises.contains(invariant) {
+        if !promises.contains(&violation.invariant) {
             wrong.push(format!("{mutant:?} broke another promise: {violation}"));
         }
     }
