@@ -86,8 +86,9 @@ impl Cast {
             consensus: Consensus::open(config, restored)?,
             ledger: Mutant::ledger(settings.mutant).bounded(settings.bounds),
             master: None,
-            worker: Worker::new(settings.offer.clone()).with_windows(settings.windows.clone()),
-            gateway: Gateway::new(),
+            worker: Mutant::worker(settings.mutant, Worker::new(settings.offer.clone()))
+                .with_windows(settings.windows.clone()),
+            gateway: Mutant::gateway(settings.mutant),
             reads: Reads::new(salt),
             following: None,
             // No session of an earlier start comes again: what was said to that one is not for this one.
@@ -169,6 +170,12 @@ impl Cast {
     #[must_use]
     pub fn status(&self) -> consensus::Status {
         self.consensus.status()
+    }
+
+    /// The term, as this node knows it.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.consensus.term()
     }
 
     /// Whether this node leads and may act.

@@ -24,6 +24,8 @@ mod broker;
 mod cast;
 mod mutant;
 mod reads;
+#[cfg(test)]
+mod tests;
 
 pub use cast::Cast;
 pub use mutant::Mutant;

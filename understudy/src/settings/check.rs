@@ -23,8 +23,22 @@ const NAME_BYTES: usize = 100;
 
 /// Makes the settings.
 pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
-    let Table { node, cluster, raft, disk, http, worker, class, master, lab, share, logs, retention, chaos, test } =
-        table;
+    let Table {
+        node,
+        cluster,
+        raft,
+        disk,
+        http,
+        worker,
+        class,
+        master,
+        lab,
+        share,
+        logs,
+        retention,
+        chaos,
+        test,
+    } = table;
     let (listen_host, http_port) = host_and_port("node.listen", node.listen.as_deref().unwrap_or_default())?;
     let insecure = http.insecure.unwrap_or(false);
     if !insecure && !is_loopback(&listen_host) {
