@@ -105,8 +105,9 @@ impl Cast {
             ledger: ledger.bounded(settings.bounds),
             fetched: None,
             master: None,
-            worker: Worker::new(settings.offer.clone()).with_windows(settings.windows.clone()),
-            gateway: Gateway::new(),
+            worker: Mutant::worker(settings.mutant, Worker::new(settings.offer.clone()))
+                .with_windows(settings.windows.clone()),
+            gateway: Mutant::gateway(settings.mutant),
             reads: Reads::new(salt),
             following: None,
             // No session of an earlier start comes again: what was said to that one is not for this one.
@@ -196,6 +197,12 @@ impl Cast {
     #[must_use]
     pub fn status(&self) -> consensus::Status {
         self.consensus.status()
+    }
+
+    /// The term, as this node knows it.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.consensus.term()
     }
 
     /// Whether this node leads and may act.

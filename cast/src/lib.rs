@@ -25,6 +25,8 @@ mod cast;
 mod mutant;
 mod reads;
 mod snapshots;
+#[cfg(test)]
+mod tests;
 
 pub use cast::Cast;
 pub use mutant::Mutant;

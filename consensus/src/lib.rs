@@ -62,6 +62,8 @@ pub use entry::{Entry, HardState, Kind, Peer};
 pub use error::{Error, Refused};
 pub use image::{BadImage, Found, ImageReader, ImageWriter, PIECE_BYTES_MAX};
 pub use message::{Message, MessageKind};
+#[cfg(feature = "mutants")]
+pub use recover::recover_torn_tails;
 pub use recover::{Corrupt, Cut, Recovered, recover, recover_after, recover_until};
 pub use segment::{Origin, Piece, Place, Writer};
 pub use status::{Role, Status};

@@ -62,7 +62,7 @@ pub fn recover_after(
     base: &Base,
     segments: &[(u64, Vec<u8>)],
 ) -> Result<Recovered, Corrupt> {
-    read(origin, base, segments, None)
+    read(Files::open(origin, base, segments)?, base, None)
 }
 
 /// The same by a process that has written this log itself and lost the disk for a while: it knows where the last sync
@@ -74,18 +74,25 @@ pub fn recover_until(
     segments: &[(u64, Vec<u8>)],
     durable: Place,
 ) -> Result<Recovered, Corrupt> {
-    let mut recovered = read(origin, base, segments, Some(durable))?;
+    let mut recovered = read(Files::open(origin, base, segments)?, base, Some(durable))?;
     recovered.writer.renew();
     Ok(recovered)
 }
 
-fn read(
+/// Like [`recover_after`], but a batch whose header is whole is taken for good, torn or not: a broken rule.
+///
+/// # Errors
+/// As [`recover_after`].
+#[cfg(feature = "mutants")]
+pub fn recover_torn_tails(
     origin: Option<Origin>,
     base: &Base,
     segments: &[(u64, Vec<u8>)],
-    durable: Option<Place>,
 ) -> Result<Recovered, Corrupt> {
-    let files = Files::open(origin, base, segments)?;
+    read(Files { unchecked: true, ..Files::open(origin, base, segments)? }, base, None)
+}
+
+fn read(files: Files<'_>, base: &Base, durable: Option<Place>) -> Result<Recovered, Corrupt> {
     let (mut end, mut generation) = files.start()?;
     let mut log = Log::new(files.first);
     while durable != Some(end) {
@@ -151,6 +158,8 @@ struct Files<'a> {
     /// By the place that they go on from.
     following: BTreeMap<Place, Vec<SegmentHeader>>,
     origin: Option<Origin>,
+    #[cfg(feature = "mutants")]
+    unchecked: bool,
 }
 
 impl<'a> Files<'a> {
@@ -160,8 +169,14 @@ impl<'a> Files<'a> {
         sorted.sort_by_key(|(number, _)| *number);
         // Without a snapshot there was nothing to recycle a segment for.
         let first = sorted.first().map(|(number, _)| *number).filter(|_| base.is_real()).unwrap_or(1);
-        let mut this =
-            Files { first, files: Vec::with_capacity(sorted.len()), following: BTreeMap::new(), origin };
+        let mut this = Files {
+            first,
+            files: Vec::with_capacity(sorted.len()),
+            following: BTreeMap::new(),
+            origin,
+            #[cfg(feature = "mutants")]
+            unchecked: false,
+        };
         for (expected, (number, bytes)) in (first..).zip(sorted) {
             if number != expected {
                 let why = if number < expected { "it is there twice" } else { "the segment is missing" };
@@ -241,6 +256,10 @@ impl<'a> Files<'a> {
         let file = self.file(at.segment)?;
         let bytes = file.bytes.get(usize::try_from(at.offset).ok()?..)?;
         let header = BatchHeader::decode(bytes, at).filter(|header| header.generation >= generation)?;
+        #[cfg(feature = "mutants")]
+        if self.unchecked {
+            return Some((header, header.payload_unchecked(bytes)?));
+        }
         Some((header, header.payload(bytes)?))
     }
 

@@ -56,6 +56,12 @@ pub struct Settings {
 pub enum Mutant {
     /// A worker's running attempts are given to another after one missed report.
     RedispatchWhileHeld,
+    /// A slot is free as soon as its job has ended.
+    SlotFreedByJobsEnd,
+    /// What was sent since a worker's last report occupies nothing.
+    OverCapacity,
+    /// That a worker started anew is not seen: its attempts stay with it.
+    ForgetsRestarts,
 }
 
 /// What the leader wants done.
@@ -312,6 +318,8 @@ impl Master {
         let heard = peer.map_or(Boot(0), |peer| peer.boot);
         let boot = ledger.member(node).map_or(heard, |member| member.boot.max(heard));
         for (attempt, meant_for) in ledger.attempts_on(node) {
+            #[cfg(feature = "mutants")]
+            let boot = if self.breaks(Mutant::ForgetsRestarts) { meant_for } else { boot };
             let cause = match (meant_for < boot, gone) {
                 (true, _) => LossCause::Restarted,
                 (_, true) => LossCause::Silent,
@@ -323,9 +331,15 @@ impl Master {
         }
     }
 
+    /// Whether this rule is broken on purpose.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn breaks(&self, rule: Mutant) -> bool {
+        self.settings.mutant == Some(rule)
+    }
+
     #[cfg(feature = "mutants")]
     fn take_back_too_early(&mut self, ledger: &Ledger) {
-        if self.settings.mutant != Some(Mutant::RedispatchWhileHeld) {
+        if !self.breaks(Mutant::RedispatchWhileHeld) {
             return;
         }
         let now_ms = self.now_ms;

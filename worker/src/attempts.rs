@@ -80,6 +80,18 @@ pub struct Worker {
     echo: u64,
     since_report_ms: u64,
     outputs: Vec<Output>,
+    #[cfg(feature = "mutants")]
+    mutant: Option<Mutant>,
+}
+
+/// A rule broken on purpose, to show that the invariants find it.
+#[cfg(feature = "mutants")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// A dispatch that comes again runs again.
+    RunsRepeats,
+    /// Where two attempts run, the result of one is reported as the other's.
+    SwapsResults,
 }
 
 impl Worker {
@@ -101,7 +113,16 @@ impl Worker {
             echo: 0,
             since_report_ms: 0,
             outputs: Vec::new(),
+            #[cfg(feature = "mutants")]
+            mutant: None,
         }
+    }
+
+    /// A worker with a broken rule.
+    #[cfg(feature = "mutants")]
+    #[must_use]
+    pub fn with_mutant(self, mutant: Option<Mutant>) -> Self {
+        Self { mutant, ..self }
     }
 
     /// How long attached workers have for a job.
@@ -141,6 +162,11 @@ impl Worker {
         if self.held.remove(&attempt).is_none() {
             return;
         }
+        #[cfg(feature = "mutants")]
+        let attempt = match self.held.first_entry() {
+            Some(other) if self.mutant == Some(Mutant::SwapsResults) => other.remove_entry().0,
+            _ => attempt,
+        };
         self.keep(attempt, outcome);
         self.fill_slots();
     }
@@ -240,6 +266,8 @@ impl Worker {
         let known = self.held().any(|held| held == attempt)
             || self.kept.contains_key(&attempt)
             || self.back.contains_key(&attempt);
+        #[cfg(feature = "mutants")]
+        let known = known && self.mutant != Some(Mutant::RunsRepeats);
         if !known {
             self.waiting.push_back(dispatch);
             self.fill_slots();

@@ -151,7 +151,11 @@ impl NodeFlags {
             share: ShareTable { kinds: self.share.clone() },
             logs: LogsTable { store: self.logdb.clone(), logger: logger_url(self.logger.clone()) },
             chaos: ChaosTable { enabled: self.chaos },
-            test: TestTable { snapshot_bytes: self.snapshot_bytes, hold_dispatch: self.hold_dispatch, ended_jobs: self.ended_jobs },
+            test: TestTable {
+                snapshot_bytes: self.snapshot_bytes,
+                hold_dispatch: self.hold_dispatch,
+                ended_jobs: self.ended_jobs,
+            },
             ..Table::default()
         }
     }
