@@ -122,6 +122,8 @@ impl Cast {
             outputs: Vec::new(),
             settings,
         };
+        // Of the log before the snapshot only what peers a little behind may need stays in memory.
+        cast.consensus.compact(cast.consensus.snapshot().clone(), consensus::limits::MARGIN_BYTES);
         if cast.ledger.applied() > 0 {
             // Nobody tells of members who joined before the snapshot.
             cast.outputs.push(Output::Members);

@@ -261,6 +261,8 @@ pub enum Output {
     Restored {
         /// Up to where.
         index: u64,
+        /// Number of the last fact by then.
+        last_fact: u64,
     },
     /// A ledger that is needed no more. To drop it may take long.
     Retired(Box<Ledger>),

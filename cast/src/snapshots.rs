@@ -43,7 +43,7 @@ impl Cast {
             Some((_, ledger)) => {
                 let before = std::mem::replace(&mut self.ledger, ledger.bounded(self.settings.bounds));
                 self.outputs.push(Output::Retired(Box::new(before)));
-                self.outputs.push(Output::Restored { index });
+                self.outputs.push(Output::Restored { index, last_fact: self.ledger.last_fact() });
                 self.outputs.push(Output::Members);
             }
             None => {

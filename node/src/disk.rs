@@ -293,4 +293,6 @@ impl Loop {
 }
 
 #[cfg(test)]
+mod snapshot_tests;
+#[cfg(test)]
 mod tests;

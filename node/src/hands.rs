@@ -377,7 +377,7 @@ impl Hands {
         match &output {
             Output::Fact { job: Some(job), .. } => self.lab.changed(job),
             Output::Roster => self.closed_classes = lab::closed_classes(cast),
-            Output::Restored { index } => {
+            Output::Restored { index, .. } => {
                 self.snapshots.restored(*index);
                 self.lab.look_again(cast.ledger());
             }

@@ -104,6 +104,9 @@ pub(crate) struct Live {
     pub(crate) joined: bool,
     /// Number of the last fact that it told.
     pub(crate) last_fact: u64,
+    /// A snapshot is being written; a member waits for a newer one.
+    pub(crate) snapshotting: bool,
+    pub(crate) snapshot_wanted: bool,
 }
 
 impl Live {
@@ -120,6 +123,8 @@ impl Live {
             lead: None,
             joined: false,
             last_fact,
+            snapshotting: false,
+            snapshot_wanted: false,
         }
     }
 }

@@ -92,3 +92,62 @@ fn a_newer_form_is_refused_by_its_number() {
     let refused = Restoring::new(Ledger::new()).take(&head);
     assert_eq!(refused, Err(BadSnapshot::Newer { version: 9 }));
 }
+
+/// A snapshot is made of a clone, on another thread, while the ledger goes on. What that costs the ledger's owner are
+/// copies of the pieces that it writes to: here entries of a thousand jobs each, the largest there are.
+#[test]
+fn a_snapshot_of_many_queued_jobs_does_not_make_an_entry_slow() {
+    let count: u64 = std::env::var("SNAPSHOT_JOBS").ok().and_then(|n| n.parse().ok()).unwrap_or(100_000);
+    let mut book = Book::new();
+    let shared = alloc::sync::Arc::new(spec("echo"));
+    // As random as real ids are, so that they spread.
+    let id = |number: u64| {
+        JobId(u128::from(number.wrapping_mul(0x9E37_79B9_7F4A_7C15)) << 32 | u128::from(number))
+    };
+    let entry = |first: u64, jobs: u64| Entry {
+        clock_ms: first,
+        wall_ms: first,
+        term: 1,
+        commands: (first..first + jobs)
+            .map(|number| Command::Submit {
+                job: id(number),
+                spec: alloc::sync::Arc::clone(&shared),
+                key: None,
+                fingerprint: [0; 32],
+                origin: Origin { gateway: BERT, boot: protocol::Boot(1), number, floor: number },
+            })
+            .collect(),
+    };
+    let ledger = &mut book.ledger;
+    let mut next = 1;
+    let mut apply = |ledger: &mut Ledger, jobs: u64| {
+        let made = entry(next, jobs);
+        next += jobs;
+        let began = std::time::Instant::now();
+        ledger.apply(ledger.applied() + 1, &made);
+        began.elapsed()
+    };
+    for _ in 0..count / 1_000 {
+        apply(ledger, 1_000);
+    }
+    let usual = (0..10).map(|_| apply(ledger, 1_000)).max().unwrap_or_default();
+    let began = std::time::Instant::now();
+    let copy = ledger.clone();
+    let cloned = began.elapsed();
+    let encoding = std::thread::spawn(move || {
+        let began = std::time::Instant::now();
+        let (pieces, bytes) = copy.pieces().fold((0, 0), |(n, bytes), piece| (n + 1, bytes + piece.len()));
+        (pieces, bytes, began.elapsed())
+    });
+    let mut worst = std::time::Duration::ZERO;
+    for _ in 0..20 {
+        worst = worst.max(apply(ledger, 1_000));
+    }
+    let (pieces, bytes, took) = encoding.join().expect("it ends");
+    std::println!(
+        "{count} jobs: clone {cloned:?}; an entry of 1,000 jobs takes {usual:?} at most, {worst:?} during a snapshot; {pieces} pieces, {bytes} bytes in {took:?}"
+    );
+    assert!(pieces as u64 > count / 4_096);
+    // In a build for tests, on a machine that does other things too, a lot is added to both; a copy of everything would be far more.
+    assert!(worst < usual * 4 + std::time::Duration::from_millis(200), "{usual:?} {worst:?}");
+}

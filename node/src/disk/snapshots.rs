@@ -20,6 +20,7 @@ use super::small::sync_folder;
 
 const SUFFIX: &str = ".snap";
 const UNFINISHED: &str = ".part";
+const FETCHED: &str = "fetched-";
 /// Snapshots that are kept: the newest, and the one before in case the newest cannot be read one day.
 const KEPT: usize = 2;
 /// Bytes read or written at a time.
@@ -134,12 +135,17 @@ impl Snapshots {
         Ok(Some(Draft { of: self.clone(), path, base: base.clone(), bytes }))
     }
 
-    /// Where a snapshot from a peer is gathered; emptied.
+    /// Where a snapshot from a peer is gathered; empty. What was gathered before and not taken goes.
     ///
     /// # Errors
     /// [`DiskError`], naming the file.
     pub fn gather(&self, index: u64) -> Result<(PathBuf, File), DiskError> {
-        let path = self.folder.join(format!("fetched-{index}{UNFINISHED}"));
+        for name in self.names()? {
+            if name.starts_with(FETCHED) && name.ends_with(UNFINISHED) {
+                remove(&self.folder.join(name));
+            }
+        }
+        let path = self.folder.join(format!("{FETCHED}{index}{UNFINISHED}"));
         let file = File::create(&path).map_err(DiskError::system("creating", &path))?;
         Ok((path, file))
     }

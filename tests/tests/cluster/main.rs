@@ -8,6 +8,7 @@ mod lines;
 mod patterns;
 mod placement;
 mod restart;
+mod snapshots;
 mod stop;
 mod story;
 mod views;
