@@ -19,7 +19,7 @@ use crate::disk::{Disk, Folder, Identity, Told as DiskTold};
 use crate::error::StageError;
 use crate::inbox::{DiskState, Slots};
 use crate::lab::{self, Lab, LabTold};
-use crate::link::{Link, LinkTold};
+use crate::link::{Link, LinkTold, Serving};
 use crate::narrate::Narrator;
 use crate::news::News;
 use crate::opening::{myself, offer, open_link, open_runner, watch_load};
@@ -70,14 +70,16 @@ impl Hands {
     ) -> Result<Self, StageError> {
         let settings = Arc::clone(&stage.settings);
         let me = myself(&settings, identity.node, boot);
-        let link = open_link(handle, &settings, identity, &me, &slots, Arc::new(Shelves::default()))?;
         let broker_in = slots.broker.clone();
         let broker = Broker::start(
             &format!("tcp://{}:{}", settings.listen_host, settings.broker_port),
             move |batch| {
                 broker_in.try_send(batch).map_err(tokio::sync::mpsc::error::TrySendError::into_inner)
             },
+            stage.front.broker.clone(),
         )?;
+        let serving = Serving { bulk: Arc::new(Shelves::default()), keys: broker.keys() };
+        let link = open_link(handle, &settings, identity, &me, &slots, serving)?;
         let runner = open_runner(stage, handle, &settings, &slots)?;
         watch_load(&slots)?;
         let load = slots.load.subscribe();
@@ -179,9 +181,9 @@ impl Hands {
             return;
         }
         let (member, identity, settings) = (self.me.clone(), self.identity, Arc::clone(&self.settings));
-        let told = self.slots.joined.clone();
+        let (told, log) = (self.slots.joined.clone(), self.log.clone());
         self.joining = Some(self.handle.spawn(async move {
-            let joined = admit::join(&member, identity, &settings, &addresses).await;
+            let joined = admit::join(&member, identity, &settings, &addresses, &log).await;
             // The loop has ended: nobody needs to know.
             let _ = told.send(joined).await;
         }));
@@ -276,9 +278,15 @@ impl Hands {
                 }
             }
             LinkTold::Refused { peer, text } => {
-                let line = format!("node {peer} refused the consensus link: {text}");
+                let line = format!("no consensus link with node {peer} {text}");
                 self.log.record(logdb::Level::Warn, "link-refused", None, &line);
             }
+            LinkTold::Stranger { text } => self.log.record(
+                logdb::Level::Warn,
+                "link-refused",
+                None,
+                &format!("refused on the consensus link: {text}"),
+            ),
         }
     }
 
@@ -413,6 +421,7 @@ impl Hands {
         let lead = lead.and_then(|lead| {
             lead.address.map(|address| Lead { node: lead.node, address, session: lead.session })
         });
+        self.link.open_session(lead.as_ref().map(|lead| (lead.node, lead.session)));
         self.broker.follow(lead);
     }
 

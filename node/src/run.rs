@@ -26,13 +26,13 @@ const GOODBYE: Duration = Duration::from_millis(500);
 /// Why a node ended that was not asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// An address beyond loopback without the word that allows it.
-    #[error(
-        "listening on {host}: links between nodes are not sealed in this version, so an address beyond loopback needs --insecure"
-    )]
+    /// An address beyond loopback without what that needs, and without the word that allows it.
+    #[error("listening on {host}, which is beyond loopback: {}; --insecure allows it", missing.join("; "))]
     Exposed {
         /// The host it was to listen on.
         host: String,
+        /// What is missing.
+        missing: Vec<&'static str>,
     },
     /// The HTTP port could not be had.
     #[error("listening for HTTP on {address}: {cause}")]
@@ -71,8 +71,9 @@ pub fn run(
     settings: Settings,
     pages: impl FnOnce(Router) -> Router + Send + 'static,
 ) -> Result<(), RunError> {
-    if !settings.insecure && !is_loopback(&settings.listen_host) {
-        return Err(RunError::Exposed { host: settings.listen_host });
+    let missing = settings.missing_beyond_loopback();
+    if !settings.insecure && !missing.is_empty() {
+        return Err(RunError::Exposed { host: settings.listen_host, missing });
     }
     let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -85,11 +86,6 @@ pub fn run(
     outcome
 }
 
-fn is_loopback(host: &str) -> bool {
-    host == "localhost"
-        || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
 async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) -> Result<(), RunError> {
     let address = format!("{}:{}", settings.listen_host, settings.http_port);
     let listener = TcpListener::bind(&address)
@@ -98,6 +94,9 @@ async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) ->
     let found = Folder::open(&settings.data)?;
     let log_folder = settings.data.join(LOG_FOLDER);
     let log = logdb::Log::open(&settings.name, Some(&log_folder), Some(logdb::stdout_console()))?;
+    for missing in settings.missing_beyond_loopback() {
+        log.record(logdb::Level::Warn, "insecure", None, &format!("--insecure: {missing}"));
+    }
     let (asks, asked) = mpsc::channel(ASKS);
     let front = Front {
         asks,
@@ -105,6 +104,7 @@ async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) ->
         valve: Arc::new(Valve::unopened()),
         outputs: Outputs::default(),
         lab: crate::lab::LabCounts::default(),
+        broker: crate::broker::BrokerCounts::default(),
         news: Board::default(),
     };
     // While stopped it sends nothing: the shipper watches the valve too.

@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::Path;
 
+use node::cluster_key::ClusterKey;
 use node::news::{Kind, Share, share_all};
 use node::settings::{ClassCommand, LabSettings, RunsJobs, Settings, Windows};
 use protocol::{duration, limits, submit};
 
 use super::Role;
 use super::table::{Answer, ClassTable, LabTable, OneOrMany, Table};
+use crate::api::token;
 use crate::exit::Failure;
 use crate::nearest;
 
@@ -25,14 +28,8 @@ const NAME_BYTES: usize = 100;
 pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
     let Table { node, cluster, raft, http, worker, class, master, lab, share, logs, chaos, test } = table;
     let (listen_host, http_port) = host_and_port("node.listen", node.listen.as_deref().unwrap_or_default())?;
-    let insecure = http.insecure.unwrap_or(false);
-    if !insecure && !is_loopback(&listen_host) {
-        let why = "links between nodes are not sealed in this version";
-        return Err(bad(
-            "node.listen",
-            format!("{listen_host} is beyond loopback and {why}: add --insecure to allow it"),
-        ));
-    }
+    let cluster_key = cluster.key_file.as_deref().map(cluster_key).transpose()?;
+    let token = http.token_file.as_deref().map(|file| token("http.token_file", file)).transpose()?;
     let name = match node.name {
         Some(name) => name,
         None => host_name()?,
@@ -60,7 +57,7 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
     for address in &join {
         host_and_port("cluster.join", address)?;
     }
-    Ok(Settings {
+    let settings = Settings {
         name,
         data: node.data.unwrap_or_default(),
         listen_host,
@@ -84,13 +81,27 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         allow: allow(worker.allow.unwrap_or_default())?,
         classes: class.into_iter().map(|(name, class)| one_class(name, class)).collect::<Result<_, _>>()?,
         runs_jobs: runs_jobs(master.runs_jobs.as_deref().unwrap_or("auto"))?,
-        insecure,
+        cluster_key,
+        token,
+        insecure: http.insecure.unwrap_or(false),
         chaos: chaos.enabled.unwrap_or(false),
         allowed_hosts: http.allowed_hosts.unwrap_or_default(),
         logger: logs.logger.map(logger).transpose()?,
         logdb: logs.store.map(log_store).transpose()?,
         hold_dispatch: test.hold_dispatch.unwrap_or(false),
-    })
+    };
+    let missing = settings.missing_beyond_loopback();
+    if !settings.insecure && !missing.is_empty() {
+        let host = &settings.listen_host;
+        let why = missing.join("; ");
+        return Err(bad("node.listen", format!("{host} is beyond loopback: {why}; --insecure allows it")));
+    }
+    Ok(settings)
+}
+
+fn cluster_key(file: &Path) -> Result<ClusterKey, Failure> {
+    let named = |error| bad("cluster.key_file", format!("{}: {error}", file.display()));
+    ClusterKey::read(file).map_err(named)
 }
 
 /// Longest window of an attached worker.

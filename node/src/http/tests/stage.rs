@@ -225,6 +225,8 @@ fn settings(chaos: bool, logdb: Option<String>) -> Settings {
         allow: BTreeSet::new(),
         classes: BTreeMap::new(),
         runs_jobs: RunsJobs::Auto,
+        cluster_key: None,
+        token: None,
         insecure: false,
         chaos,
         allowed_hosts: vec!["allowed.test".into()],
@@ -256,6 +258,7 @@ fn start_by(settings: Settings) -> (Router, Hand) {
         valve: Arc::new(Valve::unopened()),
         outputs: Outputs::default(),
         lab: crate::lab::LabCounts::default(),
+        broker: crate::broker::BrokerCounts::default(),
         news: Board::with_voice("n1"),
     };
     let inner =
