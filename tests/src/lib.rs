@@ -29,6 +29,7 @@ pub mod ports;
 pub mod process;
 pub mod source;
 pub mod store;
+pub mod tap;
 pub mod wait;
 
 pub use bridge::Bridge;
@@ -38,4 +39,5 @@ pub use containers::Containers;
 pub use lab::Lab;
 pub use process::{Ended, Node, understudy};
 pub use store::LogStore;
+pub use tap::Tap;
 pub use wait::{eventually, until};

@@ -8,6 +8,8 @@ mod lines;
 mod patterns;
 mod placement;
 mod restart;
+mod sealed;
 mod stop;
 mod story;
+mod tokens;
 mod views;

@@ -40,17 +40,7 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         None if is_any(&listen_host) => host_name()?,
         None => listen_host.clone(),
     };
-    let voters = cluster.voters.unwrap_or(3);
-    if ![1, 3, 5].contains(&voters) {
-        return Err(bad("cluster.voters", format!("must be 1, 3 or 5, this is {voters}")));
-    }
-    let expect = cluster.expect.unwrap_or(1);
-    if !(1..=voters).contains(&expect) {
-        return Err(bad(
-            "cluster.expect",
-            format!("must be from 1 to the {voters} voters, this is {expect}"),
-        ));
-    }
+    let (voters, expect) = voters(cluster.voters.unwrap_or(3), cluster.expect.unwrap_or(1))?;
     let (heartbeat_ms, election_ms) =
         times(raft.heartbeat_ms.unwrap_or(100), raft.election_ms.unwrap_or(500))?;
     let join = cluster.join.unwrap_or_default();
@@ -97,6 +87,18 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         return Err(bad("node.listen", format!("{host} is beyond loopback: {why}; --insecure allows it")));
     }
     Ok(settings)
+}
+
+/// Voters aimed at, and how many must have been there once.
+fn voters(voters: usize, expect: usize) -> Result<(usize, usize), Failure> {
+    if ![1, 3, 5].contains(&voters) {
+        return Err(bad("cluster.voters", format!("must be 1, 3 or 5, this is {voters}")));
+    }
+    if !(1..=voters).contains(&expect) {
+        let rule = format!("must be from 1 to the {voters} voters, this is {expect}");
+        return Err(bad("cluster.expect", rule));
+    }
+    Ok((voters, expect))
 }
 
 fn cluster_key(file: &Path) -> Result<ClusterKey, Failure> {
