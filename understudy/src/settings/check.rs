@@ -6,11 +6,11 @@ use std::path::Path;
 
 use node::cluster_key::ClusterKey;
 use node::news::{Kind, Share, share_all};
-use node::settings::{ClassCommand, LabSettings, RunsJobs, Settings, Windows};
+use node::settings::{ClassCommand, DiskSettings, LabSettings, Retention, RunsJobs, Settings, Windows};
 use protocol::{duration, limits, submit};
 
 use super::Role;
-use super::table::{Answer, ClassTable, LabTable, OneOrMany, Table};
+use super::table::{Answer, ClassTable, DiskTable, LabTable, OneOrMany, RetentionTable, Table};
 use crate::api::token;
 use crate::exit::Failure;
 use crate::nearest;
@@ -26,7 +26,22 @@ const NAME_BYTES: usize = 100;
 
 /// Makes the settings.
 pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
-    let Table { node, cluster, raft, http, worker, class, master, lab, share, logs, chaos, test } = table;
+    let Table {
+        node,
+        cluster,
+        raft,
+        disk,
+        http,
+        worker,
+        class,
+        master,
+        lab,
+        share,
+        logs,
+        retention,
+        chaos,
+        test,
+    } = table;
     let (listen_host, http_port) = host_and_port("node.listen", node.listen.as_deref().unwrap_or_default())?;
     let cluster_key = cluster.key_file.as_deref().map(cluster_key).transpose()?;
     let token = http.token_file.as_deref().map(|file| token("http.token_file", file)).transpose()?;
@@ -35,11 +50,7 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         None => host_name()?,
     };
     check_name(&name)?;
-    let advertise = match node.advertise {
-        Some(host) => host,
-        None if is_any(&listen_host) => host_name()?,
-        None => listen_host.clone(),
-    };
+    let advertise = advertised(node.advertise, &listen_host)?;
     let (voters, expect) = voters(cluster.voters.unwrap_or(3), cluster.expect.unwrap_or(1))?;
     let (heartbeat_ms, election_ms) =
         times(raft.heartbeat_ms.unwrap_or(100), raft.election_ms.unwrap_or(500))?;
@@ -47,7 +58,7 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
     for address in &join {
         host_and_port("cluster.join", address)?;
     }
-    let settings = Settings {
+    sheltered(Settings {
         name,
         data: node.data.unwrap_or_default(),
         listen_host,
@@ -66,6 +77,7 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         share: share.kinds.map_or_else(|| Ok(share_all()), kinds)?,
         heartbeat_ms,
         election_ms,
+        disk: disk_settings(disk)?,
         slots: slots(worker.slots)?,
         headers: headers(worker.headers)?,
         allow: allow(worker.allow.unwrap_or_default())?,
@@ -78,8 +90,23 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         allowed_hosts: http.allowed_hosts.unwrap_or_default(),
         logger: logs.logger.map(logger).transpose()?,
         logdb: logs.store.map(log_store).transpose()?,
+        retention: kept(&retention)?,
+        ended_jobs: test.ended_jobs.unwrap_or(limits::ENDED_JOBS),
         hold_dispatch: test.hold_dispatch.unwrap_or(false),
-    };
+    })
+}
+
+/// The host others are told: the one listened on, unless that is none.
+fn advertised(told: Option<String>, listen_host: &str) -> Result<String, Failure> {
+    match told {
+        Some(host) => Ok(host),
+        None if is_any(listen_host) => host_name(),
+        None => Ok(listen_host.to_string()),
+    }
+}
+
+/// Settings that need no shelter, or have what they need, or the word that waives it.
+fn sheltered(settings: Settings) -> Result<Settings, Failure> {
     let missing = settings.missing_beyond_loopback();
     if !settings.insecure && !missing.is_empty() {
         let host = &settings.listen_host;
@@ -104,6 +131,31 @@ fn voters(voters: usize, expect: usize) -> Result<(usize, usize), Failure> {
 fn cluster_key(file: &Path) -> Result<ClusterKey, Failure> {
     let named = |error| bad("cluster.key_file", format!("{}: {error}", file.display()));
     ClusterKey::read(file).map_err(named)
+}
+
+/// Longest time that a write may take until its disk counts as one that hangs.
+const HANGS_MOST_MS: u64 = 60_000;
+
+fn disk_settings(table: DiskTable) -> Result<DiskSettings, Failure> {
+    let mut disk = DiskSettings::default();
+    if let Some(text) = table.hangs {
+        disk.hangs_ms = duration::parse_ms(&text).map_err(|error| bad("disk.hangs", error))?;
+        if !(100..=HANGS_MOST_MS).contains(&disk.hangs_ms) {
+            return Err(bad("disk.hangs", format!("must be from 100ms to 1m, this is {text:?}")));
+        }
+    }
+    if let Some(text) = table.low {
+        let low = submit::parse_bytes(&text);
+        disk.low_bytes =
+            low.ok_or_else(|| bad("disk.low", format!("must be like 512MiB, this is {text:?}")))?;
+    }
+    if let Some(percent) = table.low_percent {
+        if percent > 90 {
+            return Err(bad("disk.low_percent", format!("must be from 0 to 90, this is {percent}")));
+        }
+        disk.low_percent = percent;
+    }
+    Ok(disk)
 }
 
 /// Longest window of an attached worker.
@@ -292,6 +344,23 @@ fn one_class(name: String, class: ClassTable) -> Result<(String, ClassCommand), 
         })?),
     };
     Ok((name, ClassCommand { command: class.command, env: class.env, timeout_ms, memory_bytes }))
+}
+
+fn kept(table: &RetentionTable) -> Result<Retention, Failure> {
+    let day_ms = 24 * 3_600_000;
+    let keep_ms = table.days.map_or(limits::KEEP_MS, |days| days.saturating_mul(day_ms));
+    let keep_bytes = match table.bytes.as_deref() {
+        None => limits::KEEP_BYTES,
+        Some(text) => submit::parse_bytes(text).ok_or_else(|| {
+            bad("retention.bytes", format!("must be bytes, with a unit if you like: 16GiB; this is {text:?}"))
+        })?,
+    };
+    for (field, number) in [("retention.days", table.days), ("retention.count", table.count)] {
+        if number == Some(0) {
+            return Err(bad(field, "must be at least 1"));
+        }
+    }
+    Ok(Retention { keep_ms, keep_jobs: table.count.unwrap_or(limits::KEEP_JOBS), keep_bytes })
 }
 
 fn runs_jobs(text: &str) -> Result<RunsJobs, Failure> {
