@@ -63,6 +63,8 @@ pub struct Settings {
     pub runs_jobs: master::RunsJobs,
     /// Attached workers that may hold one job at a time.
     pub max_offers: u32,
+    /// When a voter's disk counts as nearly full.
+    pub disk: master::DiskBounds,
     /// Test hook: a leader records assignments and does not send them.
     pub hold_dispatch: bool,
     /// A purposely broken rule; none outside the simulator.

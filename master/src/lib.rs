@@ -42,6 +42,7 @@ pub mod placement;
 mod queue;
 mod roster;
 mod shards;
+mod shortage;
 
 #[cfg(feature = "mutants")]
 pub use ledger::LedgerMutant;
@@ -51,6 +52,7 @@ pub use limits::Bounds;
 pub use master::Mutant;
 pub use master::{Master, Output, Settings};
 pub use placement::{ReasonLine, RunsJobs, Verdict, Why, why};
+pub use shortage::DiskBounds;
 
 #[cfg(test)]
 extern crate std;

@@ -19,6 +19,7 @@ use crate::limits::{REMIND_MS, UNDECIDED_LOOKS, WAITING_PER_ENTRY};
 use crate::placement::RunsJobs;
 use crate::queue::Queue;
 use crate::roster::{Peer, Slot};
+use crate::shortage::DiskBounds;
 use protocol::limits::{ENTRY_BYTES, ENTRY_COMMANDS, LIVENESS_MS};
 use protocol::{
     AttemptRef, Boot, Change, Command, Entry, IfUnsatisfiable, JobId, JobSpec, Load, LossCause, Member,
@@ -40,6 +41,8 @@ pub struct Settings {
     pub runs_jobs: RunsJobs,
     /// Attached workers that may hold one job at a time.
     pub max_offers: u32,
+    /// When a voter's disk counts as nearly full.
+    pub disk: DiskBounds,
     /// A test hook: nothing is dispatched while it is set.
     pub hold_dispatch: bool,
     /// A rule broken on purpose.
@@ -225,6 +228,7 @@ impl Master {
             let busy: Vec<NodeId> = ledger.busy_nodes().collect();
             busy.into_iter().for_each(|node| self.take_back(ledger, node));
             self.decide_unsatisfiable(ledger);
+            self.flee_full_disk();
         }
     }
 

@@ -133,6 +133,7 @@ pub(crate) fn settings(common: Common, place: usize, boot: Boot, slots: u32) -> 
         windows: cast::Windows::default(),
         runs_jobs: common.runs_jobs,
         max_offers: protocol::limits::MAX_OFFERS,
+        disk: master::DiskBounds::default(),
         hold_dispatch: false,
         mutant: common.mutant,
     }

@@ -62,6 +62,7 @@ fn obey(words: Words) -> Outcome {
         Command::Bench(command) => commands::bench::run(&command),
         Command::Simulate(flags) => commands::simulate::run(&flags, words.common.json),
         Command::Config(command) => commands::config::run(&command, words.common.json),
+        Command::Repair(flags) => commands::repair::run(&flags),
         Command::Completions(flags) => commands::paper::completions(&flags),
         Command::Man => commands::paper::man(),
         Command::Keeper => Err(Failure::usage("keeper is started by a node, not by people")),
