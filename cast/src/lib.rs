@@ -65,6 +65,10 @@ pub struct Settings {
     pub max_offers: u32,
     /// When a voter's disk counts as nearly full.
     pub disk: master::DiskBounds,
+    /// Bounds of the ledger: the same on every node.
+    pub bounds: master::Bounds,
+    /// How much of history a leader keeps.
+    pub retention: master::Retention,
     /// Test hook: a leader records assignments and does not send them.
     pub hold_dispatch: bool,
     /// A purposely broken rule; none outside the simulator.

@@ -36,13 +36,16 @@ mod keys;
 mod learning;
 pub mod ledger;
 pub mod limits;
+mod marks;
 pub mod master;
 mod members;
 pub mod placement;
 mod queue;
+pub mod retention;
 mod roster;
 mod shards;
 mod shortage;
+mod tail;
 
 #[cfg(feature = "mutants")]
 pub use ledger::LedgerMutant;
@@ -52,6 +55,7 @@ pub use limits::Bounds;
 pub use master::Mutant;
 pub use master::{Master, Output, Settings};
 pub use placement::{ReasonLine, RunsJobs, Verdict, Why, why};
+pub use retention::{Forgotten, Retention};
 pub use shortage::DiskBounds;
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::ledger::Ledger;
 use crate::limits::{REMIND_MS, UNDECIDED_LOOKS, WAITING_PER_ENTRY};
 use crate::placement::RunsJobs;
 use crate::queue::Queue;
+use crate::retention::Retention;
 use crate::roster::{Peer, Slot};
 use crate::shortage::DiskBounds;
 use protocol::limits::{ENTRY_BYTES, ENTRY_COMMANDS, LIVENESS_MS};
@@ -43,6 +44,8 @@ pub struct Settings {
     pub max_offers: u32,
     /// When a voter's disk counts as nearly full.
     pub disk: DiskBounds,
+    /// How much of history is kept.
+    pub retention: Retention,
     /// A test hook: nothing is dispatched while it is set.
     pub hold_dispatch: bool,
     /// A rule broken on purpose.
@@ -122,6 +125,8 @@ pub struct Master {
     pub(crate) voters: Vec<NodeId>,
     pub(crate) wished: Option<(Vec<NodeId>, Vec<NodeId>, u64)>,
     pub(crate) opening: bool,
+    /// A `Forget` is on its way that expects this much to be forgotten.
+    pub(crate) forgetting: Option<u64>,
     pub(crate) loads_told_ms: Option<u64>,
     swept_ms: u64,
     /// Nothing is assigned while it is set.
@@ -174,6 +179,7 @@ impl Master {
             voters: Vec::new(),
             wished: None,
             opening: false,
+            forgetting: None,
             loads_told_ms: None,
             swept_ms: now_ms,
             held: false,
@@ -223,6 +229,7 @@ impl Master {
         }
         #[cfg(feature = "mutants")]
         self.take_back_too_early(ledger);
+        self.forget(ledger);
         if now_ms.saturating_sub(self.swept_ms) >= REMIND_MS {
             self.swept_ms = now_ms;
             let busy: Vec<NodeId> = ledger.busy_nodes().collect();

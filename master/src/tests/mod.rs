@@ -1,9 +1,10 @@
-//! Scenarios: what a ledger does with commands (`rules`, `repeats`, `random`), and what a leader makes of what it hears
+//! Scenarios: what a ledger does with commands (`rules`, `repeats`, `ending`, `random`), and what a leader makes of what it hears
 //! (`leading`, `losses`, `joining`, `choosing`, `shortage`,
 //! `attached`).
 
 mod attached;
 mod choosing;
+mod ending;
 mod faults;
 mod joining;
 mod leading;

@@ -233,6 +233,8 @@ fn settings(chaos: bool, logdb: Option<String>) -> Settings {
         allowed_hosts: vec!["allowed.test".into()],
         logger: None,
         logdb,
+        retention: master::Retention::default(),
+        ended_jobs: protocol::limits::ENDED_JOBS,
         hold_dispatch: false,
     }
 }
