@@ -64,7 +64,7 @@ impl Cast {
     /// A node speaks to this one as to the leader of a term. Only that term's leader listens; lower sessions are refused.
     pub(crate) fn hear_node(&mut self, envelope: Envelope<ToMaster>) {
         let (from, boot, session) = (envelope.from, envelope.boot, envelope.session);
-        let leads = self.master.is_some() && self.consensus.status().term == envelope.term;
+        let leads = self.master.is_some() && self.consensus.term() == envelope.term;
         if !leads {
             if let ToMaster::Forward(Forward { number, .. }) = envelope.body {
                 let body = ToNode::Forwarded { number, answer: Answer::Refused(Refusal::NotLeader) };
