@@ -113,7 +113,7 @@ impl Incarnation {
             Ok(()) = inboxes.disk.changed() => {}
             Some(batch) = inboxes.broker.recv() => broker_told(batch, inputs),
             Some((attempt, outcome)) = inboxes.ended.recv() => self.hands.ended(attempt, outcome, inputs),
-            Some(ask) = stage.asks.recv() => self.hands.asked(ask, inputs),
+            Some(ask) = stage.asks.recv() => self.hands.asked(ask, &self.cast, inputs),
             Some(batch) = inboxes.lab.recv() => self.hands.lab_told(batch, &self.cast, inputs),
             Ok(()) = inboxes.load.changed() => inputs.push(Input::Load(*inboxes.load.borrow_and_update())),
             Some(joined) = inboxes.joined.recv() => self.hands.joined(joined?),
@@ -154,7 +154,7 @@ impl Incarnation {
         }
         for _ in 0..TURN_EVENTS {
             let Ok(ask) = stage.asks.try_recv() else { break };
-            self.hands.asked(ask, inputs);
+            self.hands.asked(ask, &self.cast, inputs);
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Boot, JobId, NodeId};
 use crate::job::{JobSpec, Outcome, Reason};
 use crate::member::Member;
+use crate::request::Batch;
 
 /// One entry of the log: everything that waited when the leader wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,6 +94,13 @@ pub enum Command {
     },
     /// A change of the cluster itself.
     Configure(Change),
+    /// Take the jobs of a batch, all or none; known and answered as one `Submit` is.
+    SubmitAll {
+        /// The jobs and their one key.
+        batch: Arc<Batch>,
+        /// Which forward it came by.
+        origin: Origin,
+    },
 }
 
 /// Which forward a `Submit` came by.

@@ -234,7 +234,7 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
         for _ in 0..TURN_MESSAGES {
             let Some(frames) = receive::<2>(&self.router) else { break };
             match frames.and_then(|[id, body]| Some((id, decode(&body, &mut bytes)?))) {
-                Some((id, envelope)) => self.heard(&id, envelope),
+                Some((id, envelopes)) => envelopes.into_iter().for_each(|envelope| self.heard(&id, envelope)),
                 None => self.drop_unread(),
             }
             if bytes > TURN_BYTES {
@@ -247,11 +247,17 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
                 break;
             };
             let of = self.dealer.as_ref().map(|dealer| dealer.lead.session);
-            match frames.and_then(|[body]| decode::<ToNode>(&body, &mut bytes)) {
-                Some(envelope) if Some(envelope.session) == of => {
+            let envelopes = frames.and_then(|[body]| decode::<ToNode>(&body, &mut bytes));
+            let Some(envelopes) = envelopes else {
+                self.drop_unread();
+                continue;
+            };
+            for envelope in envelopes {
+                if Some(envelope.session) == of {
                     self.backlog.push(BrokerTold::ToNode { envelope });
+                } else {
+                    self.drop_unread();
                 }
-                _ => self.drop_unread(),
             }
             if bytes > TURN_BYTES {
                 break;
@@ -292,9 +298,10 @@ fn receive<const FRAMES: usize>(socket: &Socket) -> Option<Option<[Message; FRAM
     }
 }
 
-fn decode<Body: DeserializeOwned>(body: &[u8], bytes: &mut usize) -> Option<Envelope<Body>> {
+/// The envelopes of one message: all that a turn of the sender had for its peer.
+fn decode<Body: DeserializeOwned>(body: &[u8], bytes: &mut usize) -> Option<Vec<Envelope<Body>>> {
     *bytes += body.len();
-    native::decode(body).ok()
+    native::decode_all(body).ok()
 }
 
 /// What both kinds of sockets have in common.
