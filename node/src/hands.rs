@@ -12,8 +12,9 @@ use tokio::runtime::Handle;
 use crate::admit;
 use crate::ask::Ask;
 use crate::broker::{Broker, Lead};
+use crate::bulk::Shelves;
 use crate::clock::{tick_ms, wall_ms};
-use crate::disk::{Disk, Folder, Identity, Told as DiskTold};
+use crate::disk::{Closing, Disk, Folder, Identity, Told as DiskTold};
 use crate::error::StageError;
 use crate::inbox::{DiskState, Slots};
 use crate::lab::{self, Lab, LabTold};
@@ -69,7 +70,7 @@ impl Hands {
     ) -> Result<Self, StageError> {
         let settings = Arc::clone(&stage.settings);
         let me = myself(&settings, identity.node, boot);
-        let link = open_link(handle, &settings, identity, &me, &slots)?;
+        let link = open_link(handle, &settings, identity, &me, &slots, Arc::new(Shelves::default()))?;
         let broker_in = slots.broker.clone();
         let broker = Broker::start(
             &format!("tcp://{}:{}", settings.listen_host, settings.broker_port),
@@ -146,6 +147,8 @@ impl Hands {
                 crate::settings::RunsJobs::Always => master::RunsJobs::Always,
                 crate::settings::RunsJobs::Never => master::RunsJobs::Never,
             },
+            bounds: master::Bounds { ended_jobs: settings.ended_jobs, ..master::Bounds::default() },
+            retention: settings.retention,
             hold_dispatch: settings.hold_dispatch,
             mutant: None,
         }
@@ -167,6 +170,11 @@ impl Hands {
         })?;
         self.disk = Some(disk);
         Ok(())
+    }
+
+    /// The oldest write that is not durable yet.
+    pub(crate) fn disk_waits_for(&self) -> Option<u64> {
+        self.disk.as_ref().and_then(Disk::waits_for)
     }
 
     /// Makes this start known through the addresses of `--join`, when the cluster cannot learn of it from the links.
@@ -426,7 +434,7 @@ impl Hands {
     }
 
     /// Closes everything, silent first, and gives the folder back.
-    pub(crate) async fn close(mut self) -> Folder {
+    pub(crate) async fn close(mut self) -> Closing {
         if let Some(joining) = self.joining.take() {
             joining.abort();
         }

@@ -43,7 +43,7 @@ impl Replies {
         self.readers.remove(&ticket)
     }
 
-    /// Somebody waits for the end of a job.
+    /// Somebody waits for the end of a job. Nobody is answered about a job that the ledger does not hold (any more).
     pub(crate) fn awaits(
         &mut self,
         job: JobId,
@@ -51,12 +51,13 @@ impl Replies {
         ledger: &Ledger,
         members: &Arc<Vec<Member>>,
     ) {
-        match ledger.job(job).filter(|job| job.state.is_terminal()) {
-            Some(ended) => {
+        match ledger.job(job) {
+            Some(ended) if ended.state.is_terminal() => {
                 // The asker may have gone away meanwhile; so below.
                 let _ = reply.send(held(ended, members));
             }
-            None => self.endings.entry(job).or_default().push(reply),
+            Some(_) => self.endings.entry(job).or_default().push(reply),
+            None => {}
         }
     }
 
@@ -180,7 +181,11 @@ mod tests {
 
     #[test]
     fn who_went_away_is_forgotten() {
-        let (mut replies, ledger, members) = (Replies::default(), open(), Arc::default());
+        let (mut replies, mut ledger, members) = (Replies::default(), open(), Arc::default());
+        let (reply, unknown) = oneshot::channel();
+        replies.awaits(JobId(9), reply, &ledger, &members);
+        assert!(unknown.blocking_recv().is_err(), "nobody waits for what is not there");
+        accept(&mut ledger, JobId(9));
         let (reply, told) = oneshot::channel();
         replies.awaits(JobId(9), reply, &ledger, &members);
         replies.sweep();

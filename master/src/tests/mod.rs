@@ -1,10 +1,11 @@
-//! Scenarios: what a ledger does with commands (`rules`, `repeats`, `random`), and what a leader makes of what it hears
+//! Scenarios: what a ledger does with commands (`rules`, `repeats`, `ending`, `random`), and what a leader makes of what it hears
 //! (`leading`, `losses`, `joining`, `choosing`,
 //! `attached`, `batches`).
 
 mod attached;
 mod batches;
 mod choosing;
+mod ending;
 mod faults;
 mod joining;
 mod leading;

@@ -49,7 +49,7 @@ impl std::ops::Deref for Desk {
 pub(super) enum Awaited {
     /// It has ended.
     Ended(Held),
-    /// Not in the time given.
+    /// Not in the time given, or it is no longer held here.
     TimeOver,
     /// The node was stopped.
     Stopped,
@@ -126,6 +126,8 @@ impl Desk {
     pub(super) fn no_view(&self) -> Problem {
         if self.is_stopped() {
             problem::stopped()
+        } else if let Some(why) = self.served.front.disk.out() {
+            problem::out(why)
         } else {
             Problem::new(Kind::Starting, "this node has not found its cluster yet")
         }
@@ -184,6 +186,9 @@ impl Desk {
 
     /// Has the leader do something, and shows the job that it made or found.
     pub(super) async fn decide(&self, request: Request) -> Result<(Answer, Option<Held>), Problem> {
+        if let Some(why) = self.served.front.disk.out() {
+            return Err(problem::out(why).not_accepted());
+        }
         let id = job_of(&request);
         let patience = Duration::from_millis(limits::WRITE_PATIENCE_MS);
         let (reply, told) = oneshot::channel();
@@ -244,8 +249,9 @@ impl Desk {
         };
         match timeout(wait, ask).await {
             Ok(Some(held)) => Awaited::Ended(held),
-            Ok(None) => Awaited::Stopped,
-            Err(_) => Awaited::TimeOver,
+            Ok(None) if self.is_stopped() => Awaited::Stopped,
+            // The time is over, or it had ended and left this node's ledger already: either way a look tells.
+            Ok(None) | Err(_) => Awaited::TimeOver,
         }
     }
 

@@ -86,6 +86,7 @@ fn unseen(id: JobId, spec: Arc<JobSpec>) -> Held {
         failures: 0,
         lost: 0,
         result: None,
+        ending: None,
         rev: Rev::default(),
     };
     Held { job: Arc::new(job), members: Arc::default() }
