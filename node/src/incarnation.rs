@@ -125,7 +125,7 @@ impl Incarnation {
             Ok(()) = inboxes.disk.changed() => {}
             Some(batch) = inboxes.broker.recv() => broker_told(batch, inputs),
             Some((attempt, outcome)) = inboxes.ended.recv() => self.hands.ended(attempt, outcome, inputs),
-            Some(ask) = stage.asks.recv() => self.hands.asked(ask, inputs),
+            Some(ask) = stage.asks.recv() => self.hands.asked(ask, &self.cast, inputs),
             Some(batch) = inboxes.lab.recv() => self.hands.lab_told(batch, &self.cast, inputs),
             Ok(()) = inboxes.load.changed() => {
                 let load = *inboxes.load.borrow_and_update();
@@ -169,7 +169,7 @@ impl Incarnation {
         }
         for _ in 0..TURN_EVENTS {
             let Ok(ask) = stage.asks.try_recv() else { break };
-            self.hands.asked(ask, inputs);
+            self.hands.asked(ask, &self.cast, inputs);
         }
         Ok(())
     }

@@ -8,14 +8,14 @@
 //!                ├─▶ bridge ──▶ bridge::lab, bridge::pattern           serves until a signal
 //!                ├─▶ up ──▶ child processes of this very program      serves until Ctrl-C
 //!                ├─▶ run, submit, status … ──▶ bridge::api (HTTP) ──▶ any node
-//!                ├─▶ bench ──▶ bench::lab                             measures, then ends
+//!                ├─▶ bench ──▶ bench::lab, bench::works               measures, then ends
 //!                └─▶ simulate ──▶ simulator;  keeper ──▶ node::keeper
 //! ```
 //!
 //! **Decides:** words, settings, which server to ask, exit codes ([`exit`]).
 //! **May not touch:** minds, links, ledgers: it starts nodes and asks them over HTTP.
 //! **Driven by:** its command line; data goes to standard output, talk to standard error.
-//! **Leaves out:** benchmarks over HTTP (a later version).
+//! **Leaves out:** a verdict on what `bench` measures.
 
 mod api;
 mod commands;

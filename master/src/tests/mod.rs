@@ -1,8 +1,9 @@
 //! Scenarios: what a ledger does with commands (`rules`, `repeats`, `ending`, `random`), and what a leader makes of what it hears
 //! (`leading`, `losses`, `joining`, `choosing`, `shortage`,
-//! `attached`).
+//! `attached`, `batches`).
 
 mod attached;
+mod batches;
 mod choosing;
 mod ending;
 mod faults;
