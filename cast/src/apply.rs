@@ -13,6 +13,9 @@ use crate::mutant::Mutant;
 
 /// A member counts as caught up when its log lacks at most so many entries.
 const CAUGHT_UP_ENTRIES: u64 = 1_000;
+/// Entries a leader has under way at once. One is on its way to the disks and one waits behind it; what comes meanwhile gathers
+/// into the next, so that entries grow with the load instead of becoming many.
+const ENTRIES_UNDER_WAY: u64 = 2;
 
 impl Cast {
     pub(crate) fn carry_out(&mut self, step: Step) {
@@ -50,6 +53,7 @@ impl Cast {
             tick_ms: self.settings.tick_ms,
             runs_jobs: self.settings.runs_jobs,
             max_offers: self.settings.max_offers,
+            disk: self.settings.disk,
             retention: self.settings.retention,
             hold_dispatch: self.settings.hold_dispatch,
             #[cfg(feature = "mutants")]
@@ -127,8 +131,11 @@ impl Cast {
         master.configuration(&self.ledger, &voters, &learners, status.joint, &caught_up);
     }
 
-    /// Everything that waits makes one entry.
+    /// Everything that waits makes one entry; while enough are under way it goes on waiting, and the next commit asks again.
     pub(crate) fn propose(&mut self) {
+        if self.consensus.uncommitted() >= ENTRIES_UNDER_WAY {
+            return;
+        }
         let Some(master) = &mut self.master else { return };
         let Some(entry) = master.proposal(&self.ledger, self.wall_ms) else { return };
         match self.consensus.propose(Bytes::from(native::encode(&entry))) {

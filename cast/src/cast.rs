@@ -299,7 +299,7 @@ impl Cast {
         self.consensus.unreachable(Peer(peer.0));
         if gone {
             // Up to two ticks (0–100 ms) apart, so that not all stand at once.
-            let term = self.consensus.status().term;
+            let term = self.consensus.term();
             let after_ticks = mix(self.settings.seed ^ mix(self.me().0 ^ term)) % 3;
             self.consensus.leader_gone(Peer(peer.0), usize::try_from(after_ticks).unwrap_or(0));
         }

@@ -241,10 +241,16 @@ impl Consensus {
         turn
     }
 
-    /// The term at this moment.
+    /// The current term: what [`Consensus::status`] says of it, for whoever asks with every message.
     #[must_use]
     pub fn term(&self) -> u64 {
         self.raw.raft.term
+    }
+
+    /// Entries of this node's log that are not known to be committed.
+    pub fn uncommitted(&self) -> u64 {
+        let log = &self.raw.raft.raft_log;
+        log.last_index().saturating_sub(log.committed)
     }
 
     /// The state at this moment.

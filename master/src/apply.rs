@@ -10,8 +10,8 @@ use crate::keys::KeyRecord;
 use crate::ledger::{Effect, Ledger, is_noted};
 use crate::limits::LOST_PAUSE_MS;
 use protocol::{
-    Answer, Attempt, AttemptRef, AttemptState, Boot, Change, Command, End, Entry, Fact, Job, JobId, JobState,
-    LossCause, NodeId, Origin, Outcome, Reason, Refusal, Rev, What,
+    Answer, Attempt, AttemptRef, AttemptState, Batch, Boot, Change, Command, End, Entry, Fact, Job, JobId,
+    JobState, LossCause, NodeId, Origin, Outcome, Reason, Refusal, Rev, What,
 };
 
 impl Ledger {
@@ -46,6 +46,7 @@ pub(crate) fn job_of(command: &Command) -> Option<JobId> {
         | Command::Cancel { job }
         | Command::Expire { job, .. }
         | Command::Release { job } => Some(*job),
+        Command::SubmitAll { batch, .. } => Some(batch.first),
         Command::Configure(_) | Command::Forget { .. } => None,
     }
 }
@@ -81,6 +82,10 @@ impl Turn<'_> {
             Command::Release { job } => self.release(*job),
             Command::Configure(change) => self.configure(change),
             Command::Forget { after, upto } => self.forget(*after, *upto),
+            Command::SubmitAll { batch, origin } => {
+                self.submit_all(batch, origin);
+                Some(())
+            }
         }
     }
 
@@ -133,7 +138,7 @@ impl Turn<'_> {
                     #[cfg(feature = "mutants")]
                     origin.gateway,
                 );
-                let answer = match repeated.or_else(|| self.refusal()) {
+                let answer = match repeated.or_else(|| self.refusal(1)) {
                     Some(answer) => answer,
                     None => self.accept(job, spec, key, fingerprint, origin),
                 };
@@ -142,7 +147,7 @@ impl Turn<'_> {
                 answer
             }
         };
-        self.effects.push(Effect::Decided { origin: *origin, job, answer });
+        self.effects.push(Effect::Decided { origin: *origin, job, jobs: 1, answer });
     }
 
     /// The answer of a request that was made before, by id or by key. Comes before any limit.
@@ -170,13 +175,58 @@ impl Turn<'_> {
         })
     }
 
-    fn refusal(&self) -> Option<Answer> {
+    /// All or none: what would go over a bound as a whole is refused as a whole.
+    fn submit_all(&mut self, batch: &Batch, origin: &Origin) {
+        let answer = match self.ledger.gateways.known(origin) {
+            Known::Yes(answer) => answer,
+            Known::Stale => Answer::Refused(Refusal::Stale),
+            Known::No => {
+                let answer = self.decide_all(batch, origin);
+                self.ledger.gateways.record(origin, answer.clone(), self.ledger.bounds.answers);
+                answer
+            }
+        };
+        self.effects.push(Effect::Decided {
+            origin: *origin,
+            job: batch.first,
+            jobs: batch.specs.len(),
+            answer,
+        });
+    }
+
+    fn decide_all(&mut self, batch: &Batch, origin: &Origin) -> Answer {
+        let key: Option<Arc<str>> = batch.key.as_deref().map(Arc::from);
+        let jobs = batch.specs.len() as u32;
+        let repeated = self.repeat(
+            batch.first,
+            key.as_ref(),
+            &batch.fingerprint,
+            #[cfg(feature = "mutants")]
+            origin.gateway,
+        );
+        match repeated {
+            Some(Answer::Accepted { job: first, replayed }) => Answer::AllAccepted { first, jobs, replayed },
+            Some(answer) => answer,
+            None => match self.refusal(u64::from(jobs)) {
+                Some(answer) => answer,
+                None => {
+                    let mut key = key;
+                    for (job, spec) in batch.jobs() {
+                        self.accept(job, spec, key.take(), &batch.fingerprint, origin);
+                    }
+                    Answer::AllAccepted { first: batch.first, jobs, replayed: false }
+                }
+            },
+        }
+    }
+
+    fn refusal(&self, jobs: u64) -> Option<Answer> {
         let ledger = &self.ledger;
         if !ledger.is_open() {
             return Some(Answer::Refused(Refusal::Starting));
         }
-        let full =
-            ledger.open_jobs() >= ledger.bounds.open_jobs || ledger.live_bytes() >= ledger.bounds.live_bytes;
+        let full = ledger.open_jobs() + jobs > ledger.bounds.open_jobs
+            || ledger.live_bytes() >= ledger.bounds.live_bytes;
         full.then_some(Answer::Refused(Refusal::Full))
     }
 

@@ -44,6 +44,7 @@ mod queue;
 pub mod retention;
 mod roster;
 mod shards;
+mod shortage;
 mod snapshot;
 mod tail;
 
@@ -56,6 +57,7 @@ pub use master::Mutant;
 pub use master::{Master, Output, Settings};
 pub use placement::{ReasonLine, RunsJobs, Verdict, Why, why};
 pub use retention::{Forgotten, Retention};
+pub use shortage::DiskBounds;
 pub use snapshot::{BadSnapshot, Restoring, SNAPSHOT_VERSION};
 
 #[cfg(test)]

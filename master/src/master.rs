@@ -20,6 +20,7 @@ use crate::placement::RunsJobs;
 use crate::queue::Queue;
 use crate::retention::Retention;
 use crate::roster::{Peer, Slot};
+use crate::shortage::DiskBounds;
 use protocol::limits::{ENTRY_BYTES, ENTRY_COMMANDS, LIVENESS_MS};
 use protocol::{
     AttemptRef, Boot, Change, Command, Entry, IfUnsatisfiable, JobId, JobSpec, Load, LossCause, Member,
@@ -41,6 +42,8 @@ pub struct Settings {
     pub runs_jobs: RunsJobs,
     /// Attached workers that may hold one job at a time.
     pub max_offers: u32,
+    /// When a voter's disk counts as nearly full.
+    pub disk: DiskBounds,
     /// How much of history is kept.
     pub retention: Retention,
     /// A test hook: nothing is dispatched while it is set.
@@ -238,6 +241,7 @@ impl Master {
             let busy: Vec<NodeId> = ledger.busy_nodes().collect();
             busy.into_iter().for_each(|node| self.take_back(ledger, node));
             self.decide_unsatisfiable(ledger);
+            self.flee_full_disk();
         }
     }
 
@@ -247,18 +251,20 @@ impl Master {
             return Some(Entry { clock_ms: self.now_ms, wall_ms, ..entry });
         }
         let mut commands = Vec::new();
-        let mut bytes = 0;
-        while commands.len() < WAITING_PER_ENTRY {
-            let Some(next) = self.waiting.front().map(weight_bytes) else { break };
-            if bytes + next > ENTRY_BYTES && !commands.is_empty() {
+        let (mut bytes, mut jobs) = (0, 0);
+        while jobs < WAITING_PER_ENTRY {
+            let Some(next) = self.waiting.front() else { break };
+            let (next_bytes, next_jobs) = (weight_bytes(next), jobs_of(next));
+            let fits = bytes + next_bytes <= ENTRY_BYTES && jobs + next_jobs <= WAITING_PER_ENTRY;
+            if !fits && !commands.is_empty() {
                 break;
             }
-            bytes += next;
-            self.waiting_bytes -= next;
+            (bytes, jobs) = (bytes + next_bytes, jobs + next_jobs);
+            self.waiting_bytes -= next_bytes;
             commands.extend(self.waiting.pop_front());
         }
         self.line_up(ledger, &mut commands);
-        let room = ENTRY_COMMANDS - commands.len();
+        let room = ENTRY_COMMANDS.saturating_sub(commands.len());
         if !self.held {
             self.fill(ledger, room, &mut commands);
         }
@@ -384,7 +390,16 @@ fn weight_bytes(command: &Command) -> usize {
     fixed
         + match command {
             Command::Submit { spec, .. } => spec.weight_bytes() as usize + protocol::limits::KEY_BYTES,
+            Command::SubmitAll { batch, .. } => batch.weight_bytes() as usize,
             Command::Finish { outcome, .. } => outcome_bytes(outcome),
             _ => 0,
         }
+}
+
+/// How much work a command is to apply, in jobs.
+fn jobs_of(command: &Command) -> usize {
+    match command {
+        Command::SubmitAll { batch, .. } => batch.specs.len(),
+        _ => 1,
+    }
 }

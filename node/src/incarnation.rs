@@ -70,7 +70,7 @@ impl Incarnation {
         let snapshot_index = snapshot.as_ref().map_or(0, |(base, _)| base.index);
         let told_index = recovered.hard.map_or(0, |hard| hard.commit).max(snapshot_index);
         let mut hands = Hands::open(stage, handle, identity, boot, slots, members, told_index)?;
-        let cast_settings = hands.cast_settings(settings, identity, boot);
+        let cast_settings = hands.cast_settings(identity, boot);
         let cast = Cast::open_from(cast_settings, snapshot, recovered.hard, recovered.entries)?;
         hands.keep_writer(recovered.writer);
         let tick = Duration::from_millis(tick_ms(settings.heartbeat_ms));
@@ -127,10 +127,13 @@ impl Incarnation {
             Ok(()) = inboxes.disk.changed() => {}
             Some(batch) = inboxes.broker.recv() => broker_told(batch, inputs),
             Some((attempt, outcome)) = inboxes.ended.recv() => self.hands.ended(attempt, outcome, inputs),
-            Some(ask) = stage.asks.recv() => self.hands.asked(ask, inputs),
+            Some(ask) = stage.asks.recv() => self.hands.asked(ask, &self.cast, inputs),
             Some(batch) = inboxes.lab.recv() => self.hands.lab_told(batch, &self.cast, inputs),
-            Ok(()) = inboxes.load.changed() => inputs.push(Input::Load(*inboxes.load.borrow_and_update())),
             Some(told) = inboxes.snapshots.recv() => self.hands.snapshot_told(told, inputs),
+            Ok(()) = inboxes.load.changed() => {
+                let load = *inboxes.load.borrow_and_update();
+                self.hands.loaded(load, inputs);
+            }
             Some(joined) = inboxes.joined.recv() => self.hands.joined(joined?),
             () = tokio::time::sleep_until(self.next_tick) => {}
         }
@@ -169,7 +172,7 @@ impl Incarnation {
         }
         for _ in 0..TURN_EVENTS {
             let Ok(ask) = stage.asks.try_recv() else { break };
-            self.hands.asked(ask, inputs);
+            self.hands.asked(ask, &self.cast, inputs);
         }
         Ok(())
     }

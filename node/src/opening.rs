@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use protocol::{Boot, LAB_HEADER, Member, NodeId, Offer};
 use tokio::runtime::Handle;
 
+use crate::clock::tick_ms;
 use crate::disk::Identity;
 use crate::error::StageError;
 use crate::inbox::Slots;
-use crate::link::{BulkServe, Link, LinkIdentity};
+use crate::link::{Link, LinkIdentity, Serving};
 use crate::probe::Probe;
 use crate::runner::{Runner, RunnerSettings};
 use crate::settings::Settings;
@@ -40,7 +40,7 @@ pub(crate) fn open_link(
     identity: Identity,
     me: &Member,
     slots: &Slots,
-    bulk: Arc<dyn BulkServe>,
+    serving: Serving,
 ) -> Result<Link, StageError> {
     let address = format!("{}:{}", settings.listen_host, settings.link_port);
     let identity = LinkIdentity {
@@ -53,7 +53,7 @@ pub(crate) fn open_link(
         broker: me.broker.clone(),
         news: crate::news::address(settings),
     };
-    Link::start(handle, &address, identity, slots.peers.clone(), bulk)
+    Link::start(handle, &address, identity, slots.peers.clone(), serving, settings.cluster_key.clone())
         .map_err(|cause| StageError::Link { address, cause })
 }
 
@@ -93,10 +93,10 @@ pub(crate) fn open_runner(
 }
 
 /// Measures on a thread of its own until this start is over.
-pub(crate) fn watch_load(slots: &Slots) -> Result<(), StageError> {
-    let load = slots.load.clone();
+pub(crate) fn watch_load(slots: &Slots, data: &Path) -> Result<(), StageError> {
+    let (load, data) = (slots.load.clone(), data.to_path_buf());
     let measure = move || {
-        let mut probe = Probe::new(Path::new("/"));
+        let mut probe = Probe::new(Path::new("/"), &data);
         while load.send(probe.load()).is_ok() {
             std::thread::sleep(PROBE_PERIOD);
         }
@@ -106,4 +106,38 @@ pub(crate) fn watch_load(slots: &Slots) -> Result<(), StageError> {
         .spawn(measure)
         .map(drop)
         .map_err(|cause| StageError::Runner { folder: "the probe's thread".to_string(), cause })
+}
+
+/// How the minds of this start shall be.
+pub(crate) fn cast_settings(
+    me: Member,
+    settings: &Settings,
+    identity: Identity,
+    boot: Boot,
+) -> cast::Settings {
+    let tick_ms = tick_ms(settings.heartbeat_ms);
+    let ticks = |ms: u64| usize::try_from((ms / tick_ms).max(1)).unwrap_or(1);
+    cast::Settings {
+        member: me,
+        founder: identity.founder,
+        seed: identity.node.0 ^ boot.0,
+        tick_ms,
+        heartbeat_ticks: ticks(settings.heartbeat_ms),
+        election_ticks: ticks(settings.election_ms).max(ticks(settings.heartbeat_ms) * 3),
+        expect: settings.expect,
+        voters: settings.voters,
+        offer: offer(settings),
+        windows: settings.lab.windows.clone(),
+        max_offers: settings.lab.max_offers,
+        disk: settings.disk.bounds(),
+        runs_jobs: match settings.runs_jobs {
+            crate::settings::RunsJobs::Auto => master::RunsJobs::Auto,
+            crate::settings::RunsJobs::Always => master::RunsJobs::Always,
+            crate::settings::RunsJobs::Never => master::RunsJobs::Never,
+        },
+        bounds: master::Bounds { ended_jobs: settings.ended_jobs, ..master::Bounds::default() },
+        retention: settings.retention,
+        hold_dispatch: settings.hold_dispatch,
+        mutant: None,
+    }
 }

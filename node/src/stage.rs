@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use crate::admit;
-use crate::ask::{Ask, Front, Told};
+use crate::ask::{Ask, Front, Reply, Told};
 use crate::disk::{Closing, Folder, Found, Identity};
 use crate::error::StageError;
 use crate::incarnation::{Ended, Incarnation};
@@ -262,7 +262,8 @@ impl Stage {
                 Some(ask) = self.asks.recv() => {
                     if let Ask::Request { reply, .. } = ask {
                         // The asker may be gone; nothing was done for it.
-                        let _ = reply.send(Told::Answer(Answer::Refused(protocol::Refusal::Starting)));
+                        let told = Told::Answer(Answer::Refused(protocol::Refusal::Starting));
+                        let _ = reply.send(Reply { told, held: None });
                     }
                 }
             }

@@ -1,8 +1,9 @@
 //! Scenarios: what a ledger does with commands (`rules`, `repeats`, `ending`, `random`), and what a leader makes of what it hears
-//! (`leading`, `losses`, `joining`, `choosing`,
-//! `attached`).
+//! (`leading`, `losses`, `joining`, `choosing`, `shortage`,
+//! `attached`, `batches`).
 
 mod attached;
+mod batches;
 mod choosing;
 mod ending;
 mod faults;
@@ -13,4 +14,5 @@ mod random;
 mod repeats;
 mod rules;
 mod scene;
+mod shortage;
 mod snapshots;

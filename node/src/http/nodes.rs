@@ -174,7 +174,7 @@ pub(super) async fn transfer(
     let mut events = desk.events();
     if to.is_none() || to != view.leader {
         match desk.request(Asked::Transfer { to }).await? {
-            Answer::Done | Answer::Accepted { .. } => {}
+            Answer::Done | Answer::Accepted { .. } | Answer::AllAccepted { .. } => {}
             Answer::Refused(refusal) => return Err(problem::refused(refusal, None)),
         }
         let led = async {

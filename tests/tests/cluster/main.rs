@@ -1,6 +1,8 @@
 //! Clusters of real processes: what a user is promised, seen from where a user stands.
 
 mod bad_input;
+mod bench;
+mod disks;
 mod door;
 mod failover;
 mod holes;
@@ -8,7 +10,9 @@ mod lines;
 mod patterns;
 mod placement;
 mod restart;
+mod sealed;
 mod snapshots;
 mod stop;
 mod story;
+mod tokens;
 mod views;
