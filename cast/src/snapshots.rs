@@ -45,6 +45,8 @@ impl Cast {
                 self.outputs.push(Output::Retired(Box::new(before)));
                 self.outputs.push(Output::Restored { index, last_fact: self.ledger.last_fact() });
                 self.outputs.push(Output::Members);
+                // The leader's address may have been in none of the entries so far.
+                self.name_leader();
             }
             None => {
                 let text = format!("taking the snapshot at index {index}: its ledger is not here");

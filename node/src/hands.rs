@@ -22,7 +22,7 @@ use crate::letters::Letters;
 use crate::link::{Link, LinkTold, Serving};
 use crate::narrate::Narrator;
 use crate::news::News;
-use crate::opening::{cast_settings, myself, offer, open_link, open_runner, watch_load};
+use crate::opening::{cast_settings, myself, open_link, open_runner, watch_load};
 use crate::replies::Replies;
 use crate::runner::Runner;
 use crate::settings::Settings;
