@@ -7,6 +7,8 @@ use master::{Ledger, Master};
 use protocol::{Envelope, NodeId, NodeLoad, ToMaster, ToNode};
 use worker::{Gateway, Worker};
 
+use crate::doubt::OWN_TICKET;
+use crate::leaving::Leaving;
 use crate::mutant::Mutant;
 use crate::reads::Reads;
 use crate::{Input, Output, SessionKey, Settings};
@@ -39,6 +41,9 @@ pub struct Cast {
     pub(crate) leaderless_ms: u64,
     /// The join of this very start is on its way.
     pub(crate) joining: bool,
+    /// This node leads and does not know whether it still does.
+    pub(crate) in_doubt: bool,
+    pub(crate) leaving: Option<Leaving>,
     pub(crate) wall_ms: u64,
     pub(crate) outputs: Vec<Output>,
 }
@@ -92,6 +97,8 @@ impl Cast {
             roster: Vec::new(),
             leaderless_ms: 0,
             joining: false,
+            in_doubt: false,
+            leaving: None,
             wall_ms: 0,
             outputs: Vec::new(),
             settings,
@@ -122,6 +129,8 @@ impl Cast {
             Input::Left { worker } => self.worker.left(worker),
             Input::Returned { worker, class, outcome } => self.worker.returned(worker, &class, outcome),
             Input::Load(load) => self.worker.loaded(load),
+            Input::Late => self.late(),
+            Input::Leave => self.leave(),
             Input::SessionLost => {
                 let leader = self.following.map(|f| (f.node, f.term));
                 self.follow(None);
@@ -213,15 +222,21 @@ impl Cast {
         let known = self.following.is_some();
         self.leaderless_ms = if known { 0 } else { self.leaderless_ms.saturating_add(tick_ms) };
         let due = self.reads.tick(tick_ms);
-        self.outputs.extend(due.lost.into_iter().map(|ticket| Output::ReadLost { ticket }));
+        for ticket in due.lost {
+            match ticket {
+                OWN_TICKET => self.unconfirmed(),
+                _ => self.outputs.push(Output::ReadLost { ticket }),
+            }
+        }
         for context in due.ask {
             self.ask_consensus(context);
         }
         self.join();
-        if let Some(master) = &mut self.master {
+        if let Some(master) = self.master.as_mut().filter(|_| !self.in_doubt) {
             master.tick(&self.ledger);
+            self.look_at_members();
         }
-        self.look_at_members();
+        self.tick_leaving();
     }
 
     fn hear_peer(&mut self, message: consensus::Message) {

@@ -22,6 +22,8 @@ mod apply;
 mod ask;
 mod broker;
 mod cast;
+mod doubt;
+mod leaving;
 mod mutant;
 mod reads;
 
@@ -55,6 +57,8 @@ pub struct Settings {
     pub expect: usize,
     /// Voters the cluster aims at.
     pub voters: usize,
+    /// A voter silent for so long is replaced by a learner that has caught up.
+    pub replace_after_ms: u64,
     /// What this node offers as a worker.
     pub offer: Offer,
     /// How long attached workers have for a job.
@@ -131,6 +135,10 @@ pub enum Input {
     },
     /// The probe measured.
     Load(Load),
+    /// The body's loop was late by more than an election timeout: others may have elected another leader meanwhile.
+    Late,
+    /// The process is to end: it goes once [`Cast::may_go`] says so, or its patience is over.
+    Leave,
     /// The body had to give up the broker link's present session: a new one begins, and everything is said again.
     SessionLost,
 }

@@ -32,6 +32,7 @@ mod facts;
 mod filling;
 mod gateways;
 mod hearing;
+mod joining;
 mod keys;
 mod learning;
 pub mod ledger;
@@ -43,6 +44,7 @@ mod queue;
 mod roster;
 mod shards;
 
+pub use electorate::Configuration;
 #[cfg(feature = "mutants")]
 pub use ledger::LedgerMutant;
 pub use ledger::{Effect, Ledger, is_noted};

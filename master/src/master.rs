@@ -14,6 +14,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::deadlines::Deadlines;
+use crate::electorate::Electorate;
 use crate::ledger::Ledger;
 use crate::limits::{REMIND_MS, UNDECIDED_LOOKS, WAITING_PER_ENTRY};
 use crate::placement::RunsJobs;
@@ -34,6 +35,8 @@ pub struct Settings {
     pub expect: usize,
     /// Voters to aim at: 1, 3 or 5.
     pub voters: usize,
+    /// A voter silent for so long is replaced by a learner that has caught up.
+    pub replace_after_ms: u64,
     /// Length of one [`Master::tick`].
     pub tick_ms: u64,
     /// Whether the leader runs jobs itself.
@@ -75,8 +78,8 @@ pub enum Output {
     },
     /// Hand the lead over.
     Transfer {
-        /// To whom; none: whoever is fit.
-        to: Option<NodeId>,
+        /// To one of these: to the one whose log is the most complete.
+        to: Vec<NodeId>,
     },
     /// A choice looked at these workers; told at most once a second.
     Loads {
@@ -116,8 +119,7 @@ pub struct Master {
     /// Counts jobs that are not in the ledger yet, for their order in the queue.
     pub(crate) arrivals: u64,
     pub(crate) last_chosen: NodeId,
-    pub(crate) voters: Vec<NodeId>,
-    pub(crate) wished: Option<(Vec<NodeId>, Vec<NodeId>, u64)>,
+    pub(crate) electorate: Electorate,
     pub(crate) opening: bool,
     pub(crate) loads_told_ms: Option<u64>,
     swept_ms: u64,
@@ -166,8 +168,7 @@ impl Master {
             undecided: BTreeSet::new(),
             arrivals: 0,
             last_chosen: NodeId(0),
-            voters: Vec::new(),
-            wished: None,
+            electorate: Electorate::default(),
             opening: false,
             loads_told_ms: None,
             swept_ms: now_ms,
@@ -223,6 +224,14 @@ impl Master {
             busy.into_iter().for_each(|node| self.take_back(ledger, node));
             self.decide_unsatisfiable(ledger);
         }
+    }
+
+    /// This node was late by more than an election timeout and has been confirmed as leader since: whatever silence it heard
+    /// was its own, and begins anew.
+    pub fn resumed(&mut self) {
+        let now_ms = self.now_ms;
+        self.peers.values_mut().for_each(|peer| peer.forget_silence(now_ms));
+        self.electorate.forget_silence(now_ms);
     }
 
     /// All that waits, as one entry; `wall_ms` is milliseconds since 1970. None when nothing waits.

@@ -13,6 +13,8 @@ use crate::settings::Settings;
 const FOUND_AFTER: Duration = Duration::from_secs(3);
 /// Pause between two rounds of asking.
 const ROUND: Duration = Duration::from_millis(200);
+/// A name that is borne may be its bearer's no longer in so long: a node that was killed counts as alive for a moment.
+const NAME: Duration = Duration::from_secs(5);
 /// One address may take so long to answer.
 const ANSWER: Duration = Duration::from_secs(2);
 
@@ -177,6 +179,7 @@ pub async fn join(
     addresses: &[String],
 ) -> Result<Vec<Member>, AdmitError> {
     let client = client()?;
+    let mut refused_since: Option<Instant> = None;
     loop {
         for address in addresses {
             let Some(info) = ask(&client, address).await else { continue };
@@ -188,8 +191,14 @@ pub async fn join(
                     folder: settings.data.display().to_string(),
                 });
             }
-            if let Some(members) = ask_to_join(&client, address, member).await? {
-                return Ok(members);
+            match ask_to_join(&client, address, member).await {
+                Ok(Some(members)) => return Ok(members),
+                Ok(None) => refused_since = None,
+                Err(refused) => {
+                    if refused_since.get_or_insert_with(Instant::now).elapsed() >= NAME {
+                        return Err(refused);
+                    }
+                }
             }
         }
         tokio::time::sleep(ROUND).await;

@@ -56,6 +56,8 @@ pub struct View {
     pub roster: Vec<NodeLoad>,
     /// Since when (milliseconds) this node has heard of no leader; 0 when it has one.
     pub leaderless_ms: u64,
+    /// This node is about to end.
+    pub leaving: bool,
 }
 
 /// Something to show at once.

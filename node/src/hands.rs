@@ -139,6 +139,7 @@ impl Hands {
             election_ticks: ticks(settings.election_ms).max(ticks(settings.heartbeat_ms) * 3),
             expect: settings.expect,
             voters: settings.voters,
+            replace_after_ms: settings.replace_after_ms,
             offer: offer(settings),
             windows: settings.lab.windows.clone(),
             max_offers: settings.lab.max_offers,
@@ -293,6 +294,18 @@ impl Hands {
         self.shows.stopped();
     }
 
+    /// The process ends, and so many attempts with it.
+    pub(crate) fn left(&self, running: usize) {
+        let (level, line) = match running {
+            0 => (logdb::Level::Info, "has left".to_string()),
+            _ => (
+                logdb::Level::Warn,
+                format!("has left; {running} attempts end unfinished and will run again"),
+            ),
+        };
+        self.log.record(level, "left", None, &line);
+    }
+
     /// This start follows a `/stop`.
     pub(crate) fn resumed(&self) {
         self.shows.resumed();
@@ -437,7 +450,7 @@ impl Hands {
 fn admission_words(refusal: &protocol::Refusal) -> String {
     match refusal {
         protocol::Refusal::NameTaken { name } => {
-            format!("the name {name} is borne by another live node or a voter; choose another --name")
+            format!("the name {name} is borne by another live node; choose another --name")
         }
         other => format!("refused: {other:?}"),
     }

@@ -143,6 +143,7 @@ impl Shows {
             learners: ids(&status.learners),
             roster: cast.roster().to_vec(),
             leaderless_ms: cast.leaderless_ms(),
+            leaving: cast.is_leaving(),
         }
     }
 

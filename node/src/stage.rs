@@ -26,10 +26,22 @@ pub(crate) struct Stage {
     pub(crate) log: logdb::Log,
     pub(crate) front: Front,
     pub(crate) asks: mpsc::Receiver<Ask>,
-    pub(crate) ending: watch::Receiver<bool>,
+    pub(crate) ending: watch::Receiver<Ending>,
     pub(crate) stopping: watch::Receiver<bool>,
     /// The start to come follows a `/stop`.
     pub(crate) was_stopped: bool,
+}
+
+/// Whether the process is to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It is to stay.
+    #[default]
+    No,
+    /// Once the lead is handed over and what runs here has ended.
+    InOrder,
+    /// Now.
+    AtOnce,
 }
 
 /// What interrupts waiting.
@@ -44,7 +56,7 @@ impl Stage {
         log: logdb::Log,
         front: Front,
         asks: mpsc::Receiver<Ask>,
-        ending: watch::Receiver<bool>,
+        ending: watch::Receiver<Ending>,
     ) -> Self {
         let stopping = front.valve.watch();
         Self { settings, log, front, asks, ending, stopping, was_stopped: false }
@@ -98,7 +110,7 @@ impl Stage {
     async fn rest(&mut self) -> bool {
         self.front.valve.reach(true);
         loop {
-            if *self.ending.borrow() {
+            if self.is_ending() {
                 return false;
             }
             if !*self.stopping.borrow_and_update() {
@@ -117,7 +129,7 @@ impl Stage {
     /// Answers everybody that there is no cluster yet, until something interrupts.
     async fn refuse_all(&mut self) -> Interrupt {
         loop {
-            if *self.ending.borrow() {
+            if self.is_ending() {
                 return Interrupt::Ending;
             }
             if self.stopping_now() {
@@ -135,6 +147,11 @@ impl Stage {
                 }
             }
         }
+    }
+
+    /// Nothing here needs to be brought to an end first.
+    fn is_ending(&self) -> bool {
+        *self.ending.borrow() != Ending::No
     }
 
     pub(crate) fn stopping_now(&self) -> bool {

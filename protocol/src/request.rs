@@ -82,4 +82,6 @@ pub enum Refusal {
     },
     /// It cannot be done, in words.
     Impossible(String),
+    /// It cannot be done now, in words; later perhaps.
+    NotNow(String),
 }

@@ -1,5 +1,7 @@
 //! What goes wrong, and what mends it: each fault has its end, so that only what was not synced can be lost for good.
 
+use cast::Input;
+
 use crate::limits::LINK_SILENCE_US;
 use crate::limits::{MS, SECOND};
 use crate::network::Weather;
@@ -185,7 +187,7 @@ impl World<'_> {
                     && let Some(live) = &mut self.nodes[place].live
                 {
                     live.paused = false;
-                    self.wake(place);
+                    self.hand(place, Input::Late);
                 }
             }
             Heal::Mend(ways) => ways.into_iter().for_each(|(from, to)| self.network.cut(from, to, false)),

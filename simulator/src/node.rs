@@ -6,7 +6,7 @@ use cast::{Cast, Input, Settings};
 use protocol::{Boot, Member, NodeId, Offer};
 
 use crate::disk::Disk;
-use crate::limits::{ELECTION_TICKS, HEARTBEAT_TICKS, TICK_MS, TURN_INPUTS};
+use crate::limits::{ELECTION_TICKS, HEARTBEAT_TICKS, REPLACE_AFTER_MS, TICK_MS, TURN_INPUTS};
 use crate::runner::Runner;
 
 /// The class of all pretend jobs.
@@ -129,6 +129,7 @@ pub(crate) fn settings(common: Common, place: usize, boot: Boot, slots: u32) -> 
         election_ticks: ELECTION_TICKS,
         expect: common.expect,
         voters: common.voters,
+        replace_after_ms: REPLACE_AFTER_MS,
         offer: Offer { slots, classes: BTreeSet::from([CLASS.to_string()]), ..Offer::default() },
         windows: cast::Windows::default(),
         runs_jobs: common.runs_jobs,

@@ -179,6 +179,18 @@ impl Worker {
         }
     }
 
+    /// This node is about to end: it wants no further attempts, and says so at once.
+    pub fn leave(&mut self) {
+        self.offer.draining = true;
+        self.report();
+    }
+
+    /// Whether results wait for the leader's word.
+    #[must_use]
+    pub fn keeps_results(&self) -> bool {
+        !self.kept.is_empty()
+    }
+
     /// The probe measured.
     pub fn loaded(&mut self, load: Load) {
         self.load = load;

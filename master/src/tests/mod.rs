@@ -1,9 +1,10 @@
 //! Scenarios: what a ledger does with commands (`rules`, `repeats`, `random`), and what a leader makes of what it hears
-//! (`leading`, `losses`, `joining`, `choosing`,
-//! `attached`).
+//! (`leading`, `losses`, `joining`, `electing`,
+//! `choosing`, `attached`).
 
 mod attached;
 mod choosing;
+mod electing;
 mod faults;
 mod joining;
 mod leading;

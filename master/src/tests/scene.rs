@@ -20,8 +20,8 @@ pub(super) const CARL: NodeId = NodeId(3);
 pub(super) const DORA: NodeId = NodeId(4);
 
 pub(super) fn member(id: NodeId, boot: u64) -> Member {
-    let name =
-        ["nobody", "anna", "bert", "carl", "dora"].get(id.0 as usize).unwrap_or(&"somebody").to_string();
+    let known = ["nobody", "anna", "bert", "carl", "dora"].get(id.0 as usize);
+    let name = known.map_or_else(|| std::format!("node{id}"), ToString::to_string);
     let at = |port: u16| std::format!("{name}:{port}");
     Member { id, number: 0, boot: Boot(boot), http: at(3002), link: at(9991), broker: at(9990), name }
 }
@@ -270,6 +270,7 @@ impl Scene {
             me: NodeId(9),
             expect: 1,
             voters: 3,
+            replace_after_ms: 10_000,
             tick_ms: 50,
             runs_jobs: RunsJobs::Auto,
             max_offers: protocol::limits::MAX_OFFERS,

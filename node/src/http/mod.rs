@@ -28,6 +28,7 @@ mod problem;
 mod root;
 pub(crate) mod shown;
 mod submit;
+mod transfer;
 mod views;
 
 use std::sync::Arc;
@@ -90,7 +91,7 @@ fn api(desk: Desk) -> Router {
         .route("/nodes/{name}", get(nodes::one))
         .route("/nodes/{name}/stop", post(nodes::stop))
         .route("/nodes/{name}/resume", post(nodes::resume))
-        .route("/leader/transfer", post(nodes::transfer))
+        .route("/leader/transfer", post(transfer::transfer))
         .route("/events", get(events::events))
         .route("/views", get(views::all))
         .route("/views/{node}/{*kind}", get(views::one))

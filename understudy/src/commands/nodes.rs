@@ -105,7 +105,11 @@ pub(crate) async fn transfer(client: &Client, flags: &TransferFlags) -> Outcome 
     let text = answer.text().await.unwrap_or_default();
     match serde_json::from_str::<Value>(&text) {
         Ok(value) if client.json => show::json(&value)?,
-        _ => show::talk("the lead is handed over"),
+        Ok(value) => {
+            let cell = |at| show::cell(&value, at);
+            show::line(&format!("{} leads in term {}", cell("/leader"), cell("/term")))?;
+        }
+        Err(_) => show::talk("the lead is handed over"),
     }
     Ok(Exit::Ok)
 }

@@ -136,6 +136,7 @@ impl Hand {
             learners: Vec::new(),
             roster: vec![line(ME), line(OTHER)],
             leaderless_ms: if inner.has_leader { 0 } else { 7_000 },
+            leaving: false,
         }
     }
 
@@ -230,6 +231,7 @@ fn settings(chaos: bool, logdb: Option<String>) -> Settings {
         allowed_hosts: vec!["allowed.test".into()],
         logger: None,
         logdb,
+        replace_after_ms: 10_000,
         hold_dispatch: false,
     }
 }
