@@ -73,7 +73,9 @@ impl Cast {
                 return;
             }
         };
+        let before = (self.ledger.applied(), self.ledger.digest());
         let effects = self.ledger.apply(committed.index, &entry);
+        let passed = self.digests.applied(before, committed.index, self.ledger.digest());
         let me = self.me();
         for effect in &effects {
             match effect {
@@ -92,6 +94,12 @@ impl Cast {
         }
         if let Some(master) = &mut self.master {
             master.applied(&self.ledger, &effects);
+        }
+        if let Some(checkpoint) = passed {
+            self.worker.passed(checkpoint);
+            if let Some(master) = &mut self.master {
+                master.passed(checkpoint);
+            }
         }
     }
 
@@ -162,6 +170,10 @@ impl Cast {
                     let _ = self.consensus.change_members(&peers(&voters), &peers(&learners));
                 }
                 master::Output::Transfer { to } => self.transfer(&to),
+                master::Output::Differs { node, index } => {
+                    self.outputs.push(Output::Differs { node, index });
+                }
+                master::Output::Odd { index } => self.is_odd(index),
                 master::Output::Loads { looked } => self.outputs.push(Output::Looked(looked)),
             }
         }

@@ -7,6 +7,7 @@ use master::{Ledger, Master};
 use protocol::{Envelope, NodeId, NodeLoad, ToMaster, ToNode};
 use worker::{Gateway, Worker};
 
+use crate::digests::Digests;
 use crate::doubt::OWN_TICKET;
 use crate::leaving::Leaving;
 use crate::mutant::Mutant;
@@ -44,6 +45,9 @@ pub struct Cast {
     /// This node leads and does not know whether it still does.
     pub(crate) in_doubt: bool,
     pub(crate) leaving: Option<Leaving>,
+    pub(crate) digests: Digests,
+    /// The roster was told by the leader that is followed now.
+    pub(crate) roster_is_new: bool,
     pub(crate) wall_ms: u64,
     pub(crate) outputs: Vec<Output>,
 }
@@ -99,6 +103,8 @@ impl Cast {
             joining: false,
             in_doubt: false,
             leaving: None,
+            digests: Digests::default(),
+            roster_is_new: false,
             wall_ms: 0,
             outputs: Vec::new(),
             settings,
@@ -189,6 +195,12 @@ impl Cast {
     #[must_use]
     pub fn worker(&self) -> &Worker {
         &self.worker
+    }
+
+    /// The digest of the ledger after all entries up to `index`; none when that is long ago. The index must have been applied.
+    #[must_use]
+    pub fn digest_at(&self, index: u64) -> Option<u64> {
+        self.digests.at(index)
     }
 
     /// How long no leader has been known; 0 while one is.

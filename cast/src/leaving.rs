@@ -54,7 +54,7 @@ impl Cast {
             self.ledger.member(me).is_none(),
             nothing_comes,
         );
-        told && !self.worker.keeps_results() && !self.gateway.is_open()
+        told && self.roster_is_new && !self.worker.keeps_results() && !self.gateway.is_open()
     }
 
     /// A tick of a node that is about to end.

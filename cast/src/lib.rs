@@ -22,6 +22,7 @@ mod apply;
 mod ask;
 mod broker;
 mod cast;
+mod digests;
 mod doubt;
 mod leaving;
 mod mutant;
@@ -224,6 +225,13 @@ pub enum Output {
     Demoted,
     /// As a leader this node looked at these workers' loads to place a job.
     Looked(Vec<(NodeId, Load)>),
+    /// As a leader this node found another's ledger to differ from its own.
+    Differs {
+        /// Which node's.
+        node: NodeId,
+        /// Where that was seen.
+        index: u64,
+    },
     /// Members or configuration changed: dial [`Cast::peers`].
     Members,
     /// The leader told its roster anew: [`Cast::roster`].

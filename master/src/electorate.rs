@@ -53,6 +53,10 @@ impl Electorate {
         !self.now.voters.is_empty()
     }
 
+    pub(crate) fn voters(&self) -> &[NodeId] {
+        &self.now.voters
+    }
+
     pub(crate) fn votes(&self, node: NodeId) -> bool {
         self.now.voters.contains(&node)
     }

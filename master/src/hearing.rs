@@ -98,6 +98,9 @@ impl Master {
         let committed = ledger.attempts_on(from).filter(|(_, meant_for)| *meant_for == boot);
         let hold: Vec<AttemptRef> = committed.map(|(attempt, _)| attempt).collect();
         self.reconcile(ledger, from, report, &hold);
+        if let Some(checkpoint) = report.checkpoint {
+            self.compare_digest(from, checkpoint);
+        }
         for (attempt, cause) in &report.back {
             self.offer_again(ledger, *attempt, *cause);
         }

@@ -25,6 +25,7 @@
 extern crate alloc;
 
 mod apply;
+mod comparing;
 mod deadlines;
 mod digest;
 mod electorate;

@@ -26,6 +26,8 @@ pub const PEERS: usize = 2 * limits::MEMBERS;
 pub const REMIND_MS: u64 = 1_000;
 /// After a voter had to go, the voters stay as they are for so long, unless one more loss would stop the cluster.
 pub const CHANGE_PAUSE_MS: u64 = 60_000;
+/// Checkpoints of its own ledger that a leader remembers, to compare others' with.
+pub const CHECKPOINTS: usize = 64;
 /// Jobs asking to fail when unsatisfiable that are looked at in one second.
 pub const UNDECIDED_LOOKS: usize = 256;
 /// What a slot in use adds to a worker's score, per mille, when all slots are in use.

@@ -13,6 +13,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::comparing::Comparing;
 use crate::deadlines::Deadlines;
 use crate::electorate::Electorate;
 use crate::ledger::Ledger;
@@ -81,6 +82,18 @@ pub enum Output {
         /// To one of these: to the one whose log is the most complete.
         to: Vec<NodeId>,
     },
+    /// A node's ledger is another than this leader's; said once.
+    Differs {
+        /// Which node.
+        node: NodeId,
+        /// The checkpoint where that was seen.
+        index: u64,
+    },
+    /// A majority of the voters agrees on another ledger than this leader's: it must stop.
+    Odd {
+        /// The checkpoint where that was seen.
+        index: u64,
+    },
     /// A choice looked at these workers; told at most once a second.
     Loads {
         /// Each with what it reported last.
@@ -120,6 +133,7 @@ pub struct Master {
     pub(crate) arrivals: u64,
     pub(crate) last_chosen: NodeId,
     pub(crate) electorate: Electorate,
+    pub(crate) comparing: Comparing,
     pub(crate) opening: bool,
     pub(crate) loads_told_ms: Option<u64>,
     swept_ms: u64,
@@ -169,6 +183,7 @@ impl Master {
             arrivals: 0,
             last_chosen: NodeId(0),
             electorate: Electorate::default(),
+            comparing: Comparing::default(),
             opening: false,
             loads_told_ms: None,
             swept_ms: now_ms,

@@ -27,6 +27,22 @@ pub enum Ask {
         /// Where it goes.
         reply: oneshot::Sender<View>,
     },
+    /// The digest of this node's ledger at an index.
+    Digest {
+        /// After which entry; none: the last one applied.
+        index: Option<u64>,
+        /// Where it goes.
+        reply: oneshot::Sender<DigestAt>,
+    },
+}
+
+/// This node's ledger at one index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DigestAt {
+    /// How far this node has applied the log.
+    pub applied: u64,
+    /// The digest; none when the index is not applied yet or too long ago.
+    pub digest: Option<u64>,
 }
 
 /// One moment of this node: cheap to take (pointers), whole, and not changed afterwards.

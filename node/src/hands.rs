@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::admit;
-use crate::ask::{Ask, Told, View};
+use crate::ask::{Ask, DigestAt, Told, View};
 use crate::broker::{Broker, Lead};
 use crate::clock::{tick_ms, wall_ms};
 use crate::disk::{Disk, Folder, Identity, Told as DiskTold};
@@ -51,6 +51,7 @@ pub(crate) struct Hands {
     since_asked_again: Instant,
     replies: BTreeMap<u64, oneshot::Sender<Told>>,
     readers: BTreeMap<u64, oneshot::Sender<View>>,
+    digests: Vec<(Option<u64>, oneshot::Sender<DigestAt>)>,
     last_ticket: u64,
     /// Addresses heard from the peers themselves: newer than the ledger's until the ledger learns of a later start.
     hints: BTreeMap<NodeId, (Boot, String)>,
@@ -110,6 +111,7 @@ impl Hands {
             since_asked_again: Instant::now(),
             replies: BTreeMap::new(),
             readers: BTreeMap::new(),
+            digests: Vec::new(),
             last_ticket: 0,
             hints,
             joining: None,
@@ -217,6 +219,7 @@ impl Hands {
                 self.replies.insert(ticket, reply);
                 inputs.push(Input::Ask { ticket, request });
             }
+            Ask::Digest { index, reply } => self.digests.push((index, reply)),
             Ask::View { linearizable, reply } => {
                 self.readers.insert(ticket, reply);
                 if linearizable {
@@ -396,6 +399,13 @@ impl Hands {
                 // The reader may have gone away meanwhile.
                 let _ = reader.send(self.shows.view(cast, self.identity));
             }
+        }
+        for (index, reply) in self.digests.drain(..) {
+            let applied = cast.status().applied;
+            let at = index.unwrap_or(applied);
+            let digest = if at <= applied { cast.digest_at(at) } else { None };
+            // The asker may have gone away meanwhile.
+            let _ = reply.send(DigestAt { applied, digest });
         }
         if self.shows.redial_wanted() {
             let taken_in = cast.ledger().member(self.me.id).is_some_and(|member| member.boot == self.me.boot);

@@ -15,8 +15,8 @@ use alloc::vec::Vec;
 
 use protocol::limits::{ATTACHED, REPORT_MS, RESEND_MS};
 use protocol::{
-    Answered, AttemptRef, Dispatch, LAB_HEADER, Load, LossCause, Offer, Outcome, Reason, Report, ToMaster,
-    ToNode,
+    Answered, AttemptRef, Checkpoint, Dispatch, LAB_HEADER, Load, LossCause, Offer, Outcome, Reason, Report,
+    ToMaster, ToNode,
 };
 
 use crate::attached::{Attached, AttachedId, Due, Windows, stronger};
@@ -66,6 +66,7 @@ struct Kept {
 pub struct Worker {
     offer: Offer,
     load: Load,
+    checkpoint: Option<Checkpoint>,
     held: BTreeMap<AttemptRef, Held>,
     waiting: VecDeque<Dispatch>,
     attached: Attached,
@@ -87,6 +88,7 @@ impl Worker {
         Self {
             offer,
             load: Load::default(),
+            checkpoint: None,
             held: BTreeMap::new(),
             waiting: VecDeque::new(),
             attached: Attached::default(),
@@ -121,7 +123,7 @@ impl Worker {
         }
     }
 
-    /// The leader said something. `Forwarded` is the gateway's and ignored here.
+    /// The leader said something. What is the gateway's or the whole node's is ignored here.
     pub fn heard(&mut self, message: ToNode) {
         match message {
             ToNode::Dispatch(dispatch) => self.dispatched(dispatch),
@@ -129,7 +131,7 @@ impl Worker {
             ToNode::Settled { attempt, .. } => {
                 self.kept.remove(&attempt);
             }
-            ToNode::Forwarded { .. } => {}
+            ToNode::Forwarded { .. } | ToNode::Odd { .. } => {}
         }
     }
 
@@ -189,6 +191,11 @@ impl Worker {
     #[must_use]
     pub fn keeps_results(&self) -> bool {
         !self.kept.is_empty()
+    }
+
+    /// This node's ledger passed a checkpoint: the next report says so.
+    pub fn passed(&mut self, checkpoint: Checkpoint) {
+        self.checkpoint = Some(checkpoint);
     }
 
     /// The probe measured.
@@ -356,6 +363,7 @@ impl Worker {
             back: self.back.iter().map(|(attempt, cause)| (*attempt, *cause)).collect(),
             offer: self.offer_now(),
             load: self.load,
+            checkpoint: self.checkpoint,
         };
         self.outputs.push(Output::Send(ToMaster::Report(report)));
     }

@@ -4,6 +4,7 @@
 
 mod attached;
 mod choosing;
+mod comparing;
 mod electing;
 mod faults;
 mod joining;

@@ -155,6 +155,9 @@ pub(super) struct Worker {
     pub(super) session: u64,
     pub(super) offer: Offer,
     pub(super) load: Load,
+    pub(super) checkpoint: Option<protocol::Checkpoint>,
+    /// It was told that its ledger is the odd one.
+    pub(super) odd: Option<u64>,
     pub(super) held: BTreeSet<AttemptRef>,
     pub(super) kept: BTreeMap<AttemptRef, Arc<Outcome>>,
     /// What it wants to be given to somebody else.
@@ -186,6 +189,8 @@ impl Worker {
             session: 1,
             offer: Offer { slots, classes, ..Offer::default() },
             load,
+            checkpoint: None,
+            odd: None,
             held: BTreeSet::new(),
             kept: BTreeMap::new(),
             back: BTreeMap::new(),
@@ -230,6 +235,7 @@ impl Worker {
                 self.kept.remove(&attempt);
                 self.settled.push((attempt, verdict));
             }
+            ToNode::Odd { index } => self.odd = Some(index),
             ToNode::Forwarded { number, answer } => {
                 self.answers.insert(number, answer);
             }
@@ -335,6 +341,7 @@ impl Scene {
             back: worker.back.iter().map(|(attempt, cause)| (*attempt, *cause)).collect(),
             offer: worker.offer.clone(),
             load: worker.load,
+            checkpoint: worker.checkpoint,
         };
         let (boot, session) = (Boot(worker.boot), worker.session);
         self.master.heard(&self.ledger, id, boot, session, ToMaster::Report(report));

@@ -15,7 +15,7 @@ use super::limits::{
 };
 use super::problem::{self, Kind, Problem};
 use super::{Served, guard, shown};
-use crate::ask::{Ask, Event, Told, View};
+use crate::ask::{Ask, DigestAt, Event, Told, View};
 use crate::mint::Mint;
 
 /// What handlers share.
@@ -132,6 +132,16 @@ impl Desk {
         .ok()??;
         self.note(&view);
         Some(view)
+    }
+
+    /// This node's ledger at an index.
+    pub(super) async fn digest(&self, index: Option<u64>) -> Result<DigestAt, Problem> {
+        let (reply, answer) = oneshot::channel();
+        let asked = timeout(VIEW_PATIENCE, async {
+            self.served.front.asks.send(Ask::Digest { index, reply }).await.ok()?;
+            answer.await.ok()
+        });
+        asked.await.ok().flatten().ok_or_else(|| self.no_view())
     }
 
     fn note(&self, view: &View) {

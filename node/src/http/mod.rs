@@ -14,6 +14,7 @@
 mod body;
 mod cluster_log;
 mod desk;
+mod digest;
 mod events;
 mod guard;
 mod internal;
@@ -91,6 +92,7 @@ fn api(desk: Desk) -> Router {
         .route("/nodes/{name}", get(nodes::one))
         .route("/nodes/{name}/stop", post(nodes::stop))
         .route("/nodes/{name}/resume", post(nodes::resume))
+        .route("/nodes/{name}/digest", get(digest::digest))
         .route("/leader/transfer", post(transfer::transfer))
         .route("/events", get(events::events))
         .route("/views", get(views::all))

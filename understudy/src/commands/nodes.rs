@@ -88,7 +88,7 @@ async fn turn(client: &Client, node: &str, verb: &str) -> Outcome {
     Ok(Exit::Ok)
 }
 
-fn node_path(node: &str, verb: &str) -> Result<String, Failure> {
+pub(super) fn node_path(node: &str, verb: &str) -> Result<String, Failure> {
     let mut url = reqwest::Url::parse("http://node/api/v1/nodes/")
         .map_err(|cause| Failure::error(format!("building the request: {cause}")))?;
     if let Ok(mut path) = url.path_segments_mut() {

@@ -12,7 +12,7 @@ use protocol::{
 };
 use tokio::sync::{broadcast, mpsc};
 
-use crate::ask::{Ask, Event, Front, Told, Valve, View};
+use crate::ask::{Ask, DigestAt, Event, Front, Told, Valve, View};
 use crate::http::{Served, app_with_pages};
 use crate::news::{Board, share_all};
 use crate::runner::Outputs;
@@ -150,6 +150,11 @@ impl Hand {
                 if knows_cluster && (has_leader || !linearizable) {
                     let _ = reply.send(self.view());
                 }
+            }
+            (Ask::Digest { index, reply }, _) => {
+                let applied = self.view().applied;
+                let digest = index.is_none_or(|index| index <= applied).then_some(0xd1);
+                let _ = reply.send(DigestAt { applied, digest });
             }
             (Ask::Request { .. }, Plan::Drop) => {}
             (Ask::Request { reply, .. }, Plan::Tell(told)) => {

@@ -61,12 +61,8 @@ impl Three {
             let cast = Cast::open(settings(id), None, Vec::new()).expect("an empty log is a good one");
             (NodeId(id), cast)
         });
-        let mut three = Self {
-            casts: casts.collect(),
-            deaf: BTreeSet::new(),
-            told: BTreeMap::new(),
-            led: Vec::new(),
-        };
+        let mut three =
+            Self { casts: casts.collect(), deaf: BTreeSet::new(), told: BTreeMap::new(), led: Vec::new() };
         three.until(|three| three.cast(1).is_master());
         for id in [2, 3] {
             three.ask(1, id, Request::Join(member(id)));
@@ -205,7 +201,7 @@ fn a_leader_that_leaves_hands_over_and_may_go_when_nothing_more_comes() {
 #[test]
 fn a_leader_alone_goes_without_an_heir() {
     let mut alone = Cast::open(settings(1), None, Vec::new()).expect("an empty log is a good one");
-    let mut tick = |cast: &mut Cast| {
+    let tick = |cast: &mut Cast| {
         cast.handle(Input::Tick, 0);
         loop {
             let outputs = cast.turn(0);
