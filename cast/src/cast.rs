@@ -88,7 +88,7 @@ impl Cast {
         let salt = mix(settings.member.id.0 ^ mix(settings.member.boot.0));
         let mut cast = Self {
             consensus: Consensus::open(config, restored)?,
-            ledger: Mutant::ledger(settings.mutant),
+            ledger: Mutant::ledger(settings.mutant).bounded(settings.bounds),
             master: None,
             worker: Worker::new(settings.offer.clone()).with_windows(settings.windows.clone()),
             gateway: Gateway::new(),

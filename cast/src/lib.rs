@@ -68,6 +68,10 @@ pub struct Settings {
     pub runs_jobs: master::RunsJobs,
     /// Attached workers that may hold one job at a time.
     pub max_offers: u32,
+    /// Bounds of the ledger: the same on every node.
+    pub bounds: master::Bounds,
+    /// How much of history a leader keeps.
+    pub retention: master::Retention,
     /// Test hook: a leader records assignments and does not send them.
     pub hold_dispatch: bool,
     /// A purposely broken rule; none outside the simulator.

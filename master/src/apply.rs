@@ -25,6 +25,7 @@ impl Ledger {
         self.clock_ms = self.clock_ms.max(entry.clock_ms);
         self.wall_ms = self.wall_ms.max(entry.wall_ms);
         self.digest.take(&(index, entry));
+        self.let_go();
         let mut turn = Turn { ledger: self, term: entry.term, n: 0, effects: Vec::new() };
         for (place, command) in entry.commands.iter().enumerate() {
             if turn.command(command).is_none() {
@@ -45,7 +46,7 @@ pub(crate) fn job_of(command: &Command) -> Option<JobId> {
         | Command::Cancel { job }
         | Command::Expire { job, .. }
         | Command::Release { job } => Some(*job),
-        Command::Configure(_) => None,
+        Command::Configure(_) | Command::Forget { .. } => None,
     }
 }
 
@@ -79,6 +80,7 @@ impl Turn<'_> {
             Command::Expire { job, reason } => self.expire(*job, *reason),
             Command::Release { job } => self.release(*job),
             Command::Configure(change) => self.configure(change),
+            Command::Forget { after, upto } => self.forget(*after, *upto),
         }
     }
 
@@ -181,6 +183,7 @@ impl Turn<'_> {
             failures: 0,
             lost: 0,
             result: None,
+            ending: None,
             rev: self.rev(),
         };
         self.ledger.add(job, key);
@@ -397,6 +400,12 @@ impl Turn<'_> {
                 self.fact(What::Left { node: *node });
             }
         }
+        Some(())
+    }
+
+    fn forget(&mut self, after: u64, upto: u64) -> Option<()> {
+        self.ledger.forget(after, upto).then_some(())?;
+        self.fact(What::Forgotten { upto });
         Some(())
     }
 

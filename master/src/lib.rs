@@ -38,12 +38,15 @@ mod keys;
 mod learning;
 pub mod ledger;
 pub mod limits;
+mod marks;
 pub mod master;
 mod members;
 pub mod placement;
 mod queue;
+pub mod retention;
 mod roster;
 mod shards;
+mod tail;
 
 pub use electorate::Configuration;
 #[cfg(feature = "mutants")]
@@ -54,6 +57,7 @@ pub use limits::Bounds;
 pub use master::Mutant;
 pub use master::{Master, Output, Settings};
 pub use placement::{ReasonLine, RunsJobs, Verdict, Why, why};
+pub use retention::{Forgotten, Retention};
 
 #[cfg(test)]
 extern crate std;

@@ -20,6 +20,7 @@ use crate::ledger::Ledger;
 use crate::limits::{REMIND_MS, UNDECIDED_LOOKS, WAITING_PER_ENTRY};
 use crate::placement::RunsJobs;
 use crate::queue::Queue;
+use crate::retention::Retention;
 use crate::roster::{Peer, Slot};
 use protocol::limits::{ENTRY_BYTES, ENTRY_COMMANDS, LIVENESS_MS};
 use protocol::{
@@ -44,6 +45,8 @@ pub struct Settings {
     pub runs_jobs: RunsJobs,
     /// Attached workers that may hold one job at a time.
     pub max_offers: u32,
+    /// How much of history is kept.
+    pub retention: Retention,
     /// A test hook: nothing is dispatched while it is set.
     pub hold_dispatch: bool,
     /// A rule broken on purpose.
@@ -135,6 +138,8 @@ pub struct Master {
     pub(crate) electorate: Electorate,
     pub(crate) comparing: Comparing,
     pub(crate) opening: bool,
+    /// A `Forget` is on its way that expects this much to be forgotten.
+    pub(crate) forgetting: Option<u64>,
     pub(crate) loads_told_ms: Option<u64>,
     swept_ms: u64,
     pub(crate) outputs: Vec<Output>,
@@ -185,6 +190,7 @@ impl Master {
             electorate: Electorate::default(),
             comparing: Comparing::default(),
             opening: false,
+            forgetting: None,
             loads_told_ms: None,
             swept_ms: now_ms,
             outputs: Vec::new(),
@@ -233,6 +239,7 @@ impl Master {
         }
         #[cfg(feature = "mutants")]
         self.take_back_too_early(ledger);
+        self.forget(ledger);
         if now_ms.saturating_sub(self.swept_ms) >= REMIND_MS {
             self.swept_ms = now_ms;
             let busy: Vec<NodeId> = ledger.busy_nodes().collect();

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use crate::admit;
 use crate::ask::{Ask, DigestAt, Told, View};
 use crate::broker::{Broker, Lead};
+use crate::bulk::Shelves;
 use crate::clock::{tick_ms, wall_ms};
 use crate::disk::{Disk, Folder, Identity, Told as DiskTold};
 use crate::error::StageError;
@@ -70,7 +71,7 @@ impl Hands {
     ) -> Result<Self, StageError> {
         let settings = Arc::clone(&stage.settings);
         let me = myself(&settings, identity.node, boot);
-        let link = open_link(handle, &settings, identity, &me, &slots)?;
+        let link = open_link(handle, &settings, identity, &me, &slots, Arc::new(Shelves::default()))?;
         let broker_in = slots.broker.clone();
         let broker = Broker::start(
             &format!("tcp://{}:{}", settings.listen_host, settings.broker_port),
@@ -150,6 +151,8 @@ impl Hands {
                 crate::settings::RunsJobs::Always => master::RunsJobs::Always,
                 crate::settings::RunsJobs::Never => master::RunsJobs::Never,
             },
+            bounds: master::Bounds { ended_jobs: settings.ended_jobs, ..master::Bounds::default() },
+            retention: settings.retention,
             hold_dispatch: settings.hold_dispatch,
             mutant: None,
         }

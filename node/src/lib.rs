@@ -15,6 +15,7 @@
 pub mod admit;
 pub mod ask;
 pub mod broker;
+pub mod bulk;
 mod clock;
 pub mod disk;
 mod error;

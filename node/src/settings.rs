@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 pub use cast::Windows;
+pub use master::Retention;
 
 /// Folder of the private sockets behind the gates, inside the data folder.
 pub(crate) const SOCKETS: &str = "gate";
@@ -69,6 +70,10 @@ pub struct Settings {
     pub logger: Option<String>,
     /// Log store that is asked for lines: `http://HOST:PORT`.
     pub logdb: Option<String>,
+    /// How much of history it keeps as a leader.
+    pub retention: Retention,
+    /// Ended jobs that the ledger holds. A test hook: the same on every node of a cluster.
+    pub ended_jobs: u64,
     /// Test hook: a leader records assignments and does not send them.
     pub hold_dispatch: bool,
 }

@@ -194,9 +194,9 @@ impl World<'_> {
                 }
             }
             Told::Answer(Answer::Refused(Refusal::KeyReused { job })) => {
-                let made = wish.key.as_ref().and_then(|key| self.watch.keys.get(key));
-                must(wish.misuse && made == Some(&job), "key_is_one_job", || {
-                    format!("{:?} is refused as used for {job}; it made {made:?}", wish.key)
+                let made = wish.key.as_ref().is_some_and(|key| self.watch.made(key, job));
+                must(wish.misuse && made, "key_is_one_job", || {
+                    format!("{:?} is refused as used for {job}, which it did not make", wish.key)
                 })?;
                 self.clients.wishes -= 1;
             }
@@ -206,14 +206,15 @@ impl World<'_> {
         Ok(())
     }
 
-    /// `acked_survives`: who cancels an acknowledged job never hears that there is none, and when it is said to be
-    /// cancelled, or ended, it is.
+    /// `acked_survives`: who cancels an acknowledged job never hears that there is none while it is open (an ended one may
+    /// have left the ledger), and when it is said to be cancelled, or ended, it is.
     fn cancelled(&mut self, job: JobId, answer: &Answer) -> Held {
         let state = self.watch.jobs.get(&job).map(|known| known.state);
         let right = match answer {
-            Answer::Refused(Refusal::NotFound) => false,
             Answer::Done => state == Some(protocol::JobState::Cancelled),
-            Answer::Refused(Refusal::Ended { .. }) => state.is_some_and(protocol::JobState::is_terminal),
+            Answer::Refused(Refusal::Ended { .. } | Refusal::NotFound) => {
+                state.is_some_and(protocol::JobState::is_terminal)
+            }
             _ => true,
         };
         must(right, "acked_survives", || {
@@ -224,8 +225,9 @@ impl World<'_> {
     pub(crate) fn read_ready(&mut self, place: usize, ticket: u64) -> Held {
         let Some((Op::Read(acknowledged), ..)) = self.clients.open.remove(&ticket) else { return Ok(()) };
         self.counts.reads += 1;
-        let Some(live) = &self.nodes[place].live else { return Ok(()) };
-        self.watch.read(place + 1, live.cast.ledger(), acknowledged)
+        let node = &self.nodes[place];
+        let Some(live) = &node.live else { return Ok(()) };
+        self.watch.read(place + 1, live.cast.ledger(), &node.shelf, acknowledged)
     }
 
     /// A node's start is over: nobody who asked it will hear from it.

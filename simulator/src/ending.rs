@@ -59,7 +59,7 @@ impl World<'_> {
         for (place, node) in self.nodes.iter().enumerate() {
             let Some(live) = &node.live else { continue };
             live.cast.ledger().check();
-            self.watch.read(place + 1, live.cast.ledger(), acknowledged)?;
+            self.watch.read(place + 1, live.cast.ledger(), &node.shelf, acknowledged)?;
         }
         Ok(())
     }

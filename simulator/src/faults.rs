@@ -82,8 +82,9 @@ impl World<'_> {
     fn crash(&mut self, place: usize) {
         let node = &mut self.nodes[place];
         let boot = node.boot;
-        node.live = None;
+        let applied = node.live.take().map_or(0, |live| live.cast.ledger().applied());
         node.disk.crash(&mut self.chance);
+        node.shelf.crash(applied, &mut self.chance);
         self.counts.crashes += 1;
         self.tell(|| format!("n{} crashes", place + 1));
         self.answers_lost(place, boot);

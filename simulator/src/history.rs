@@ -18,6 +18,8 @@ pub(crate) struct Known {
     pub(crate) acknowledged_us: Option<u64>,
     /// Digest of state and result at its end.
     end: Option<u64>,
+    /// Its place among the ends.
+    number: Option<u64>,
 }
 
 /// An attempt that the ledger gave to a worker.
@@ -29,6 +31,11 @@ pub(crate) struct Given {
 }
 
 impl Known {
+    /// Whether it ended as one of the first so many.
+    pub(crate) fn is_among(&self, ends: u64) -> bool {
+        self.number.is_some_and(|number| number <= ends)
+    }
+
     /// The attempt that counts now, with its number.
     pub(crate) fn current(&self) -> Option<(u32, &Given)> {
         let number = self.attempts.len() as u32;
@@ -46,6 +53,7 @@ impl Watch {
         match &fact.what {
             What::Accepted { job: id, .. } => return self.accepted(*id, job),
             What::Joined { .. } | What::Opened | What::Left { .. } => return Ok(()),
+            What::Forgotten { upto } => return self.forgotten(*upto),
             _ => {}
         }
         let (Some(id), Some(after)) = (fact.what.job(), job) else {
@@ -89,6 +97,7 @@ impl Watch {
             attempts: Vec::new(),
             acknowledged_us: None,
             end: None,
+            number: None,
         };
         let before = self.jobs.insert(id, known);
         must(before.is_none(), "key_is_one_job", || format!("{id} is accepted twice"))
@@ -148,8 +157,19 @@ impl Watch {
             known.state = state;
             if state.is_terminal() {
                 known.end = Some(end_of(after));
+                known.number = after.ending.map(|ending| ending.number);
             }
         }
+        Ok(())
+    }
+
+    /// History is forgotten up to this end, and with it the keys of those jobs, which may make others now.
+    fn forgotten(&mut self, upto: u64) -> Held {
+        let is_gone = |id: &JobId| self.jobs.get(id).is_some_and(|known| known.is_among(upto));
+        let (gone, kept) = std::mem::take(&mut self.keys).into_iter().partition(|(_, id)| is_gone(id));
+        self.keys = kept;
+        let gone: std::collections::BTreeMap<String, JobId> = gone;
+        self.old_keys.extend(gone);
         Ok(())
     }
 

@@ -29,6 +29,7 @@ pub mod limits;
 mod network;
 mod node;
 mod runner;
+mod shelf;
 mod turn;
 mod watch;
 mod world;

@@ -46,6 +46,11 @@ pub(crate) const PROBE_US: u64 = 1_000 * MS;
 /// Silence after which a link is taken for closed.
 pub(crate) const LINK_SILENCE_US: u64 = SECOND;
 
+/// Ended jobs that a ledger holds: few, so that a history sees them leave.
+pub(crate) const ENDED_JOBS: u64 = 20;
+/// Ended jobs that history keeps, where it forgets.
+pub(crate) const KEEP_JOBS: u64 = 100;
+
 /// Clients that ask at the same time.
 pub(crate) const CLIENTS: usize = 4;
 /// Jobs one history may have open: above it the clients wait.

@@ -6,8 +6,9 @@ use cast::{Cast, Input, Settings};
 use protocol::{Boot, Member, NodeId, Offer};
 
 use crate::disk::Disk;
-use crate::limits::{ELECTION_TICKS, HEARTBEAT_TICKS, REPLACE_AFTER_MS, TICK_MS, TURN_INPUTS};
+use crate::limits::{ELECTION_TICKS, ENDED_JOBS, HEARTBEAT_TICKS, REPLACE_AFTER_MS, TICK_MS, TURN_INPUTS};
 use crate::runner::Runner;
+use crate::shelf::Shelf;
 
 /// The class of all pretend jobs.
 pub(crate) const CLASS: &str = "pretend";
@@ -16,6 +17,7 @@ pub(crate) const CLASS: &str = "pretend";
 pub(crate) struct Node {
     pub(crate) boot: Boot,
     pub(crate) disk: Disk,
+    pub(crate) shelf: Shelf,
     pub(crate) live: Option<Live>,
     pub(crate) slots: u32,
     /// Its wall clock is off by this.
@@ -115,6 +117,8 @@ pub(crate) struct Common {
     pub(crate) expect: usize,
     pub(crate) voters: usize,
     pub(crate) runs_jobs: master::RunsJobs,
+    /// Ended jobs that history keeps.
+    pub(crate) keep_jobs: u64,
     pub(crate) mutant: Option<cast::Mutant>,
 }
 
@@ -134,6 +138,8 @@ pub(crate) fn settings(common: Common, place: usize, boot: Boot, slots: u32) -> 
         windows: cast::Windows::default(),
         runs_jobs: common.runs_jobs,
         max_offers: protocol::limits::MAX_OFFERS,
+        bounds: master::Bounds { ended_jobs: ENDED_JOBS, ..master::Bounds::default() },
+        retention: master::Retention { keep_jobs: common.keep_jobs, ..master::Retention::default() },
         hold_dispatch: false,
         mutant: common.mutant,
     }

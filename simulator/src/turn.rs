@@ -67,6 +67,7 @@ impl World<'_> {
             Output::ReadLost { ticket } => self.clients.forget(ticket),
             Output::Fact { fact, job } => {
                 self.fold.take(&*fact);
+                self.nodes[place].shelf.hear(&fact, job.as_ref());
                 self.watch.fact(self.now_us, &fact, job.as_ref())?;
             }
             Output::Promoted { term } => return self.promoted(place, term),

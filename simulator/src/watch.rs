@@ -3,7 +3,7 @@
 //! The *agreed history* is made of facts in the order of their numbers, each taken when the first node tells it. All that
 //! is promised to anybody is compared with it, and so is what every node tells later.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use protocol::{AttemptRef, Boot, Dispatch, Fact, Job, JobId, NodeId};
 use crate::fold::Fold;
 use crate::history::Known;
 use crate::limits::{CALM_AFTER_US, STARVE_US};
+use crate::shelf::Shelf;
 
 /// What was promised and did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub(crate) struct Watch {
     pub(crate) jobs: BTreeMap<JobId, Known>,
     /// Which job each key made.
     pub(crate) keys: BTreeMap<String, JobId>,
+    /// Which jobs keys had made that are forgotten with them.
+    pub(crate) old_keys: BTreeSet<(String, JobId)>,
     /// Digest of each fact, by its number less 1.
     facts: Vec<u64>,
     /// Digest of the ledger at each index that a turn ended with.
@@ -176,18 +179,27 @@ impl Watch {
             known.acknowledged_us = Some(now_us);
             self.acknowledged.push(job);
         }
-        let made = key.map_or(Some(&asked), |key| self.keys.get(key));
-        must(made == Some(&job), "key_is_one_job", || {
-            format!("{job} was acknowledged for key {key:?}, which made {made:?}")
+        let made = key.map_or(asked == job, |key| self.made(key, job));
+        must(made, "key_is_one_job", || {
+            format!("{job} was acknowledged for key {key:?}, which did not make it")
         })
     }
 
+    /// Whether this key makes this job, or did before both were forgotten.
+    pub(crate) fn made(&self, key: &str, job: JobId) -> bool {
+        self.keys.get(key) == Some(&job) || self.old_keys.contains(&(key.to_string(), job))
+    }
+
     /// `acked_survives`: whoever reads sees every job that was acknowledged before the read began, and an ended one as it
-    /// ended.
-    pub(crate) fn read(&self, name: usize, ledger: &Ledger, acknowledged: usize) -> Held {
+    /// ended, in the ledger or in the archive, until it is forgotten.
+    pub(crate) fn read(&self, name: usize, ledger: &Ledger, shelf: &Shelf, acknowledged: usize) -> Held {
+        let forgotten = ledger.forgotten().upto;
         for id in self.acknowledged.iter().take(acknowledged) {
-            let job = ledger.job(*id);
-            must(job.is_some(), "acked_survives", || format!("a read at n{name} does not see {id}"))?;
+            let job = ledger.job(*id).or_else(|| shelf.get(*id));
+            let is_forgotten = || self.jobs.get(id).is_some_and(|known| known.is_among(forgotten));
+            must(job.is_some() || is_forgotten(), "acked_survives", || {
+                format!("a read at n{name} does not see {id}")
+            })?;
             job.map_or(Ok(()), |job| self.ended_job_is_as_it_ended(job))?;
         }
         Ok(())

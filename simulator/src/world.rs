@@ -11,7 +11,7 @@ use crate::clients::{Clients, Op};
 use crate::faults::Heal;
 use crate::fold::Fold;
 use crate::hearing::Hearing;
-use crate::limits::{CLIENTS, EVENTS, JOIN_US, LOOK_US, MS, PROBE_US, SECOND, TICK_MS};
+use crate::limits::{CLIENTS, EVENTS, JOIN_US, KEEP_JOBS, LOOK_US, MS, PROBE_US, SECOND, TICK_MS};
 use crate::network::{Network, Way};
 use crate::node::{self, Common, Live, Node};
 use crate::watch::{Broken, Held, Watch, must};
@@ -79,7 +79,8 @@ impl<'a> World<'a> {
         let nodes: Vec<Node> = (0..plan.nodes).map(|_| new_node(&mut chance)).collect();
         let voters = if nodes.len() == 5 && chance.percent(50) { 5 } else { 3 };
         let runs_jobs = if chance.percent(25) { master::RunsJobs::Always } else { master::RunsJobs::Auto };
-        let common = Common { seed: plan.seed, expect: 3, voters, runs_jobs, mutant: plan.mutant };
+        let keep_jobs = if chance.percent(25) { KEEP_JOBS } else { u64::MAX };
+        let common = Common { seed: plan.seed, expect: 3, voters, runs_jobs, keep_jobs, mutant: plan.mutant };
         let length_us = plan.minutes * 60 * SECOND;
         let mut this = Self {
             common,
@@ -337,6 +338,7 @@ fn new_node(chance: &mut Chance) -> Node {
     Node {
         boot: Boot(0),
         disk: crate::disk::Disk::default(),
+        shelf: crate::shelf::Shelf::default(),
         live: None,
         slots: chance.between(1, 4) as u32,
         skew_ms: chance.below(20_000),

@@ -1,11 +1,12 @@
-//! Scenarios: what a ledger does with commands (`rules`, `repeats`, `random`), and what a leader makes of what it hears
-//! (`leading`, `losses`, `joining`, `electing`,
-//! `choosing`, `attached`).
+//! Scenarios: what a ledger does with commands (`rules`, `repeats`, `ending`, `random`), and what a leader makes of what it hears
+//! (`leading`, `losses`, `joining`, `electing`, `comparing`, `choosing`,
+//! `attached`).
 
 mod attached;
 mod choosing;
 mod comparing;
 mod electing;
+mod ending;
 mod faults;
 mod joining;
 mod leading;

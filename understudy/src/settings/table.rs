@@ -22,6 +22,7 @@ pub(crate) struct Table {
     pub(crate) lab: LabTable,
     pub(crate) share: ShareTable,
     pub(crate) logs: LogsTable,
+    pub(crate) retention: RetentionTable,
     pub(crate) chaos: ChaosTable,
     pub(crate) test: TestTable,
 }
@@ -177,6 +178,18 @@ pub(crate) struct LogsTable {
     pub(crate) logger: Option<String>,
 }
 
+/// How long history is kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RetentionTable {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) days: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bytes: Option<String>,
+}
+
 /// The soft crash.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -191,6 +204,8 @@ pub(crate) struct ChaosTable {
 pub(crate) struct TestTable {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) hold_dispatch: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ended_jobs: Option<u64>,
 }
 
 /// Settings of the public surface that this version does not do yet (a table stands for all its keys).
@@ -204,7 +219,6 @@ const NOT_YET: [&str; 12] = [
     "recodex",
     "logs.keep_bytes",
     "logs.keep_days",
-    "retention",
     "webhooks",
     "limits",
 ];

@@ -237,6 +237,8 @@ fn settings(chaos: bool, logdb: Option<String>) -> Settings {
         logger: None,
         logdb,
         replace_after_ms: 10_000,
+        retention: master::Retention::default(),
+        ended_jobs: protocol::limits::ENDED_JOBS,
         hold_dispatch: false,
     }
 }
