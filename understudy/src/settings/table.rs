@@ -209,7 +209,7 @@ pub(crate) struct TestTable {
 }
 
 /// Settings of the public surface that this version does not do yet (a table stands for all its keys).
-const NOT_YET: [&str; 12] = [
+const NOT_YET: [&str; 11] = [
     "cluster.key_file",
     "http.token_file",
     "http.tls_cert",
