@@ -15,9 +15,11 @@ async fn live_voters(cluster: &Cluster, k: usize) -> Option<Vec<String>> {
     Some(nodes.filter_map(|node| node["name"].as_str().map(String::from)).collect())
 }
 
-async fn three_voters_live(cluster: &Cluster, asked: usize) {
+/// Waits until three nodes vote and are alive, and none of those that are gone.
+async fn three_voters_live(cluster: &Cluster, asked: usize, gone: &[String]) {
     eventually("three voters are alive", async || {
-        live_voters(cluster, asked).await.filter(|voters| voters.len() == 3)
+        let voters = live_voters(cluster, asked).await?;
+        (voters.len() == 3 && !voters.iter().any(|name| gone.contains(name))).then_some(())
     })
     .await;
 }
@@ -46,7 +48,7 @@ async fn nodes_killed_one_after_another_down_to_two_and_back() {
         done.extend(serves(&client, 5).await);
         if left.len() == 3 {
             // Whoever had no vote takes the place of the one that is gone: then one more may go.
-            three_voters_live(&cluster, left[0]).await;
+            three_voters_live(&cluster, left[0], &[cluster.node(leader).name.clone()]).await;
         }
     }
     for k in cluster.all().filter(|k| !left.contains(k)) {
@@ -55,7 +57,7 @@ async fn nodes_killed_one_after_another_down_to_two_and_back() {
     cluster.whole().await;
     done.extend(serves(&cluster.client(1), 5).await);
     for k in cluster.all() {
-        three_voters_live(&cluster, k).await;
+        three_voters_live(&cluster, k, &[]).await;
         let status = cluster.status(k).await.expect("it serves");
         let mut known: Vec<&str> =
             status["nodes"].as_array().expect("nodes").iter().filter_map(|n| n["name"].as_str()).collect();
@@ -66,6 +68,9 @@ async fn nodes_killed_one_after_another_down_to_two_and_back() {
             assert_eq!(client.look(job).await["state"], "succeeded", "node {k}");
         }
     }
+    assert_eq!(verified(&cluster), (Some(0), cluster.all().count()));
+    cluster.kill(1);
+    assert_eq!(verified(&cluster), (Some(1), cluster.all().count()), "a node that cannot be asked is named");
 }
 
 #[tokio::test]
@@ -86,6 +91,14 @@ async fn a_node_with_a_new_disk_gets_its_old_name_back_once_the_old_one_is_silen
     .await;
     cluster.whole().await;
     serves(&cluster.client_of([lost]), 3).await;
+}
+
+/// How `status --verify` ends, and how many lines it prints: one a node.
+fn verified(cluster: &Cluster) -> (Option<i32>, usize) {
+    let urls: Vec<String> = cluster.all().map(|k| cluster.node(k).url()).collect();
+    let said = tests::understudy().args(["status", "--verify", "--server", &urls.join(",")]).output();
+    let said = said.expect("the program starts");
+    (said.status.code(), String::from_utf8_lossy(&said.stdout).lines().count())
 }
 
 /// What node `k` says of the node with this name.
