@@ -10,9 +10,13 @@ use protocol::{Entry, Fact, NodeId, What, native};
 use crate::Output;
 use crate::cast::Cast;
 use crate::doubt::OWN_TICKET;
+use crate::mutant::Mutant;
 
 /// A member counts as caught up when its log lacks at most so many entries.
 const CAUGHT_UP_ENTRIES: u64 = 1_000;
+/// Entries a leader has under way at once. One is on its way to the disks and one waits behind it; what comes meanwhile gathers
+/// into the next, so that entries grow with the load instead of becoming many.
+const ENTRIES_UNDER_WAY: u64 = 2;
 
 impl Cast {
     pub(crate) fn carry_out(&mut self, step: Step) {
@@ -50,12 +54,15 @@ impl Cast {
             tick_ms: self.settings.tick_ms,
             runs_jobs: self.settings.runs_jobs,
             max_offers: self.settings.max_offers,
+            disk: self.settings.disk,
             retention: self.settings.retention,
             hold_dispatch: self.settings.hold_dispatch,
             #[cfg(feature = "mutants")]
-            mutant: crate::Mutant::of_master(self.settings.mutant),
+            mutant: Mutant::of_master(self.settings.mutant),
         };
-        self.master = Some(Master::take_over(settings, &self.ledger, term));
+        let mut master = Master::take_over(settings, &self.ledger, term);
+        master.hold(self.disk_hangs.is_some());
+        self.master = Some(master);
         self.outputs.push(Output::Promoted { term });
         self.follow(Some((self.me(), term)));
         self.look_at_members();
@@ -75,6 +82,7 @@ impl Cast {
             }
         };
         let before = (self.ledger.applied(), self.ledger.digest());
+        let entry = Mutant::entry(self.settings.mutant, entry, self.wall_ms);
         let effects = self.ledger.apply(committed.index, &entry);
         let passed = self.digests.applied(before, committed.index, self.ledger.digest());
         let me = self.me();
@@ -136,8 +144,11 @@ impl Cast {
         master.configuration(&self.ledger, &now);
     }
 
-    /// Everything that waits makes one entry.
+    /// Everything that waits makes one entry; while enough are under way it goes on waiting, and the next commit asks again.
     pub(crate) fn propose(&mut self) {
+        if self.consensus.uncommitted() >= ENTRIES_UNDER_WAY {
+            return;
+        }
         let Some(master) = self.master.as_mut().filter(|_| !self.in_doubt) else { return };
         let Some(entry) = master.proposal(&self.ledger, self.wall_ms) else { return };
         match self.consensus.propose(Bytes::from(native::encode(&entry))) {
@@ -157,7 +168,7 @@ impl Cast {
     pub(crate) fn drain_master(&mut self) {
         let Some(master) = self.master.as_mut().filter(|_| !self.in_doubt) else { return };
         let outputs = master.drain();
-        let term = self.consensus.status().term;
+        let term = self.consensus.term();
         for output in outputs {
             match output {
                 master::Output::Send { to, body } => {

@@ -18,6 +18,9 @@ use crate::{Input, Output, SessionKey, Settings};
 /// next turn, so that a turn ends.
 const ROUNDS: usize = 64;
 
+/// How often a leader whose disk hangs offers its lead.
+const HAND_OVER_MS: u64 = 1_000;
+
 /// A session's number is the start it belongs to, and in these lower bits a counter.
 const SESSION_BITS: u32 = 32;
 
@@ -48,6 +51,8 @@ pub struct Cast {
     pub(crate) digests: Digests,
     /// The roster was told by the leader that is followed now.
     pub(crate) roster_is_new: bool,
+    /// The disk hangs: for so long (milliseconds) the lead has not been offered to another.
+    pub(crate) disk_hangs: Option<u64>,
     pub(crate) wall_ms: u64,
     pub(crate) outputs: Vec<Output>,
 }
@@ -90,8 +95,9 @@ impl Cast {
             consensus: Consensus::open(config, restored)?,
             ledger: Mutant::ledger(settings.mutant).bounded(settings.bounds),
             master: None,
-            worker: Worker::new(settings.offer.clone()).with_windows(settings.windows.clone()),
-            gateway: Gateway::new(),
+            worker: Mutant::worker(settings.mutant, Worker::new(settings.offer.clone()))
+                .with_windows(settings.windows.clone()),
+            gateway: Mutant::gateway(settings.mutant),
             reads: Reads::new(salt),
             following: None,
             // No session of an earlier start comes again: what was said to that one is not for this one.
@@ -105,6 +111,7 @@ impl Cast {
             leaving: None,
             digests: Digests::default(),
             roster_is_new: false,
+            disk_hangs: None,
             wall_ms: 0,
             outputs: Vec::new(),
             settings,
@@ -137,6 +144,7 @@ impl Cast {
             Input::Load(load) => self.worker.loaded(load),
             Input::Late => self.late(),
             Input::Leave => self.leave(),
+            Input::DiskHangs(hangs) => self.disk_hangs(hangs),
             Input::SessionLost => {
                 let leader = self.following.map(|f| (f.node, f.term));
                 self.follow(None);
@@ -177,6 +185,12 @@ impl Cast {
     #[must_use]
     pub fn status(&self) -> consensus::Status {
         self.consensus.status()
+    }
+
+    /// The term, as this node knows it.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.consensus.term()
     }
 
     /// Whether this node leads and may act.
@@ -244,11 +258,32 @@ impl Cast {
             self.ask_consensus(context);
         }
         self.join();
+        self.offer_lead(tick_ms);
         if let Some(master) = self.master.as_mut().filter(|_| !self.in_doubt) {
             master.tick(&self.ledger);
             self.look_at_members();
         }
         self.tick_leaving();
+    }
+
+    /// What this node has not on disk, the others may have: whoever leads it is to have a disk.
+    fn disk_hangs(&mut self, hangs: bool) {
+        self.disk_hangs = hangs.then_some(HAND_OVER_MS);
+        self.worker.hold(hangs);
+        if let Some(master) = &mut self.master {
+            master.hold(hangs);
+        }
+        self.offer_lead(0);
+    }
+
+    /// Offered again each second: a handover ends in silence when the other is away.
+    fn offer_lead(&mut self, passed_ms: u64) {
+        let Some(since_ms) = &mut self.disk_hangs else { return };
+        *since_ms = since_ms.saturating_add(passed_ms);
+        if *since_ms >= HAND_OVER_MS && self.master.is_some() {
+            *since_ms = 0;
+            self.give_lead();
+        }
     }
 
     fn hear_peer(&mut self, message: consensus::Message) {
@@ -262,7 +297,7 @@ impl Cast {
         self.consensus.unreachable(Peer(peer.0));
         if gone {
             // Up to two ticks (0–100 ms) apart, so that not all stand at once.
-            let term = self.consensus.status().term;
+            let term = self.consensus.term();
             let after_ticks = mix(self.settings.seed ^ mix(self.me().0 ^ term)) % 3;
             self.consensus.leader_gone(Peer(peer.0), usize::try_from(after_ticks).unwrap_or(0));
         }

@@ -67,6 +67,13 @@ impl Cast {
         }
     }
 
+    /// This node leads and should not: to whoever is fit.
+    pub(crate) fn give_lead(&mut self) {
+        if let Some(master) = &mut self.master {
+            master.hand_over();
+        }
+    }
+
     fn hand_over(&mut self) {
         let (Some(master), Some(leaving)) = (&mut self.master, &mut self.leaving) else { return };
         if leaving.since_asked_ms >= AGAIN_MS && master.hand_over() {

@@ -27,6 +27,8 @@ mod doubt;
 mod leaving;
 mod mutant;
 mod reads;
+#[cfg(test)]
+mod tests;
 
 pub use cast::Cast;
 pub use mutant::Mutant;
@@ -68,6 +70,8 @@ pub struct Settings {
     pub runs_jobs: master::RunsJobs,
     /// Attached workers that may hold one job at a time.
     pub max_offers: u32,
+    /// When a voter's disk counts as nearly full.
+    pub disk: master::DiskBounds,
     /// Bounds of the ledger: the same on every node.
     pub bounds: master::Bounds,
     /// How much of history a leader keeps.
@@ -144,6 +148,8 @@ pub enum Input {
     Late,
     /// The process is to end: it goes once [`Cast::may_go`] says so, or its patience is over.
     Leave,
+    /// The disk hangs, or goes on: the leader on such a disk gives out no more work and hands over.
+    DiskHangs(bool),
     /// The body had to give up the broker link's present session: a new one begins, and everything is said again.
     SessionLost,
 }

@@ -236,6 +236,18 @@ impl Consensus {
         turn
     }
 
+    /// The current term: what [`Consensus::status`] says of it, for whoever asks with every message.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.raw.raft.term
+    }
+
+    /// Entries of this node's log that are not known to be committed.
+    pub fn uncommitted(&self) -> u64 {
+        let log = &self.raw.raft.raft_log;
+        log.last_index().saturating_sub(log.committed)
+    }
+
     /// The state at this moment.
     pub fn status(&self) -> Status {
         let raft = &self.raw.raft;
@@ -288,9 +300,11 @@ impl Consensus {
         }
         self.raw.mut_store().append(entries);
         let early = Mutant::sends_before_sync(self.config.mutant);
+        let vote_early = Mutant::votes_before_sync(self.config.mutant);
         let leads = self.raw.raft.state == StateRole::Leader;
         for message in ready.take_messages().into_iter().chain(ready.take_persisted_messages()) {
             if let Some(message) = Message::from_engine(message) {
+                let early = early || (vote_early && message.kind() == MessageKind::VoteResponse);
                 self.outbox.put(message, leads, early);
             }
         }

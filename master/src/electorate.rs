@@ -15,7 +15,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use crate::ledger::Ledger;
-use crate::limits::{CHANGE_PAUSE_MS, REMIND_MS};
+use crate::limits::{CHANGE_PAUSE_MS, REMIND_MS, TRANSFERS};
 use crate::master::{Asker, Master, Output};
 use protocol::limits::LIVENESS_MS;
 use protocol::{Answer, NodeId, Refusal};
@@ -45,6 +45,8 @@ pub(crate) struct Electorate {
     changed_ms: Option<u64>,
     /// What was asked of the consensus, and when.
     wished: Option<(Vec<NodeId>, Vec<NodeId>, u64)>,
+    /// Transfers that wait for somebody fit: who asked, for whom, and when.
+    transfers: Vec<(Asker, Option<NodeId>, u64)>,
 }
 
 impl Electorate {
@@ -192,17 +194,45 @@ impl Master {
             self.answer(asker, Answer::Refused(Refusal::Impossible(text)));
             return;
         }
+        if !self.try_transfer(asker, to) {
+            // Whoever has just come to lead has not heard everybody yet.
+            self.electorate.transfers.push((asker, to, self.now_ms));
+            if self.electorate.transfers.len() > TRANSFERS {
+                let (asker, to, _) = self.electorate.transfers.remove(0);
+                self.refuse_transfer(asker, to);
+            }
+        }
+    }
+
+    /// Transfers that found nobody fit so far: once a tick.
+    pub(crate) fn look_at_transfers(&mut self) {
+        for (asker, to, asked_ms) in core::mem::take(&mut self.electorate.transfers) {
+            if self.try_transfer(asker, to) {
+            } else if self.now_ms.saturating_sub(asked_ms) >= LIVENESS_MS {
+                self.refuse_transfer(asker, to);
+            } else {
+                self.electorate.transfers.push((asker, to, asked_ms));
+            }
+        }
+    }
+
+    fn try_transfer(&mut self, asker: Asker, to: Option<NodeId>) -> bool {
         let mut heirs = self.heirs();
         heirs.retain(|id| to.is_none_or(|to| to == *id));
-        if heirs.is_empty() {
-            let who = if to.is_some() { "it" } else { "every other voter, if there is one," };
-            let text = format!("{who} is silent, about to leave, or has not caught up");
-            self.answer(asker, Answer::Refused(Refusal::NotNow(text)));
-            return;
+        let is_one = !heirs.is_empty();
+        if is_one {
+            self.answer(asker, Answer::Done);
+            self.outputs.push(Output::Transfer { to: heirs });
         }
-        self.answer(asker, Answer::Done);
-        self.outputs.push(Output::Transfer { to: heirs });
+        is_one
     }
+
+    fn refuse_transfer(&mut self, asker: Asker, to: Option<NodeId>) {
+        let who = if to.is_some() { "it" } else { "every other voter, if there is one," };
+        let text = format!("{who} is silent, about to leave, or has not caught up");
+        self.answer(asker, Answer::Refused(Refusal::NotNow(text)));
+    }
+
     /// This node is about to end, or can lead no longer. False: no other voter is fit to.
     pub fn hand_over(&mut self) -> bool {
         let heirs = self.heirs();

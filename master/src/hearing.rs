@@ -38,26 +38,35 @@ impl Master {
     fn forward(&mut self, ledger: &Ledger, gateway: NodeId, boot: Boot, forward: Forward) {
         let Forward { number, floor, request } = forward;
         let asker = Asker { gateway, boot, number };
-        let starting =
-            !ledger.is_open() && matches!(request, Request::Submit { .. } | Request::Cancel { .. });
+        let origin = Origin { gateway, boot, number, floor };
+        let starting = !ledger.is_open() && !matches!(request, Request::Join(_) | Request::Transfer { .. });
         match request {
             _ if starting => self.answer(asker, Answer::Refused(Refusal::Starting)),
             Request::Submit { job, spec, key, fingerprint } => {
-                let origin = Origin { gateway, boot, number, floor };
-                if let Some(answer) = ledger.decided(&origin) {
-                    self.answer(asker, answer);
-                } else if self.submits.contains(&asker) {
-                    // It is on its way.
-                } else if self.waiting_bytes >= WAITING_BYTES {
-                    self.answer(asker, Answer::Refused(Refusal::Full));
-                } else {
-                    self.submits.insert(asker);
-                    self.push(Command::Submit { job, spec, key, fingerprint, origin });
-                }
+                self.submit(ledger, asker, Command::Submit { job, spec, key, fingerprint, origin }, &origin);
+            }
+            Request::SubmitAll(batch) => {
+                let batch = Arc::new(batch);
+                self.submit(ledger, asker, Command::SubmitAll { batch, origin }, &origin);
             }
             Request::Cancel { job } => self.cancel(ledger, asker, job),
             Request::Join(member) => self.join(ledger, asker, member),
             Request::Transfer { to } => self.transfer(asker, to),
+        }
+    }
+
+    fn submit(&mut self, ledger: &Ledger, asker: Asker, command: Command, origin: &Origin) {
+        if let Some(answer) = ledger.decided(origin) {
+            self.answer(asker, answer);
+        } else if self.submits.contains(&asker) {
+            // It is on its way.
+        } else if self.waiting_bytes >= WAITING_BYTES {
+            self.answer(asker, Answer::Refused(Refusal::Full));
+        } else if let Some(what) = self.shortage(ledger) {
+            self.answer(asker, Answer::Refused(Refusal::Short(what)));
+        } else {
+            self.submits.insert(asker);
+            self.push(command);
         }
     }
 

@@ -46,6 +46,7 @@ mod queue;
 pub mod retention;
 mod roster;
 mod shards;
+mod shortage;
 mod tail;
 
 pub use electorate::Configuration;
@@ -58,6 +59,7 @@ pub use master::Mutant;
 pub use master::{Master, Output, Settings};
 pub use placement::{ReasonLine, RunsJobs, Verdict, Why, why};
 pub use retention::{Forgotten, Retention};
+pub use shortage::DiskBounds;
 
 #[cfg(test)]
 extern crate std;

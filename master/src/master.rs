@@ -22,6 +22,7 @@ use crate::placement::RunsJobs;
 use crate::queue::Queue;
 use crate::retention::Retention;
 use crate::roster::{Peer, Slot};
+use crate::shortage::DiskBounds;
 use protocol::limits::{ENTRY_BYTES, ENTRY_COMMANDS, LIVENESS_MS};
 use protocol::{
     AttemptRef, Boot, Change, Command, Entry, IfUnsatisfiable, JobId, JobSpec, Load, LossCause, Member,
@@ -45,6 +46,8 @@ pub struct Settings {
     pub runs_jobs: RunsJobs,
     /// Attached workers that may hold one job at a time.
     pub max_offers: u32,
+    /// When a voter's disk counts as nearly full.
+    pub disk: DiskBounds,
     /// How much of history is kept.
     pub retention: Retention,
     /// A test hook: nothing is dispatched while it is set.
@@ -60,6 +63,12 @@ pub struct Settings {
 pub enum Mutant {
     /// A worker's running attempts are given to another after one missed report.
     RedispatchWhileHeld,
+    /// A slot is free as soon as its job has ended.
+    SlotFreedByJobsEnd,
+    /// What was sent since a worker's last report occupies nothing.
+    OverCapacity,
+    /// That a worker started anew is not seen: its attempts stay with it.
+    ForgetsRestarts,
 }
 
 /// What the leader wants done.
@@ -142,6 +151,8 @@ pub struct Master {
     pub(crate) forgetting: Option<u64>,
     pub(crate) loads_told_ms: Option<u64>,
     swept_ms: u64,
+    /// Nothing is assigned while it is set.
+    held: bool,
     pub(crate) outputs: Vec<Output>,
 }
 
@@ -193,6 +204,7 @@ impl Master {
             forgetting: None,
             loads_told_ms: None,
             swept_ms: now_ms,
+            held: false,
             outputs: Vec::new(),
         };
         for member in ledger.members() {
@@ -234,6 +246,7 @@ impl Master {
             // What only others could run before may be for the leader now.
             self.queue.wake();
         }
+        self.look_at_transfers();
         while let Some(job) = self.deadlines.pop(now_ms) {
             self.push(Command::Release { job });
         }
@@ -245,6 +258,7 @@ impl Master {
             let busy: Vec<NodeId> = ledger.busy_nodes().collect();
             busy.into_iter().for_each(|node| self.take_back(ledger, node));
             self.decide_unsatisfiable(ledger);
+            self.flee_full_disk();
         }
     }
 
@@ -262,23 +276,33 @@ impl Master {
             return Some(Entry { clock_ms: self.now_ms, wall_ms, ..entry });
         }
         let mut commands = Vec::new();
-        let mut bytes = 0;
-        while commands.len() < WAITING_PER_ENTRY {
-            let Some(next) = self.waiting.front().map(weight_bytes) else { break };
-            if bytes + next > ENTRY_BYTES && !commands.is_empty() {
+        let (mut bytes, mut jobs) = (0, 0);
+        while jobs < WAITING_PER_ENTRY {
+            let Some(next) = self.waiting.front() else { break };
+            let (next_bytes, next_jobs) = (weight_bytes(next), jobs_of(next));
+            let fits = bytes + next_bytes <= ENTRY_BYTES && jobs + next_jobs <= WAITING_PER_ENTRY;
+            if !fits && !commands.is_empty() {
                 break;
             }
-            bytes += next;
-            self.waiting_bytes -= next;
+            (bytes, jobs) = (bytes + next_bytes, jobs + next_jobs);
+            self.waiting_bytes -= next_bytes;
             commands.extend(self.waiting.pop_front());
         }
         self.line_up(ledger, &mut commands);
-        let room = ENTRY_COMMANDS - commands.len();
-        self.fill(ledger, room, &mut commands);
+        let room = ENTRY_COMMANDS.saturating_sub(commands.len());
+        if !self.held {
+            self.fill(ledger, room, &mut commands);
+        }
         if commands.is_empty() {
             return None;
         }
         Some(Entry { clock_ms: self.now_ms, wall_ms, term: self.term, commands })
+    }
+
+    /// Gives out no more work, or does again. What is assigned already is not touched.
+    pub fn hold(&mut self, held: bool) {
+        self.held = held;
+        self.queue.wake();
     }
 
     /// Consensus would not take this entry now: it goes first next time.
@@ -325,6 +349,8 @@ impl Master {
         let heard = peer.map_or(Boot(0), |peer| peer.boot);
         let boot = ledger.member(node).map_or(heard, |member| member.boot.max(heard));
         for (attempt, meant_for) in ledger.attempts_on(node) {
+            #[cfg(feature = "mutants")]
+            let boot = if self.breaks(Mutant::ForgetsRestarts) { meant_for } else { boot };
             let cause = match (meant_for < boot, gone) {
                 (true, _) => LossCause::Restarted,
                 (_, true) => LossCause::Silent,
@@ -336,9 +362,15 @@ impl Master {
         }
     }
 
+    /// Whether this rule is broken on purpose.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn breaks(&self, rule: Mutant) -> bool {
+        self.settings.mutant == Some(rule)
+    }
+
     #[cfg(feature = "mutants")]
     fn take_back_too_early(&mut self, ledger: &Ledger) {
-        if self.settings.mutant != Some(Mutant::RedispatchWhileHeld) {
+        if !self.breaks(Mutant::RedispatchWhileHeld) {
             return;
         }
         let now_ms = self.now_ms;
@@ -383,7 +415,16 @@ fn weight_bytes(command: &Command) -> usize {
     fixed
         + match command {
             Command::Submit { spec, .. } => spec.weight_bytes() as usize + protocol::limits::KEY_BYTES,
+            Command::SubmitAll { batch, .. } => batch.weight_bytes() as usize,
             Command::Finish { outcome, .. } => outcome_bytes(outcome),
             _ => 0,
         }
+}
+
+/// How much work a command is to apply, in jobs.
+fn jobs_of(command: &Command) -> usize {
+    match command {
+        Command::SubmitAll { batch, .. } => batch.specs.len(),
+        _ => 1,
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use master::Ledger;
-use protocol::{ClusterId, Fact, Job, Member, NodeId, NodeLoad, Request};
+use protocol::{ClusterId, Fact, Job, JobId, Member, NodeId, NodeLoad, Request};
 use tokio::sync::{mpsc, oneshot};
 pub use worker::Told;
 
@@ -18,7 +18,14 @@ pub enum Ask {
         /// What.
         request: Request,
         /// Where the answer goes. Dropped without an answer: the node stopped, the outcome is unknown.
-        reply: oneshot::Sender<Told>,
+        reply: oneshot::Sender<Reply>,
+    },
+    /// A job once it has ended; at once when it has.
+    Ended {
+        /// Which.
+        job: JobId,
+        /// Where it goes. Dropped without an answer: the node stopped.
+        reply: oneshot::Sender<Held>,
     },
     /// This node's state. `linearizable`: only after a majority confirmed that it is the newest.
     View {
@@ -43,6 +50,25 @@ pub struct DigestAt {
     pub applied: u64,
     /// The digest; none when the index is not applied yet or too long ago.
     pub digest: Option<u64>,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub struct Reply {
+    /// What the leader decided, or that it did not.
+    pub told: Told,
+    /// The job it made or found, as this node's ledger holds it. None: no job was accepted, or this node is very late.
+    pub held: Option<Held>,
+}
+
+/// One job of this node's ledger, with the members that name its nodes. Holds nothing else of the ledger, so that nothing has to
+/// be copied when it goes on.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// As it was when this was sent.
+    pub job: Arc<Job>,
+    /// Members of that time.
+    pub members: Arc<Vec<Member>>,
 }
 
 /// One moment of this node: cheap to take (pointers), whole, and not changed afterwards.
@@ -118,8 +144,12 @@ pub struct Front {
     pub events: tokio::sync::broadcast::Sender<Event>,
     /// The soft crash: whether the node is stopped now, and the switch.
     pub valve: Arc<Valve>,
+    /// How the node's disk is.
+    pub disk: crate::disk::Health,
     /// What came to the lab's ports and was let go.
     pub lab: crate::lab::LabCounts,
+    /// What the broker link let go.
+    pub broker: crate::broker::BrokerCounts,
     /// Where attempts' output can be read while they run.
     pub outputs: crate::runner::Outputs,
     /// What was heard of all nodes, and the voice of its agents.

@@ -91,6 +91,11 @@ impl Narrator {
         self.say("accepted", Some(job), &format!("Created payload: {job}"));
     }
 
+    /// This node took a user's batch.
+    pub fn created_all(&self, first: JobId, last: JobId, jobs: usize) {
+        self.say("accepted", Some(first), &format!("Created payloads: {first} to {last} ({jobs})"));
+    }
+
     /// The request left for the leader, whose HTTP port is named.
     pub fn sent_to_leader(&self, job: JobId, port: &str) {
         self.say("forwarded", Some(job), &format!("Sent payload: {job} for execution to port: {port}"));
@@ -406,6 +411,7 @@ mod tests {
             cpu_total_milli: 2_000,
             memory_used_bytes: 1,
             memory_total_bytes: 3,
+            ..Load::default()
         };
         narrator.loads(&[("w1", load), ("w2", Load::default())]);
         narrator.loads(&[("w1", load)]);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 pub use cast::Windows;
 pub use master::Retention;
+use protocol::limits;
 
 /// Folder of the private sockets behind the gates, inside the data folder.
 pub(crate) const SOCKETS: &str = "gate";
@@ -50,6 +51,8 @@ pub struct Settings {
     pub heartbeat_ms: u64,
     /// Shortest election timeout; the longest is twice that.
     pub election_ms: u64,
+    /// When its disk counts as one that hangs or is nearly full.
+    pub disk: DiskSettings,
     /// Jobs it runs at once.
     pub slots: u32,
     /// Capability headers it carries.
@@ -60,7 +63,11 @@ pub struct Settings {
     pub classes: BTreeMap<String, ClassCommand>,
     /// Whether a leader runs jobs itself.
     pub runs_jobs: RunsJobs,
-    /// Whether addresses beyond loopback are allowed without a cluster key.
+    /// The key that seals the links between nodes; none: they are not sealed.
+    pub cluster_key: Option<crate::cluster_key::ClusterKey>,
+    /// The token its HTTP asks for, and names to others; none: nobody is asked who he is.
+    pub token: Option<logdb::door::Token>,
+    /// Whether addresses beyond loopback are allowed although a cluster key or a token is missing.
     pub insecure: bool,
     /// Whether `/stop` works.
     pub chaos: bool,
@@ -76,6 +83,48 @@ pub struct Settings {
     pub ended_jobs: u64,
     /// Test hook: a leader records assignments and does not send them.
     pub hold_dispatch: bool,
+}
+
+impl Settings {
+    /// What an address beyond loopback needs and is not there, for people; nothing on loopback.
+    #[must_use]
+    pub fn missing_beyond_loopback(&self) -> Vec<&'static str> {
+        let host = self.listen_host.trim_matches(['[', ']']);
+        if host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback()) {
+            return Vec::new();
+        }
+        let key =
+            "links between nodes are not sealed, whoever reaches their ports is a node (--cluster-key-file)";
+        let token = "its HTTP asks nobody who he is, whoever reaches it rules the cluster (--token-file)";
+        let missing = [self.cluster_key.is_none().then_some(key), self.token.is_none().then_some(token)];
+        missing.into_iter().flatten().collect()
+    }
+}
+
+/// When a disk counts as one that hangs or is nearly full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskSettings {
+    /// A write that takes longer than this hangs.
+    pub hangs_ms: u64,
+    /// Nearly full is a disk with less free than this,
+    pub low_bytes: u64,
+    /// and less than this share of it.
+    pub low_percent: u8,
+}
+
+impl Default for DiskSettings {
+    fn default() -> Self {
+        let (hangs_ms, low_bytes) = (limits::DISK_HANGS_MS, limits::DISK_LOW_BYTES);
+        Self { hangs_ms, low_bytes, low_percent: limits::DISK_LOW_PERCENT }
+    }
+}
+
+impl DiskSettings {
+    /// When it is nearly full.
+    #[must_use]
+    pub fn bounds(&self) -> master::DiskBounds {
+        master::DiskBounds { low_bytes: self.low_bytes, low_percent: self.low_percent }
+    }
 }
 
 /// How programs that speak the lab wire are served.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cast::{Cast, Output};
-use protocol::{Fact, Job, JobId, Load, Member, NodeId};
+use protocol::{Batch, Fact, Job, JobId, Load, Member, NodeId};
 use tokio::sync::broadcast;
 
 use crate::ask::{Event, View};
@@ -79,6 +79,13 @@ impl Shows {
             None if self.unsent.len() < UNSENT => self.unsent.push(job),
             None => {}
         }
+    }
+
+    /// A user's batch came to this node: one line for all of it.
+    pub(crate) fn created_all(&self, batch: &Batch) {
+        let jobs = batch.specs.len();
+        let last = batch.first.following(jobs).last().unwrap_or(batch.first);
+        self.narrator.created_all(batch.first, last, jobs);
     }
 
     /// An attempt begins here.

@@ -40,6 +40,7 @@ fn settings(id: u64) -> Settings {
         runs_jobs: master::RunsJobs::Auto,
         max_offers: 3,
         hold_dispatch: false,
+        disk: master::DiskBounds::default(),
         bounds: master::Bounds::default(),
         retention: master::Retention::default(),
         mutant: None,

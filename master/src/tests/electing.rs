@@ -201,8 +201,17 @@ fn the_lead_goes_to_a_voter_that_is_here_and_has_caught_up() {
     scene.workers.get_mut(&BERT).unwrap().cut = true;
     scene.pass(LIVENESS_MS);
     for to in [None, Some(BERT), Some(CARL)] {
-        assert!(matches!(ask(&mut scene, to), Some(Answer::Refused(Refusal::NotNow(_)))), "{to:?}");
+        let number = scene.forward(ANNA, Request::Transfer { to });
+        scene.pass(LIVENESS_MS - 50);
+        assert_eq!(scene.workers[&ANNA].answers.get(&number), None, "{to:?}: somebody may become fit yet");
+        scene.pass(50);
+        let answer = scene.workers[&ANNA].answers.get(&number);
+        assert!(matches!(answer, Some(Answer::Refused(Refusal::NotNow(_)))), "{to:?}: {answer:?}");
     }
+    let number = scene.forward(ANNA, Request::Transfer { to: Some(CARL) });
+    scene.workers.get_mut(&CARL).unwrap().offer.draining = false;
+    scene.pass(500);
+    assert_eq!(scene.workers[&ANNA].answers.get(&number), Some(&Answer::Done), "it is fit now");
 }
 
 #[test]

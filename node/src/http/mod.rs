@@ -9,8 +9,9 @@
 //! **Decides:** what a request must look like, how long it may take, how an answer looks.
 //! **May not touch:** a mind, a disk, a link; all it knows of the cluster is a [`View`](crate::ask::View).
 //! **Driven by:** [`serve`] on a listener, or calls to the router that [`app`] makes.
-//! **Leaves out:** tokens, batches, retries, schedules, `/openapi.json` (later versions answer them; now they are 404).
+//! **Leaves out:** tokens, names for batches, retries, schedules, `/openapi.json` (later versions answer them; now they are 404).
 
+mod batch;
 mod body;
 mod cluster_log;
 mod desk;
@@ -81,6 +82,7 @@ pub fn app_with_pages(served: Served, pages: impl FnOnce(Router) -> Router) -> R
 fn api(desk: Desk) -> Router {
     let routes = Router::new()
         .route("/jobs", post(submit::submit).get(jobs::list))
+        .route("/jobs/batch", post(batch::submit))
         .route("/jobs/{id}", get(job::get))
         .route("/jobs/{id}/output", get(job::output))
         .route("/jobs/{id}/payload", get(job::payload))

@@ -27,6 +27,11 @@ pub(super) fn stopped() -> Problem {
     Problem::stopped("node")
 }
 
+/// This node takes no part, for its disk failed. To whoever asks it is as one that is stopped: another node answers.
+pub(super) fn out(why: impl Into<String>) -> Problem {
+    Problem::new(Kind::Stopped, why)
+}
+
 /// The leader said no.
 pub(super) fn refused(refusal: Refusal, id: Option<JobId>) -> Problem {
     let problem = Problem::new;
@@ -39,6 +44,7 @@ pub(super) fn refused(refusal: Refusal, id: Option<JobId>) -> Problem {
             problem(Kind::Starting, detail).not_accepted()
         }
         Refusal::Full => problem(Kind::Full, "the queue is at its bound; try again later").not_accepted(),
+        Refusal::Short(what) => problem(Kind::Full, &what).not_accepted(),
         Refusal::KeyReused { job } => {
             let detail = "this Idempotency-Key made another job from another request";
             problem(Kind::KeyReused, detail).about(Some(job))

@@ -33,7 +33,7 @@ pub(super) async fn transfer(
     };
     let mut events = desk.events();
     match desk.request(Request::Transfer { to }).await? {
-        Answer::Done | Answer::Accepted { .. } => {}
+        Answer::Done | Answer::Accepted { .. } | Answer::AllAccepted { .. } => {}
         Answer::Refused(refusal) => return Err(problem::refused(refusal, None)),
     }
     let moved = |view: &View| match to {

@@ -1,6 +1,8 @@
 //! Clusters of real processes: what a user is promised, seen from where a user stands.
 
 mod bad_input;
+mod bench;
+mod disks;
 mod door;
 mod failover;
 mod holes;
@@ -10,6 +12,8 @@ mod patterns;
 mod placement;
 mod restart;
 mod rolling;
+mod sealed;
 mod stop;
 mod story;
+mod tokens;
 mod views;
