@@ -130,6 +130,8 @@ pub struct Front {
     pub disk: crate::disk::Health,
     /// What came to the lab's ports and was let go.
     pub lab: crate::lab::LabCounts,
+    /// What the broker link let go.
+    pub broker: crate::broker::BrokerCounts,
     /// Where attempts' output can be read while they run.
     pub outputs: crate::runner::Outputs,
     /// What was heard of all nodes, and the voice of its agents.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use cast::{Cast, Input, Output};
 use consensus::{Peer, Writer};
-use protocol::{AttemptRef, Boot, Member, NodeId, Outcome, Request};
+use protocol::{AttemptRef, Boot, Load, Member, NodeId, Outcome, Request};
 use tokio::runtime::Handle;
 
 use crate::admit;
@@ -19,7 +19,7 @@ use crate::error::StageError;
 use crate::inbox::{DiskState, Slots};
 use crate::lab::{self, Lab, LabTold};
 use crate::letters::Letters;
-use crate::link::{Link, LinkTold};
+use crate::link::{Link, LinkTold, Serving};
 use crate::narrate::Narrator;
 use crate::news::News;
 use crate::opening::{myself, offer, open_link, open_runner, watch_load};
@@ -53,6 +53,8 @@ pub(crate) struct Hands {
     since_asked_again: Instant,
     replies: Replies,
     last_ticket: u64,
+    /// The disk is nearly full, and that was said.
+    disk_low: bool,
     /// Addresses heard from the peers themselves: newer than the ledger's until the ledger learns of a later start.
     hints: BTreeMap<NodeId, (Boot, String)>,
     joining: Option<tokio::task::JoinHandle<()>>,
@@ -70,16 +72,18 @@ impl Hands {
     ) -> Result<Self, StageError> {
         let settings = Arc::clone(&stage.settings);
         let me = myself(&settings, identity.node, boot);
-        let link = open_link(handle, &settings, identity, &me, &slots, Arc::new(Shelves::default()))?;
         let broker_in = slots.broker.clone();
         let broker = Broker::start(
             &format!("tcp://{}:{}", settings.listen_host, settings.broker_port),
             move |batch| {
                 broker_in.try_send(batch).map_err(tokio::sync::mpsc::error::TrySendError::into_inner)
             },
+            stage.front.broker.clone(),
         )?;
+        let serving = Serving { bulk: Arc::new(Shelves::default()), keys: broker.keys() };
+        let link = open_link(handle, &settings, identity, &me, &slots, serving)?;
         let runner = open_runner(stage, handle, &settings, &slots)?;
-        watch_load(&slots)?;
+        watch_load(&slots, &settings.data)?;
         let load = slots.load.subscribe();
         let news = News::open(handle, &stage.front, &settings, identity, me.clone(), load, quiet_index)?;
         let shows = Shows::new(stage.front.events.clone(), Narrator::new(identity.node, stage.log.clone()));
@@ -111,6 +115,7 @@ impl Hands {
             since_asked_again: Instant::now(),
             replies: Replies::default(),
             last_ticket: 0,
+            disk_low: false,
             hints,
             joining: None,
         };
@@ -142,6 +147,7 @@ impl Hands {
             offer: offer(settings),
             windows: settings.lab.windows.clone(),
             max_offers: settings.lab.max_offers,
+            disk: settings.disk.bounds(),
             runs_jobs: match settings.runs_jobs {
                 crate::settings::RunsJobs::Auto => master::RunsJobs::Auto,
                 crate::settings::RunsJobs::Always => master::RunsJobs::Always,
@@ -172,6 +178,25 @@ impl Hands {
         Ok(())
     }
 
+    /// The probe measured. That the disk is nearly full, or no longer, is said once.
+    pub(crate) fn loaded(&mut self, load: Load, inputs: &mut Vec<Input>) {
+        let low = self.settings.disk.bounds().are_broken_by(&load);
+        if std::mem::replace(&mut self.disk_low, low) != low {
+            let (free, total) = (load.disk_free_bytes >> 20, load.disk_total_bytes >> 20);
+            let of = format!("{free} MiB of {total} MiB are free in {}", self.settings.data.display());
+            let (level, line) = if low {
+                let line = format!(
+                    "Disk is nearly full: {of}. The lead goes to another node; when a majority is short, new jobs are refused"
+                );
+                (logdb::Level::Warn, line)
+            } else {
+                (logdb::Level::Info, format!("Disk has room again: {of}"))
+            };
+            self.log.record(level, "disk-low", None, &line);
+        }
+        inputs.push(Input::Load(load));
+    }
+
     /// The oldest write that is not durable yet.
     pub(crate) fn disk_waits_for(&self) -> Option<u64> {
         self.disk.as_ref().and_then(Disk::waits_for)
@@ -185,9 +210,9 @@ impl Hands {
             return;
         }
         let (member, identity, settings) = (self.me.clone(), self.identity, Arc::clone(&self.settings));
-        let told = self.slots.joined.clone();
+        let (told, log) = (self.slots.joined.clone(), self.log.clone());
         self.joining = Some(self.handle.spawn(async move {
-            let joined = admit::join(&member, identity, &settings, &addresses).await;
+            let joined = admit::join(&member, identity, &settings, &addresses, &log).await;
             // The loop has ended: nobody needs to know.
             let _ = told.send(joined).await;
         }));
@@ -287,9 +312,15 @@ impl Hands {
                 }
             }
             LinkTold::Refused { peer, text } => {
-                let line = format!("node {peer} refused the consensus link: {text}");
+                let line = format!("no consensus link with node {peer} {text}");
                 self.log.record(logdb::Level::Warn, "link-refused", None, &line);
             }
+            LinkTold::Stranger { text } => self.log.record(
+                logdb::Level::Warn,
+                "link-refused",
+                None,
+                &format!("refused on the consensus link: {text}"),
+            ),
         }
     }
 
@@ -431,6 +462,7 @@ impl Hands {
         let lead = lead.and_then(|lead| {
             lead.address.map(|address| Lead { node: lead.node, address, session: lead.session })
         });
+        self.link.open_session(lead.as_ref().map(|lead| (lead.node, lead.session)));
         self.broker.follow(lead);
     }
 

@@ -15,8 +15,10 @@ use super::limits::{
 };
 use super::problem::{self, Kind, Problem};
 use super::{Served, guard, shown};
+use crate::admit;
 use crate::ask::{Ask, Event, Held, Reply, Told, View};
 use crate::mint::Mint;
+use crate::refusals::Refusals;
 
 /// What handlers share.
 #[derive(Clone)]
@@ -33,6 +35,8 @@ pub(super) struct Inner {
     pub(super) streams: Arc<Semaphore>,
     /// Silent nodes, and whether they said that they are stopped.
     pub(super) probes: Mutex<BTreeMap<NodeId, (Instant, bool)>>,
+    /// Who was refused to join of late.
+    pub(super) refusals: Mutex<Refusals>,
     seen: Mutex<Option<(Instant, Arc<Seen>)>>,
     minted: Mutex<Mint>,
 }
@@ -68,6 +72,7 @@ pub(super) struct Seen {
 impl Desk {
     pub(super) fn new(served: Served) -> Self {
         let client = reqwest::Client::builder()
+            .default_headers(admit::named(&served.settings))
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(2))
@@ -76,7 +81,9 @@ impl Desk {
             .unwrap_or_default();
         // The settings were checked: a bad address was an error at the start.
         let log_store = served.settings.logdb.as_deref();
-        let log_store = log_store.and_then(|url| logdb::Remote::new(url, served.front.valve.watch()).ok());
+        let log_store = log_store.and_then(|url| {
+            logdb::Remote::new(url, served.settings.token.as_ref(), served.front.valve.watch()).ok()
+        });
         Self(Arc::new(Inner {
             door: guard::door(&served.settings, &served.front),
             served,
@@ -84,6 +91,7 @@ impl Desk {
             client,
             streams: Arc::new(Semaphore::new(EVENT_STREAMS)),
             probes: Mutex::new(BTreeMap::new()),
+            refusals: Mutex::default(),
             seen: Mutex::new(None),
             minted: Mutex::default(),
         }))
@@ -134,6 +142,9 @@ impl Desk {
     }
 
     async fn look(&self, linearizable: bool, patience: Duration) -> Option<View> {
+        if self.served.front.disk.out().is_some() {
+            return None;
+        }
         let (reply, answer) = oneshot::channel();
         let ask = Ask::View { linearizable, reply };
         let view = timeout(patience, async {

@@ -16,7 +16,7 @@ use crate::settings::Settings;
 pub(super) fn door(settings: &Settings, front: &Front) -> Door {
     let mut hosts = settings.allowed_hosts.clone();
     hosts.extend([settings.advertise.clone(), settings.listen_host.clone()]);
-    Door::of_node(&settings.name, hosts, settings.chaos, front.valve.clone())
+    Door::of_node(&settings.name, hosts, settings.chaos, front.valve.clone()).asking(settings.token.clone())
 }
 
 /// Whether a member of the cluster has this host.

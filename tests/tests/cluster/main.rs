@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bench;
+mod disks;
 mod door;
 mod failover;
 mod holes;
@@ -9,6 +10,8 @@ mod lines;
 mod patterns;
 mod placement;
 mod restart;
+mod sealed;
 mod stop;
 mod story;
+mod tokens;
 mod views;

@@ -6,11 +6,13 @@ pub(crate) mod client_web;
 pub(crate) mod config;
 pub(crate) mod job;
 pub(crate) mod jobs;
+pub(crate) mod keygen;
 pub(crate) mod listen;
 pub(crate) mod logdb;
 pub(crate) mod logs;
 pub(crate) mod nodes;
 pub(crate) mod paper;
+pub(crate) mod repair;
 pub(crate) mod run;
 pub(crate) mod say;
 pub(crate) mod simulate;
@@ -18,7 +20,9 @@ pub(crate) mod start;
 pub(crate) mod status;
 pub(crate) mod submit;
 
-use crate::api::Api;
+use std::path::PathBuf;
+
+use crate::api::{self, Api};
 use crate::exit::Outcome;
 use crate::words::{ClientCommand, Common};
 
@@ -26,11 +30,17 @@ use crate::words::{ClientCommand, Common};
 pub(crate) struct Client {
     pub(crate) api: Api,
     pub(crate) json: bool,
+    /// The file of the token that `api` names.
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 /// Asks a running cluster.
 pub(crate) async fn client(command: ClientCommand, common: Common) -> Outcome {
-    let client = Client { api: Api::new(common.server)?, json: common.json };
+    let client = Client {
+        api: api::of(common.server, common.token_file.as_deref())?,
+        json: common.json,
+        token_file: common.token_file,
+    };
     match command {
         ClientCommand::Run(words) => run::run(&client, &words).await,
         ClientCommand::Submit(words) => submit::run(&client, &words).await,

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use node::cluster_key::ClusterKey;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::{Exit, Failure, Outcome};
@@ -85,6 +86,9 @@ pub(crate) async fn run(flags: &UpFlags, json: bool) -> Outcome {
     let place = Place::of(flags)?;
     let plan = Plan::of(flags, place.path())?;
     plan.check_ports()?;
+    let key = plan::key_file(place.path());
+    ClusterKey::keep(&key)
+        .map_err(|error| Failure::error(format!("making the cluster key {}: {error}", key.display())))?;
     let mut ending = Ending::listen()?;
     let program = std::env::current_exe()
         .map_err(|cause| Failure::error(format!("finding this program's own file: {cause}")))?;

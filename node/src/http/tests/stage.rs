@@ -229,6 +229,8 @@ fn line(id: NodeId) -> NodeLoad {
         cpu_total_milli: 2_000,
         memory_used_bytes: 1 << 30,
         memory_total_bytes: 4 << 30,
+        disk_free_bytes: 1 << 30,
+        disk_total_bytes: 4 << 30,
     };
     NodeLoad { id, alive: true, offer, load, running: 0 }
 }
@@ -264,6 +266,8 @@ fn settings(chaos: bool, logdb: Option<String>) -> Settings {
         allow: BTreeSet::new(),
         classes: BTreeMap::new(),
         runs_jobs: RunsJobs::Auto,
+        cluster_key: None,
+        token: None,
         insecure: false,
         chaos,
         allowed_hosts: vec!["allowed.test".into()],
@@ -298,6 +302,7 @@ fn start_by(settings: Settings) -> (Router, Hand) {
         disk: crate::disk::Health::default(),
         outputs: Outputs::default(),
         lab: crate::lab::LabCounts::default(),
+        broker: crate::broker::BrokerCounts::default(),
         news: Board::with_voice("n1"),
     };
     let inner = Inner {
