@@ -361,6 +361,7 @@ impl Hands {
     pub(crate) fn carry_out(&mut self, cast: &mut Cast, outputs: Vec<Output>) -> Result<(), StageError> {
         let mut messages: BTreeMap<Peer, Vec<consensus::Message>> = BTreeMap::new();
         let mut letters = Letters::default();
+        self.shows.turn(self.news.jobs_wanted());
         let mut writes = Vec::new();
         for output in outputs {
             match output {

@@ -18,6 +18,8 @@ const UNSENT: usize = 1_024;
 pub(crate) struct Shows {
     narrator: Narrator,
     events: broadcast::Sender<Event>,
+    /// Somebody watches jobs: else their events are not even made.
+    jobs_watched: bool,
     views_wanted: Vec<u64>,
     redial: bool,
     /// Who leads and where its HTTP is, for lines.
@@ -34,6 +36,7 @@ impl Shows {
         Self {
             narrator,
             events,
+            jobs_watched: false,
             views_wanted: Vec::new(),
             redial: true,
             leader: None,
@@ -53,6 +56,12 @@ impl Shows {
     /// The members, as the ledger last named them.
     pub(crate) fn members(&self) -> &Arc<Vec<Member>> {
         &self.members
+    }
+
+    /// A turn begins; `jobs_wanted`: the news have somebody to tell of jobs. One reader is the teller of news itself. Whoever comes
+    /// to read in the middle of a turn looks at the state first, and sees it after that turn.
+    pub(crate) fn turn(&mut self, jobs_wanted: bool) {
+        self.jobs_watched = jobs_wanted || self.events.receiver_count() > 1;
     }
 
     pub(crate) fn want_view(&mut self, ticket: u64) {
@@ -164,7 +173,7 @@ impl Shows {
     fn fact(&mut self, cast: &Cast, fact: Arc<Fact>, job: Option<Arc<Job>>) {
         self.narrator.fact(&fact, cast.ledger(), cast.is_master());
         // What one entry did to a job in several steps is shown once, under the revision of the last.
-        if let Some(job) = job.filter(|job| job.rev == fact.rev) {
+        if let Some(job) = job.filter(|job| self.jobs_watched && job.rev == fact.rev) {
             // Nobody may be watching.
             let _ = self.events.send(Event::Job { fact, job });
         }
