@@ -48,6 +48,7 @@ impl Cast {
             tick_ms: self.settings.tick_ms,
             runs_jobs: self.settings.runs_jobs,
             max_offers: self.settings.max_offers,
+            disk: self.settings.disk,
             retention: self.settings.retention,
             hold_dispatch: self.settings.hold_dispatch,
             #[cfg(feature = "mutants")]

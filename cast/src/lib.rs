@@ -65,6 +65,8 @@ pub struct Settings {
     pub runs_jobs: master::RunsJobs,
     /// Attached workers that may hold one job at a time.
     pub max_offers: u32,
+    /// When a voter's disk counts as nearly full.
+    pub disk: master::DiskBounds,
     /// Bounds of the ledger: the same on every node.
     pub bounds: master::Bounds,
     /// How much of history a leader keeps.

@@ -51,6 +51,8 @@ impl Master {
                     // It is on its way.
                 } else if self.waiting_bytes >= WAITING_BYTES {
                     self.answer(asker, Answer::Refused(Refusal::Full));
+                } else if let Some(what) = self.shortage(ledger) {
+                    self.answer(asker, Answer::Refused(Refusal::Short(what)));
                 } else {
                     self.submits.insert(asker);
                     self.push(Command::Submit { job, spec, key, fingerprint, origin });

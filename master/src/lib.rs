@@ -44,6 +44,7 @@ mod queue;
 pub mod retention;
 mod roster;
 mod shards;
+mod shortage;
 mod tail;
 
 #[cfg(feature = "mutants")]
@@ -55,6 +56,7 @@ pub use master::Mutant;
 pub use master::{Master, Output, Settings};
 pub use placement::{ReasonLine, RunsJobs, Verdict, Why, why};
 pub use retention::{Forgotten, Retention};
+pub use shortage::DiskBounds;
 
 #[cfg(test)]
 extern crate std;

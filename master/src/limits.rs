@@ -39,6 +39,9 @@ pub const SLOTS_PERMILLE: u64 = 400;
 /// What an attempt that is not in its worker's load yet is taken to use, thousandths of a core.
 pub const SENT_CPU_MILLI: u64 = 1_000;
 
+/// Open jobs may take this part (one in so many bytes) of the smallest voter's memory.
+pub const LIVE_SHARE: u64 = 4;
+
 /// Bounds of the ledger, equal on every node: a field and not constants so that tests can lower them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {

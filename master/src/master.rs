@@ -20,6 +20,7 @@ use crate::placement::RunsJobs;
 use crate::queue::Queue;
 use crate::retention::Retention;
 use crate::roster::{Peer, Slot};
+use crate::shortage::DiskBounds;
 use protocol::limits::{ENTRY_BYTES, ENTRY_COMMANDS, LIVENESS_MS};
 use protocol::{
     AttemptRef, Boot, Change, Command, Entry, IfUnsatisfiable, JobId, JobSpec, Load, LossCause, Member,
@@ -41,6 +42,8 @@ pub struct Settings {
     pub runs_jobs: RunsJobs,
     /// Attached workers that may hold one job at a time.
     pub max_offers: u32,
+    /// When a voter's disk counts as nearly full.
+    pub disk: DiskBounds,
     /// How much of history is kept.
     pub retention: Retention,
     /// A test hook: nothing is dispatched while it is set.
@@ -238,6 +241,7 @@ impl Master {
             let busy: Vec<NodeId> = ledger.busy_nodes().collect();
             busy.into_iter().for_each(|node| self.take_back(ledger, node));
             self.decide_unsatisfiable(ledger);
+            self.flee_full_disk();
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use cast::{Cast, Input, Output};
 use consensus::{Peer, Writer};
-use protocol::{AttemptRef, Boot, Member, NodeId, Outcome, Request, native};
+use protocol::{AttemptRef, Boot, Load, Member, NodeId, Outcome, Request, native};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -53,6 +53,8 @@ pub(crate) struct Hands {
     replies: BTreeMap<u64, oneshot::Sender<Told>>,
     readers: BTreeMap<u64, oneshot::Sender<View>>,
     last_ticket: u64,
+    /// The disk is nearly full, and that was said.
+    disk_low: bool,
     /// Addresses heard from the peers themselves: newer than the ledger's until the ledger learns of a later start.
     hints: BTreeMap<NodeId, (Boot, String)>,
     joining: Option<tokio::task::JoinHandle<()>>,
@@ -81,7 +83,7 @@ impl Hands {
         let serving = Serving { bulk: Arc::new(Shelves::default()), keys: broker.keys() };
         let link = open_link(handle, &settings, identity, &me, &slots, serving)?;
         let runner = open_runner(stage, handle, &settings, &slots)?;
-        watch_load(&slots)?;
+        watch_load(&slots, &settings.data)?;
         let load = slots.load.subscribe();
         let news = News::open(handle, &stage.front, &settings, identity, me.clone(), load, quiet_index)?;
         let shows = Shows::new(stage.front.events.clone(), Narrator::new(identity.node, stage.log.clone()));
@@ -114,6 +116,7 @@ impl Hands {
             replies: BTreeMap::new(),
             readers: BTreeMap::new(),
             last_ticket: 0,
+            disk_low: false,
             hints,
             joining: None,
         };
@@ -145,6 +148,7 @@ impl Hands {
             offer: offer(settings),
             windows: settings.lab.windows.clone(),
             max_offers: settings.lab.max_offers,
+            disk: settings.disk.bounds(),
             runs_jobs: match settings.runs_jobs {
                 crate::settings::RunsJobs::Auto => master::RunsJobs::Auto,
                 crate::settings::RunsJobs::Always => master::RunsJobs::Always,
@@ -173,6 +177,25 @@ impl Hands {
         })?;
         self.disk = Some(disk);
         Ok(())
+    }
+
+    /// The probe measured. That the disk is nearly full, or no longer, is said once.
+    pub(crate) fn loaded(&mut self, load: Load, inputs: &mut Vec<Input>) {
+        let low = self.settings.disk.bounds().are_broken_by(&load);
+        if std::mem::replace(&mut self.disk_low, low) != low {
+            let (free, total) = (load.disk_free_bytes >> 20, load.disk_total_bytes >> 20);
+            let of = format!("{free} MiB of {total} MiB are free in {}", self.settings.data.display());
+            let (level, line) = if low {
+                let line = format!(
+                    "Disk is nearly full: {of}. The lead goes to another node; when a majority is short, new jobs are refused"
+                );
+                (logdb::Level::Warn, line)
+            } else {
+                (logdb::Level::Info, format!("Disk has room again: {of}"))
+            };
+            self.log.record(level, "disk-low", None, &line);
+        }
+        inputs.push(Input::Load(load));
     }
 
     /// The oldest write that is not durable yet.

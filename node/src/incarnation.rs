@@ -127,7 +127,10 @@ impl Incarnation {
             Some((attempt, outcome)) = inboxes.ended.recv() => self.hands.ended(attempt, outcome, inputs),
             Some(ask) = stage.asks.recv() => self.hands.asked(ask, inputs),
             Some(batch) = inboxes.lab.recv() => self.hands.lab_told(batch, &self.cast, inputs),
-            Ok(()) = inboxes.load.changed() => inputs.push(Input::Load(*inboxes.load.borrow_and_update())),
+            Ok(()) = inboxes.load.changed() => {
+                let load = *inboxes.load.borrow_and_update();
+                self.hands.loaded(load, inputs);
+            }
             Some(joined) = inboxes.joined.recv() => self.hands.joined(joined?),
             () = tokio::time::sleep_until(self.next_tick) => {}
         }

@@ -395,6 +395,7 @@ mod tests {
             cpu_total_milli: 2_000,
             memory_used_bytes: 1,
             memory_total_bytes: 3,
+            ..Load::default()
         };
         narrator.loads(&[("w1", load), ("w2", Load::default())]);
         narrator.loads(&[("w1", load)]);

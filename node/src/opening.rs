@@ -92,10 +92,10 @@ pub(crate) fn open_runner(
 }
 
 /// Measures on a thread of its own until this start is over.
-pub(crate) fn watch_load(slots: &Slots) -> Result<(), StageError> {
-    let load = slots.load.clone();
+pub(crate) fn watch_load(slots: &Slots, data: &Path) -> Result<(), StageError> {
+    let (load, data) = (slots.load.clone(), data.to_path_buf());
     let measure = move || {
-        let mut probe = Probe::new(Path::new("/"));
+        let mut probe = Probe::new(Path::new("/"), &data);
         while load.send(probe.load()).is_ok() {
             std::thread::sleep(PROBE_PERIOD);
         }

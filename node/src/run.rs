@@ -1,6 +1,6 @@
 //! One node from its first line to its last: folder and HTTP first, then the stage, until a signal says that it is enough.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,7 +54,20 @@ pub enum RunError {
     Ship(#[from] logdb::ShipError),
     /// The data folder is not usable.
     #[error(transparent)]
-    Disk(#[from] DiskError),
+    Disk(DiskError),
+    /// The data folder lost or changed something that was safe.
+    #[error(
+        "{cause}. This node must not use its memory any more: it has confirmed more to the others than it holds. While a majority \
+         of the other voters lives nothing is lost: `understudy repair --data {} --yes` sets the folder aside, and with --join \
+         the node then joins as a new one",
+        .data.display()
+    )]
+    Damaged {
+        /// The data folder.
+        data: PathBuf,
+        /// File, offset and what is wrong.
+        cause: DiskError,
+    },
     /// The stage ended by itself.
     #[error(transparent)]
     Stage(#[from] StageError),
@@ -115,6 +128,7 @@ async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) ->
         // An error means that the other end is gone, which is an end too.
         let _ = http_ending.wait_for(|end| *end).await;
     }));
+    let data = settings.data.clone();
     let stage = Stage::new(settings, log.clone(), front, asked, ending);
     let mut stage = on_its_own_thread(stage, begin)?;
     let outcome = tokio::select! {
@@ -127,6 +141,7 @@ async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) ->
     end.send_replace(true);
     let _ = tokio::time::timeout(GOODBYE, http).await;
     let outcome = match outcome {
+        Ok(Err(StageError::Disk(error))) => Err(unusable(&data, error)),
         Ok(outcome) => outcome.map_err(RunError::from),
         Err(_) => Err(RunError::Broken),
     };
@@ -143,14 +158,22 @@ async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) ->
 
 /// Reads the data folder. A disk that is full or broken now is waited for; a folder that is damaged or in use is not.
 fn begin(data: &Path) -> Result<Begin, RunError> {
-    let mut folder = Folder::lock(data)?;
+    let mut folder = Folder::lock(data).map_err(RunError::Disk)?;
     match folder.read() {
         Ok(None) => Ok(Begin::With(Found::Empty(folder))),
         Ok(Some((identity, boot, recovered))) => {
             Ok(Begin::With(Found::Member(folder, identity, boot, recovered)))
         }
         Err(error) if error.may_pass() => Ok(Begin::Out { folder, identity: None, why: error.to_string() }),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(unusable(data, error)),
+    }
+}
+
+/// With what to do about it.
+fn unusable(data: &Path, cause: DiskError) -> RunError {
+    match cause {
+        DiskError::Damaged { .. } => RunError::Damaged { data: data.to_path_buf(), cause },
+        cause => RunError::Disk(cause),
     }
 }
 

@@ -117,6 +117,14 @@ impl Default for DiskSettings {
     }
 }
 
+impl DiskSettings {
+    /// When it is nearly full.
+    #[must_use]
+    pub fn bounds(&self) -> master::DiskBounds {
+        master::DiskBounds { low_bytes: self.low_bytes, low_percent: self.low_percent }
+    }
+}
+
 /// How programs that speak the lab wire are served.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LabSettings {

@@ -82,4 +82,6 @@ pub enum Refusal {
     },
     /// It cannot be done, in words.
     Impossible(String),
+    /// Voters are short of something, in words: no new job is taken until that is over.
+    Short(String),
 }

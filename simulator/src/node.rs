@@ -199,6 +199,7 @@ pub(crate) fn settings(common: Common, node: &Node) -> Settings {
         windows: cast::Windows { default_ms: common.window_ms, ..cast::Windows::default() },
         runs_jobs: common.runs_jobs,
         max_offers: protocol::limits::MAX_OFFERS,
+        disk: master::DiskBounds::default(),
         bounds: master::Bounds { ended_jobs: ENDED_JOBS, ..master::Bounds::default() },
         retention: master::Retention { keep_jobs: common.keep_jobs, ..master::Retention::default() },
         hold_dispatch: false,

@@ -77,6 +77,7 @@ fn obey(words: Words) -> Outcome {
             command.name_token_file(words.common.token_file);
             commands::config::run(&command, words.common.json)
         }
+        Command::Repair(flags) => commands::repair::run(&flags),
         Command::Completions(flags) => commands::paper::completions(&flags),
         Command::Man => commands::paper::man(),
         Command::Keygen(flags) => commands::keygen::run(&flags),

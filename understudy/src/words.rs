@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{bench, bridge, config, keygen, listen, paper, simulate};
+use crate::commands::{bench, bridge, config, keygen, listen, paper, repair, simulate};
 use crate::settings::{ClientWebFlags, LogdbFlags, NodeFlags};
 use crate::up::UpFlags;
 
@@ -72,6 +72,8 @@ pub(crate) enum Command {
     /// Show or check the settings of a node
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Set aside the data folder of a node that refuses it, so that the node joins again as a new one
+    Repair(repair::RepairFlags),
     /// Print a completion script for a shell
     Completions(paper::CompletionFlags),
     /// Print the manual page

@@ -1,5 +1,5 @@
 //! Scenarios: what a ledger does with commands (`rules`, `repeats`, `ending`, `random`), and what a leader makes of what it hears
-//! (`leading`, `losses`, `joining`, `choosing`,
+//! (`leading`, `losses`, `joining`, `choosing`, `shortage`,
 //! `attached`).
 
 mod attached;
@@ -13,3 +13,4 @@ mod random;
 mod repeats;
 mod rules;
 mod scene;
+mod shortage;

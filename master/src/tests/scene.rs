@@ -180,6 +180,8 @@ impl Worker {
             cpu_total_milli: 4_000,
             memory_used_bytes: 1 << 30,
             memory_total_bytes: 8 << 30,
+            disk_free_bytes: 8 << 30,
+            disk_total_bytes: 16 << 30,
         };
         Self {
             boot: 1,
@@ -277,6 +279,7 @@ impl Scene {
             tick_ms: 50,
             runs_jobs: RunsJobs::Auto,
             max_offers: protocol::limits::MAX_OFFERS,
+            disk: crate::DiskBounds::default(),
             retention: crate::Retention::default(),
             hold_dispatch: false,
             #[cfg(feature = "mutants")]

@@ -132,6 +132,9 @@ impl Desk {
     }
 
     async fn look(&self, linearizable: bool, patience: Duration) -> Option<View> {
+        if self.served.front.disk.out().is_some() {
+            return None;
+        }
         let (reply, answer) = oneshot::channel();
         let ask = Ask::View { linearizable, reply };
         let view = timeout(patience, async {

@@ -44,6 +44,7 @@ pub(super) fn refused(refusal: Refusal, id: Option<JobId>) -> Problem {
             problem(Kind::Starting, detail).not_accepted()
         }
         Refusal::Full => problem(Kind::Full, "the queue is at its bound; try again later").not_accepted(),
+        Refusal::Short(what) => problem(Kind::Full, &what).not_accepted(),
         Refusal::KeyReused { job } => {
             let detail = "this Idempotency-Key made another job from another request";
             problem(Kind::KeyReused, detail).about(Some(job))

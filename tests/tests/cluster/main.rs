@@ -1,6 +1,7 @@
 //! Clusters of real processes: what a user is promised, seen from where a user stands.
 
 mod bad_input;
+mod disks;
 mod door;
 mod failover;
 mod holes;

@@ -191,6 +191,8 @@ fn line(id: NodeId) -> NodeLoad {
         cpu_total_milli: 2_000,
         memory_used_bytes: 1 << 30,
         memory_total_bytes: 4 << 30,
+        disk_free_bytes: 1 << 30,
+        disk_total_bytes: 4 << 30,
     };
     NodeLoad { id, alive: true, offer, load, running: 0 }
 }
