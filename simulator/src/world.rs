@@ -95,8 +95,7 @@ impl<'a> World<'a> {
         let keep_jobs = if chance.percent(25) { KEEP_JOBS } else { u64::MAX };
         let window_ms = chance.between(500, 2_000);
         let seed = plan.seed;
-        let common =
-            Common { seed, expect: 3, voters, runs_jobs, keep_jobs, window_ms, mutant: plan.mutant };
+        let common = Common { seed, expect: 3, voters, runs_jobs, keep_jobs, window_ms, mutant: plan.mutant };
         let length_us = plan.minutes * 60 * SECOND;
         let mut this = Self {
             common,

@@ -44,7 +44,9 @@ fn find(mutant: Mutant) -> Option<Violation> {
 fn line(mutant: Mutant, found: Option<&Violation>) -> String {
     let rule = format!("{mutant:?}");
     match found {
-        Some(Violation { invariant, seed, step, .. }) => format!("{rule:<22} {invariant:<26} {seed:>5} {step:>8}"),
+        Some(Violation { invariant, seed, step, .. }) => {
+            format!("{rule:<22} {invariant:<26} {seed:>5} {step:>8}")
+        }
         None => format!("{rule:<22} nothing"),
     }
 }
