@@ -53,7 +53,9 @@ impl Cast {
             #[cfg(feature = "mutants")]
             mutant: Mutant::of_master(self.settings.mutant),
         };
-        self.master = Some(Master::take_over(settings, &self.ledger, term));
+        let mut master = Master::take_over(settings, &self.ledger, term);
+        master.hold(self.disk_hangs.is_some());
+        self.master = Some(master);
         self.outputs.push(Output::Promoted { term });
         self.follow(Some((self.me(), term)));
         self.look_at_members();
@@ -164,7 +166,7 @@ impl Cast {
     }
 
     /// Hands the lead to `to`, or to the voter whose log is the most complete.
-    fn transfer(&mut self, to: Option<NodeId>) {
+    pub(crate) fn transfer(&mut self, to: Option<NodeId>) {
         let status = self.consensus.status();
         let me = Peer(self.me().0);
         let fit = status

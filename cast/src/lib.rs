@@ -137,6 +137,8 @@ pub enum Input {
     },
     /// The probe measured.
     Load(Load),
+    /// The disk hangs, or goes on: the leader on such a disk gives out no more work and hands over.
+    DiskHangs(bool),
     /// The body had to give up the broker link's present session: a new one begins, and everything is said again.
     SessionLost,
 }

@@ -48,7 +48,20 @@ pub struct Corrupt {
 /// Reads a log: all its segments by number (any order), whole. With an `origin`, every segment must be of that cluster and
 /// node, and no segment at all is a fresh log; without, the first readable header says whose it is.
 pub fn recover(origin: Option<Origin>, segments: &[(u64, Vec<u8>)]) -> Result<Recovered, Corrupt> {
-    read(Files::open(origin, segments)?)
+    read(Files::open(origin, segments)?, None)
+}
+
+/// The same by a process that has written this log itself and lost the disk for a while: it knows where the last sync
+/// ended ([`Writer::durable_end`]). What stands behind may be nowhere but in the system's cache (after a failed sync the
+/// pages count as written), so it is left out, and the writer goes on in a fresh segment. A log that ends earlier is damaged.
+pub fn recover_until(
+    origin: Option<Origin>,
+    segments: &[(u64, Vec<u8>)],
+    durable: Place,
+) -> Result<Recovered, Corrupt> {
+    let mut recovered = read(Files::open(origin, segments)?, Some(durable))?;
+    recovered.writer.renew();
+    Ok(recovered)
 }
 
 /// Like [`recover`], but a batch whose header is whole is taken for good, torn or not: a broken rule.
@@ -57,14 +70,14 @@ pub fn recover(origin: Option<Origin>, segments: &[(u64, Vec<u8>)]) -> Result<Re
 /// As [`recover`].
 #[cfg(feature = "mutants")]
 pub fn recover_torn_tails(origin: Option<Origin>, segments: &[(u64, Vec<u8>)]) -> Result<Recovered, Corrupt> {
-    read(Files { unchecked: true, ..Files::open(origin, segments)? })
+    read(Files { unchecked: true, ..Files::open(origin, segments)? }, None)
 }
 
-fn read(files: Files<'_>) -> Result<Recovered, Corrupt> {
+fn read(files: Files<'_>, durable: Option<Place>) -> Result<Recovered, Corrupt> {
     let mut log = Log::default();
     let mut end = Place::default();
     let mut generation = 0;
-    loop {
+    while durable != Some(end) {
         if let Some(next) = files.next(end, generation) {
             generation = next.generation;
             end = Place { segment: next.segment, offset: SEGMENT_HEADER_BYTES as u64 };
@@ -75,6 +88,10 @@ fn read(files: Files<'_>) -> Result<Recovered, Corrupt> {
         } else {
             break;
         }
+    }
+    if durable.is_some_and(|durable| durable != end) {
+        let Place { segment, offset } = end;
+        return Err(Corrupt { segment, offset, why: "the log ends before what this process had synced" });
     }
     let newest = files.nothing_counts_on(end)?;
     log.check(end)?;

@@ -39,7 +39,7 @@ pub struct Piece {
 
 /// A place in the log. Places rise along it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
+pub struct Place {
     pub(crate) segment: u64,
     pub(crate) offset: u64,
 }
@@ -124,6 +124,12 @@ impl Writer {
     /// All pieces so far are durable.
     pub fn synced(&mut self) {
         self.synced = self.end;
+    }
+
+    /// Up to where everything is durable: for [`crate::recover_until`], when the log is read again by the same process.
+    #[must_use]
+    pub fn durable_end(&self) -> Place {
+        self.synced
     }
 
     /// A write or sync failed: nothing since the last [`Writer::synced`] counts, and its segment is not used again. The

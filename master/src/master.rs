@@ -132,6 +132,8 @@ pub struct Master {
     pub(crate) forgetting: Option<u64>,
     pub(crate) loads_told_ms: Option<u64>,
     swept_ms: u64,
+    /// Nothing is assigned while it is set.
+    held: bool,
     pub(crate) outputs: Vec<Output>,
 }
 
@@ -183,6 +185,7 @@ impl Master {
             forgetting: None,
             loads_told_ms: None,
             swept_ms: now_ms,
+            held: false,
             outputs: Vec::new(),
         };
         for member in ledger.members() {
@@ -256,11 +259,19 @@ impl Master {
         }
         self.line_up(ledger, &mut commands);
         let room = ENTRY_COMMANDS - commands.len();
-        self.fill(ledger, room, &mut commands);
+        if !self.held {
+            self.fill(ledger, room, &mut commands);
+        }
         if commands.is_empty() {
             return None;
         }
         Some(Entry { clock_ms: self.now_ms, wall_ms, term: self.term, commands })
+    }
+
+    /// Gives out no more work, or does again. What is assigned already is not touched.
+    pub fn hold(&mut self, held: bool) {
+        self.held = held;
+        self.queue.wake();
     }
 
     /// Consensus would not take this entry now: it goes first next time.

@@ -65,6 +65,8 @@ struct Kept {
 #[derive(Clone, Debug)]
 pub struct Worker {
     offer: Offer,
+    /// Nothing new is to come here for now.
+    holds_back: bool,
     load: Load,
     held: BTreeMap<AttemptRef, Held>,
     waiting: VecDeque<Dispatch>,
@@ -98,6 +100,7 @@ impl Worker {
     pub fn new(offer: Offer) -> Self {
         Self {
             offer,
+            holds_back: false,
             load: Load::default(),
             held: BTreeMap::new(),
             waiting: VecDeque::new(),
@@ -232,6 +235,11 @@ impl Worker {
     /// Takes what is to be done, in order.
     pub fn drain(&mut self) -> Vec<Output> {
         core::mem::take(&mut self.outputs)
+    }
+
+    /// Asks for no more work, or does again: this node cannot start anything for now. What it holds goes on.
+    pub fn hold(&mut self, holds_back: bool) {
+        self.holds_back = holds_back;
     }
 
     /// What it offers now.
@@ -379,6 +387,7 @@ impl Worker {
     /// What is attached here is open to strangers: it is theirs.
     fn offer_now(&self) -> Offer {
         let mut offer = self.offer.clone();
+        offer.draining |= self.holds_back;
         if !offer.attached.is_empty() {
             let open = offer.headers.entry(LAB_HEADER.to_string()).or_default();
             open.extend(offer.attached.keys().cloned());
