@@ -15,6 +15,7 @@ mod batch;
 mod body;
 mod cluster_log;
 mod desk;
+mod digest;
 mod events;
 mod guard;
 mod internal;
@@ -29,6 +30,7 @@ mod problem;
 mod root;
 pub(crate) mod shown;
 mod submit;
+mod transfer;
 mod views;
 
 use std::sync::Arc;
@@ -92,7 +94,8 @@ fn api(desk: Desk) -> Router {
         .route("/nodes/{name}", get(nodes::one))
         .route("/nodes/{name}/stop", post(nodes::stop))
         .route("/nodes/{name}/resume", post(nodes::resume))
-        .route("/leader/transfer", post(nodes::transfer))
+        .route("/nodes/{name}/digest", get(digest::digest))
+        .route("/leader/transfer", post(transfer::transfer))
         .route("/events", get(events::events))
         .route("/views", get(views::all))
         .route("/views/{node}/{*kind}", get(views::one))
