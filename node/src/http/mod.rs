@@ -1,15 +1,15 @@
 //! The HTTP side of a node: reads what people and programs ask, checks it, asks the stage, and writes what they hear.
 //!
 //! ```text
-//!   accept ─▶ stopped? ─▶ host ─▶ site ─▶ route ─▶ handler ──ask──▶ Front ─▶ stage
-//!   (bounds)                                          ▲                        │
-//!                                                     └──── Told, View, Event ─┘
+//!   accept ─▶ stopped? ─▶ host ─▶ site ─▶ token ─▶ route ─▶ handler ──ask──▶ Front ─▶ stage
+//!   (bounds)                                                   ▲                        │
+//!                                                              └──── Told, View, Event ─┘
 //! ```
 //!
 //! **Decides:** what a request must look like, how long it may take, how an answer looks.
 //! **May not touch:** a mind, a disk, a link; all it knows of the cluster is a [`View`](crate::ask::View).
 //! **Driven by:** [`serve`] on a listener, or calls to the router that [`app`] makes.
-//! **Leaves out:** tokens, names for batches, retries, schedules, `/openapi.json` (later versions answer them; now they are 404).
+//! **Leaves out:** names for batches, retries, schedules, `/openapi.json` (later versions answer them; now they are 404).
 
 mod batch;
 mod body;
