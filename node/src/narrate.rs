@@ -149,6 +149,15 @@ impl Narrator {
         self.log.record(Level::Error, "differs", None, &line);
     }
 
+    /// The process ends, and so many attempts with it.
+    pub fn left(&self, running: usize) {
+        let (level, line) = match running {
+            0 => (Level::Info, "has left".to_string()),
+            _ => (Level::Warn, format!("has left; {running} attempts end unfinished and will run again")),
+        };
+        self.log.record(level, "left", None, &line);
+    }
+
     /// The soft crash.
     pub fn stopped(&self) {
         self.log.record(Level::Warn, "stopped", None, "CRASH :(");
