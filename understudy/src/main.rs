@@ -8,14 +8,14 @@
 //!                ├─▶ bridge ──▶ bridge::lab, bridge::pattern           serves until a signal
 //!                ├─▶ up ──▶ child processes of this very program      serves until Ctrl-C
 //!                ├─▶ run, submit, status … ──▶ bridge::api (HTTP) ──▶ any node
-//!                ├─▶ bench ──▶ bench::lab                             measures, then ends
+//!                ├─▶ bench ──▶ bench::lab, bench::works               measures, then ends
 //!                └─▶ simulate ──▶ simulator;  keeper ──▶ node::keeper
 //! ```
 //!
 //! **Decides:** words, settings, which server to ask, exit codes ([`exit`]).
 //! **May not touch:** minds, links, ledgers: it starts nodes and asks them over HTTP.
 //! **Driven by:** its command line; data goes to standard output, talk to standard error.
-//! **Leaves out:** benchmarks over HTTP (a later version).
+//! **Leaves out:** a verdict on what `bench` measures.
 
 mod api;
 mod commands;
@@ -69,7 +69,10 @@ fn obey(words: Words) -> Outcome {
             flags.beside.token_file = words.common.token_file;
             commands::logdb::run(&flags)
         }
-        Command::Up(flags) => patiently(up::run(&flags, words.common.json)),
+        Command::Up(mut flags) => {
+            flags.token_file = words.common.token_file;
+            patiently(up::run(&flags, words.common.json))
+        }
         Command::Bridge(command) => commands::bridge::run(&command, words.common),
         Command::Bench(command) => commands::bench::run(&command),
         Command::Simulate(flags) => commands::simulate::run(&flags, words.common.json),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use protocol::limits::MESSAGE_BYTES;
-use protocol::{Envelope, NodeId, ToNode, native};
+use protocol::{Envelope, NodeId, ToMaster, ToNode, native};
 use serde::de::DeserializeOwned;
 use zmq::{Context, DONTWAIT, Message, PollItem, SNDMORE, Socket};
 
@@ -282,9 +282,9 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
         let mut bytes = 0;
         for _ in 0..TURN_MESSAGES {
             let Some(frames) = receive::<3>(&self.router) else { break };
-            match frames.ok_or(Dropped::Unreadable).and_then(|frames| self.from_node(frames, &mut bytes)) {
-                Ok(told) => self.backlog.push(told),
-                Err(why) => self.drop_unread(why),
+            let heard = frames.ok_or(Dropped::Unreadable);
+            if let Err(why) = heard.and_then(|frames| self.from_node(frames, &mut bytes)) {
+                self.drop_unread(why);
             }
             if bytes > TURN_BYTES {
                 break;
@@ -294,8 +294,12 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
         for _ in 0..TURN_MESSAGES {
             let Some(dealer) = &self.dealer else { break };
             let Some(frames) = receive::<2>(&dealer.socket) else { break };
-            match frames.ok_or(Dropped::Unreadable).and_then(|frames| self.from_leader(frames, &mut bytes)) {
-                Ok(told) => self.backlog.push(told),
+            let heard = frames.ok_or(Dropped::Unreadable);
+            match heard.and_then(|frames| self.from_leader(frames, &mut bytes)) {
+                Ok(envelopes) => {
+                    let told = envelopes.into_iter().map(|envelope| BrokerTold::ToNode { envelope });
+                    self.backlog.extend(told);
+                }
                 Err(why) => self.drop_unread(why),
             }
             if bytes > TURN_BYTES {
@@ -305,18 +309,15 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
     }
 
     /// What a node said; it must be the one, and the session, that the key was given for.
-    fn from_node(
-        &mut self,
-        [id, head, mut body]: [Message; 3],
-        bytes: &mut usize,
-    ) -> Result<BrokerTold, Dropped> {
+    fn from_node(&mut self, [id, head, mut body]: [Message; 3], bytes: &mut usize) -> Result<(), Dropped> {
         *bytes += body.len();
         let (node, session, body) = self.sessions.open(&id, &head, &mut body)?;
-        let envelope = decode(body)?;
-        if envelope.from != node || envelope.session != session {
+        let envelopes = decode::<ToMaster>(body)?;
+        if envelopes.iter().any(|envelope| envelope.from != node || envelope.session != session) {
             return Err(Dropped::Unreadable);
         }
-        Ok(BrokerTold::ToMaster { envelope })
+        self.backlog.extend(envelopes.into_iter().map(|envelope| BrokerTold::ToMaster { envelope }));
+        Ok(())
     }
 
     /// What the leader said.
@@ -324,14 +325,14 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
         &mut self,
         [head, mut body]: [Message; 2],
         bytes: &mut usize,
-    ) -> Result<BrokerTold, Dropped> {
+    ) -> Result<Vec<Envelope<ToNode>>, Dropped> {
         *bytes += body.len();
         let (dealer, sealing) = self.speaking().ok_or(Dropped::Ended)?;
-        let envelope: Envelope<ToNode> = decode(sealing.open(&head, &mut body)?)?;
-        if envelope.session != dealer.lead.session {
+        let envelopes = decode::<ToNode>(sealing.open(&head, &mut body)?)?;
+        if envelopes.iter().any(|envelope| envelope.session != dealer.lead.session) {
             return Err(Dropped::Unreadable);
         }
-        Ok(BrokerTold::ToNode { envelope })
+        Ok(envelopes)
     }
 
     fn drop_unread(&self, why: Dropped) {
@@ -357,8 +358,9 @@ fn receive<const FRAMES: usize>(socket: &Socket) -> Option<Option<[Message; FRAM
     }
 }
 
-fn decode<Body: DeserializeOwned>(body: &[u8]) -> Result<Envelope<Body>, Dropped> {
-    native::decode(body).map_err(|_| Dropped::Unreadable)
+/// The envelopes of one message: all that a turn of the sender had for its peer.
+fn decode<Body: DeserializeOwned>(body: &[u8]) -> Result<Vec<Envelope<Body>>, Dropped> {
+    native::decode_all(body).map_err(|_| Dropped::Unreadable)
 }
 
 /// What both kinds of sockets have in common.

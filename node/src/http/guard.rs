@@ -1,5 +1,7 @@
 //! What a node adds to every container's door: the names of its peers, and who answers.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
 use axum::middleware::Next;
@@ -19,7 +21,7 @@ pub(super) fn door(settings: &Settings, front: &Front) -> Door {
 
 /// Whether a member of the cluster has this host.
 pub(super) async fn is_known(desk: Desk, host: String) -> bool {
-    let known = |seen: Option<Seen>| {
+    let known = |seen: Option<Arc<Seen>>| {
         seen.is_some_and(|seen| seen.hosts.iter().any(|name| name.eq_ignore_ascii_case(&host)))
     };
     known(desk.remembered()) || known(desk.seen().await)

@@ -114,7 +114,7 @@ pub(super) async fn join(
     let member = checked(&shown)?;
     let id = member.id;
     match desk.request(Request::Join(member)).await? {
-        Answer::Done | Answer::Accepted { .. } => {}
+        Answer::Done | Answer::Accepted { .. } | Answer::AllAccepted { .. } => {}
         Answer::Refused(refusal) => return Err(problem::refused(refusal, None)),
     }
     let mut view = desk.view().await?;
