@@ -223,6 +223,21 @@ fn nothing_leaves_before_the_leader_has_the_key_and_then_all_does() {
 }
 
 #[test]
+fn a_leader_at_another_address_hears_the_session_go_on() {
+    let (mut leader, node) = (Side::new(), Side::new());
+    node.follow(&leader, 1);
+    for number in 1..=3 {
+        node.broker.to_master(report(1, number)).unwrap();
+        assert_eq!(leader.report(), (1, number));
+    }
+    let Lead { address, .. } = leader.lead(1).unwrap();
+    let address = address.replace("127.0.0.1", "localhost");
+    node.broker.follow(Some(Lead { node: NodeId(1), address, session: 1 }));
+    node.broker.to_master(report(1, 4)).unwrap();
+    assert_eq!(leader.report(), (1, 4), "its numbers do not begin again under the same key");
+}
+
+#[test]
 fn garbage_is_dropped_and_others_go_on() {
     let (mut leader, node) = (Side::new(), Side::new());
     let context = Context::new();
