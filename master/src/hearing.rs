@@ -1,13 +1,12 @@
 //! What nodes say to the leader: users' requests, workers' full lists, results.
 
 use alloc::collections::BTreeSet;
-use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::ledger::{Ledger, is_noted};
 use crate::limits::{PEERS, WAITING_BYTES};
-use crate::master::{Asker, Master, Output};
+use crate::master::{Asker, Master};
 use crate::roster::{Heard, Peer, Slot};
 use protocol::{
     Answer, Answered, Attempt, AttemptRef, AttemptState, Boot, Command, Dispatch, End, Forward, JobId,
@@ -89,16 +88,6 @@ impl Master {
         }
     }
 
-    fn transfer(&mut self, asker: Asker, to: Option<NodeId>) {
-        if to.is_some_and(|to| !self.voters.contains(&to)) {
-            let text = "only a voter can take the lead".to_string();
-            self.answer(asker, Answer::Refused(Refusal::Impossible(text)));
-            return;
-        }
-        self.answer(asker, Answer::Done);
-        self.outputs.push(Output::Transfer { to });
-    }
-
     /// Answers a gateway, unless it has started anew since it asked.
     pub(crate) fn answer(&mut self, asker: Asker, answer: Answer) {
         if self.peers.get(&asker.gateway).is_some_and(|peer| peer.boot == asker.boot) {
@@ -118,6 +107,9 @@ impl Master {
         let committed = ledger.attempts_on(from).filter(|(_, meant_for)| *meant_for == boot);
         let hold: Vec<AttemptRef> = committed.map(|(attempt, _)| attempt).collect();
         self.reconcile(ledger, from, report, &hold);
+        if let Some(checkpoint) = report.checkpoint {
+            self.compare_digest(from, checkpoint);
+        }
         for (attempt, cause) in &report.back {
             self.offer_again(ledger, *attempt, *cause);
         }

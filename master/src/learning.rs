@@ -47,6 +47,7 @@ impl Master {
             }
             What::Left { node } => {
                 self.peers.remove(node);
+                self.comparing.forget(*node);
                 self.take_back(ledger, *node);
             }
             What::Opened => self.opening = false,

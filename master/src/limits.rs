@@ -24,6 +24,12 @@ pub const WAITING_PER_ENTRY: usize = limits::ENTRY_COMMANDS / 2;
 pub const PEERS: usize = 2 * limits::MEMBERS;
 /// How often a wish for other voters or learners is said again, and the loads behind choices are told.
 pub const REMIND_MS: u64 = 1_000;
+/// After a voter had to go, the voters stay as they are for so long, unless one more loss would stop the cluster.
+pub const CHANGE_PAUSE_MS: u64 = 60_000;
+/// Checkpoints of its own ledger that a leader remembers, to compare others' with.
+pub const CHECKPOINTS: usize = 64;
+/// Transfers of the lead that wait for a voter that is fit; above it the oldest is refused.
+pub const TRANSFERS: usize = 16;
 /// Jobs asking to fail when unsatisfiable that are looked at in one second.
 pub const UNDECIDED_LOOKS: usize = 256;
 /// Marks of which job ended when.

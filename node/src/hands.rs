@@ -10,7 +10,7 @@ use protocol::{AttemptRef, Boot, Load, Member, NodeId, Outcome, Request};
 use tokio::runtime::Handle;
 
 use crate::admit;
-use crate::ask::Ask;
+use crate::ask::{Ask, DigestAt};
 use crate::broker::{Broker, Lead};
 use crate::bulk::Shelves;
 use crate::clock::{tick_ms, wall_ms};
@@ -52,6 +52,7 @@ pub(crate) struct Hands {
     closed_classes: Arc<BTreeSet<String>>,
     since_asked_again: Instant,
     replies: Replies,
+    digests: Vec<(Option<u64>, tokio::sync::oneshot::Sender<DigestAt>)>,
     last_ticket: u64,
     /// The disk is nearly full, and that was said.
     disk_low: bool,
@@ -114,6 +115,7 @@ impl Hands {
             closed_classes: Arc::new(BTreeSet::new()),
             since_asked_again: Instant::now(),
             replies: Replies::default(),
+            digests: Vec::new(),
             last_ticket: 0,
             disk_low: false,
             hints,
@@ -144,6 +146,7 @@ impl Hands {
             election_ticks: ticks(settings.election_ms).max(ticks(settings.heartbeat_ms) * 3),
             expect: settings.expect,
             voters: settings.voters,
+            replace_after_ms: settings.replace_after_ms,
             offer: offer(settings),
             windows: settings.lab.windows.clone(),
             max_offers: settings.lab.max_offers,
@@ -250,6 +253,7 @@ impl Hands {
                 self.replies.asked(ticket, reply);
                 inputs.push(Input::Ask { ticket, request });
             }
+            Ask::Digest { index, reply } => self.digests.push((index, reply)),
             Ask::Ended { job, reply } => self.replies.awaits(job, reply, cast.ledger(), self.shows.members()),
             Ask::View { linearizable, reply } => {
                 self.replies.reads(ticket, reply);
@@ -334,6 +338,18 @@ impl Hands {
     pub(crate) fn stopped(&self) {
         self.news.last_word();
         self.shows.stopped();
+    }
+
+    /// The process ends, and so many attempts with it.
+    pub(crate) fn left(&self, running: usize) {
+        let (level, line) = match running {
+            0 => (logdb::Level::Info, "has left".to_string()),
+            _ => (
+                logdb::Level::Warn,
+                format!("has left; {running} attempts end unfinished and will run again"),
+            ),
+        };
+        self.log.record(level, "left", None, &line);
     }
 
     /// This start follows a `/stop`.
@@ -434,6 +450,13 @@ impl Hands {
                 let _ = reader.send(self.shows.view(cast, self.identity));
             }
         }
+        for (index, reply) in self.digests.drain(..) {
+            let applied = cast.status().applied;
+            let at = index.unwrap_or(applied);
+            let digest = if at <= applied { cast.digest_at(at) } else { None };
+            // The asker may have gone away meanwhile.
+            let _ = reply.send(DigestAt { applied, digest });
+        }
         if self.shows.redial_wanted() {
             let taken_in = cast.ledger().member(self.me.id).is_some_and(|member| member.boot == self.me.boot);
             // A newcomer's own ledger names nobody but the founder yet, and another may lead: whoever it heard of may be needed.
@@ -487,7 +510,7 @@ impl Hands {
 fn admission_words(refusal: &protocol::Refusal) -> String {
     match refusal {
         protocol::Refusal::NameTaken { name } => {
-            format!("the name {name} is borne by another live node or a voter; choose another --name")
+            format!("the name {name} is borne by another live node; choose another --name")
         }
         other => format!("refused: {other:?}"),
     }

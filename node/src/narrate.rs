@@ -138,6 +138,17 @@ impl Narrator {
         self.say("demoted", None, "Is master container no longer");
     }
 
+    /// As a leader this node saw the voters change; these vote from here on.
+    pub fn voters(&self, names: &[String]) {
+        self.say("voters", None, &format!("Voters are: {}", names.join(", ")));
+    }
+
+    /// As a leader this node found another's ledger to differ from its own.
+    pub fn differs(&self, name: &str, index: u64) {
+        let line = format!("The ledger of {name} differs from this leader's at index {index}");
+        self.log.record(Level::Error, "differs", None, &line);
+    }
+
     /// The soft crash.
     pub fn stopped(&self) {
         self.log.record(Level::Warn, "stopped", None, "CRASH :(");

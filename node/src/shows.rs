@@ -28,6 +28,7 @@ pub(crate) struct Shows {
     leaderless_since: Instant,
     unsent: Vec<JobId>,
     members: Arc<Vec<Member>>,
+    voters: Vec<consensus::Peer>,
 }
 
 impl Shows {
@@ -43,6 +44,7 @@ impl Shows {
             leaderless_since: Instant::now(),
             unsent: Vec::new(),
             members: Arc::default(),
+            voters: Vec::new(),
         }
     }
 
@@ -135,7 +137,12 @@ impl Shows {
             Output::Members => {
                 self.members = Arc::new(cast.ledger().members().cloned().collect());
                 self.redial = true;
+                self.voters(cast);
                 self.nodes(cast);
+            }
+            Output::Differs { node, index } => {
+                let name = cast.ledger().member(node).map_or_else(|| node.to_string(), |m| m.name.clone());
+                self.narrator.differs(&name, index);
             }
             Output::Roster => self.nodes(cast),
             _ => {}
@@ -159,6 +166,7 @@ impl Shows {
             learners: ids(&status.learners),
             roster: cast.roster().to_vec(),
             leaderless_ms: cast.leaderless_ms(),
+            leaving: cast.is_leaving(),
         }
     }
 
@@ -193,6 +201,23 @@ impl Shows {
             for job in std::mem::take(&mut self.unsent) {
                 self.narrator.sent_to_leader(job, &port);
             }
+        }
+    }
+
+    /// Who votes is worth a line of the leader, once a change is through.
+    fn voters(&mut self, cast: &Cast) {
+        let status = cast.status();
+        if status.joint || status.voters == self.voters {
+            return;
+        }
+        self.voters = status.voters;
+        if cast.is_master() {
+            let name = |peer: &consensus::Peer| {
+                let member = cast.ledger().member(NodeId(peer.0));
+                member.map_or_else(|| NodeId(peer.0).to_string(), |member| member.name.clone())
+            };
+            let names: Vec<String> = self.voters.iter().map(name).collect();
+            self.narrator.voters(&names);
         }
     }
 

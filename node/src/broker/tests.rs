@@ -111,7 +111,8 @@ fn stranger(context: &Context, leader: &Side) -> zmq::Socket {
 
 fn report(session: u64, number: u64) -> Vec<u8> {
     let (held, kept, offer, load) = (Vec::new(), Vec::new(), Offer::default(), Load::default());
-    let body = ToMaster::Report(Report { number, echo: 0, held, kept, back: vec![], offer, load });
+    let (back, checkpoint) = (Vec::new(), None);
+    let body = ToMaster::Report(Report { number, echo: 0, held, kept, back, offer, load, checkpoint });
     native::encode(&Envelope { from: NodeId(2), boot: Boot(1), session, term: 1, body })
 }
 

@@ -26,7 +26,7 @@ use plan::Plan;
 /// How often the children are looked at.
 const LOOK: Duration = Duration::from_millis(100);
 /// Between TERM and KILL.
-const GOODBYE: Duration = Duration::from_secs(5);
+const GOODBYE: Duration = Duration::from_secs(12);
 
 /// What kind of cluster.
 #[derive(Clone, Debug, Args)]
@@ -100,8 +100,8 @@ pub(crate) async fn run(flags: &UpFlags, json: bool) -> Outcome {
         outcome = live(&plan, &place, &mut children, json) => outcome,
         () = ending.come() => Ok(Exit::Ok),
     };
-    show::talk("stopping all nodes");
-    child::end(children, GOODBYE).await;
+    show::talk("stopping all nodes; once more does it at once");
+    child::end(children, GOODBYE, ending.come()).await;
     outcome
 }
 
