@@ -1,5 +1,6 @@
 //! The thread that copies lines to files and console, so that nobody who records ever waits for either.
 
+use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Weak};
@@ -12,7 +13,7 @@ use crate::limits;
 use crate::record::{Level, Record};
 use crate::ring::Shared;
 
-/// Takes one console line without its end; called from the mirror's own thread.
+/// Takes console lines, each with its end; called from the mirror's own thread, once for all that came together.
 pub type Console = Box<dyn FnMut(&str) + Send>;
 
 /// A console on this process's standard output.
@@ -20,8 +21,14 @@ pub type Console = Box<dyn FnMut(&str) + Send>;
 pub fn stdout_console() -> Console {
     // A closed standard output ends the console, never the process.
     let mut open = true;
-    Box::new(move |line| open = open && writeln!(io::stdout().lock(), "{line}").is_ok())
+    Box::new(move |lines| open = open && io::stdout().lock().write_all(lines.as_bytes()).is_ok())
 }
+
+/// Lines gather for so long before they are written: a busy container writes some hundred at once, and whoever records them wakes
+/// nobody each time.
+const GATHER: Duration = Duration::from_millis(5);
+/// So many bytes of lines go to the console at once.
+const CONSOLE_BYTES: usize = 64 << 10;
 
 /// The container has no number yet.
 pub(crate) const NO_NUMBER: u32 = u32::MAX;
@@ -46,6 +53,7 @@ impl Mirror {
             shared: Arc::downgrade(shared),
             dropped: Arc::clone(&dropped),
             console,
+            said: String::new(),
             files: None,
             retry_at: Instant::now(),
         };
@@ -73,6 +81,8 @@ struct Writer {
     shared: Weak<Shared>,
     dropped: Arc<AtomicU64>,
     console: Option<Console>,
+    /// Lines for the console that it has not got yet.
+    said: String,
     files: Option<Files>,
     retry_at: Instant,
 }
@@ -80,7 +90,11 @@ struct Writer {
 impl Writer {
     fn serve(&mut self, inbox: &Receiver<Letter>) {
         while let Ok(letter) = inbox.recv() {
+            let alone = matches!(letter, Letter::Flush(_));
             self.take(letter);
+            if !alone {
+                std::thread::sleep(GATHER);
+            }
             while let Ok(letter) = inbox.try_recv() {
                 self.take(letter);
             }
@@ -103,10 +117,21 @@ impl Writer {
     }
 
     fn print(&mut self, record: &Record) {
-        let (Some(console), Some(shared)) = (&mut self.console, self.shared.upgrade()) else { return };
-        match shared.number() {
-            NO_NUMBER => console(&format!("-,{}", record.message)),
-            number => console(&format!("{number},{}", record.message)),
+        let (Some(_), Some(shared)) = (&self.console, self.shared.upgrade()) else { return };
+        // Writing into a text cannot fail.
+        let _ = match shared.number() {
+            NO_NUMBER => writeln!(self.said, "-,{}", record.message),
+            number => writeln!(self.said, "{number},{}", record.message),
+        };
+        if self.said.len() >= CONSOLE_BYTES {
+            self.speak();
+        }
+    }
+
+    fn speak(&mut self) {
+        if let Some(console) = self.console.as_mut().filter(|_| !self.said.is_empty()) {
+            console(&self.said);
+            self.said.clear();
         }
     }
 
@@ -125,6 +150,7 @@ impl Writer {
     }
 
     fn settle(&mut self) {
+        self.speak();
         if let Some(Err(error)) = self.files.as_mut().map(Files::flush) {
             self.give_up(&error);
         }
@@ -158,7 +184,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let printed = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&printed);
-        let console = Box::new(move |line: &str| seen.lock().unwrap().push(line.to_string()));
+        let console =
+            Box::new(move |lines: &str| seen.lock().unwrap().extend(lines.lines().map(String::from)));
         let log = Log::open("n1", Some(folder.path()), Some(console)).unwrap();
         log.record(Level::Info, "joined", None, "not yet a member");
         log.flush(Duration::from_secs(20));
