@@ -117,7 +117,9 @@ impl Cast {
                 self.outputs.push(Output::Roster);
                 self.worker.heard(ToNode::Answered(answered));
             }
-            body @ (ToNode::Dispatch(_) | ToNode::Settled { .. }) => self.worker.heard(body),
+            body @ (ToNode::Dispatch(_) | ToNode::Settled { .. } | ToNode::Recall { .. }) => {
+                self.worker.heard(body)
+            }
         }
     }
 }

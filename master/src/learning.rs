@@ -74,7 +74,7 @@ impl Master {
             return;
         }
         let spec = ledger.job(attempt.job).map(|job| &job.spec);
-        peer.occupy(attempt, Slot::new(spec, false, peer.answered));
+        peer.occupy(attempt, Slot::new(spec, false, peer.answered, self.now_ms));
         self.dispatch(ledger, node, attempt);
     }
 
@@ -115,7 +115,7 @@ impl Master {
     /// Frees a slot that was only planned, unless the very attempt is committed there.
     fn free(&mut self, node: NodeId, attempt: AttemptRef) {
         let Some(peer) = self.peers.get_mut(&node) else { return };
-        if peer.slots.get(&attempt).is_some_and(|slot| slot.planned) {
+        if peer.slots().get(&attempt).is_some_and(|slot| slot.planned) {
             peer.free(attempt);
             self.queue.wake();
         }

@@ -38,10 +38,12 @@ pub mod ledger;
 pub mod limits;
 pub mod master;
 mod members;
+mod pace;
 pub mod placement;
 mod queue;
 mod roster;
 mod shards;
+mod spares;
 
 #[cfg(feature = "mutants")]
 pub use ledger::LedgerMutant;

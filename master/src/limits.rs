@@ -26,6 +26,13 @@ pub const PEERS: usize = 2 * limits::MEMBERS;
 pub const REMIND_MS: u64 = 1_000;
 /// Jobs asking to fail when unsatisfiable that are looked at in one second.
 pub const UNDECIDED_LOOKS: usize = 256;
+/// A spare attempt waits about so long for its slot: a node is sent as many ahead as end there in this time. It hides the
+/// time that a commit takes.
+pub const SPARE_MS: u64 = 25;
+/// Spare attempts of one class that a node is sent ahead, at most.
+pub const SPARES: u32 = 256;
+/// A spare attempt that waited so long is asked back while another node could begin it.
+pub const SPARE_PATIENCE_MS: u64 = 100;
 /// What a slot in use adds to a worker's score, per mille, when all slots are in use.
 pub const SLOTS_PERMILLE: u64 = 400;
 /// What an attempt that is not in its worker's load yet is taken to use, thousandths of a core.

@@ -70,6 +70,7 @@ impl Hearing {
             LossCause::Restarted => boot_now(given.node) > given.boot,
             // Nothing is attached to these nodes, so nobody may say so of them.
             LossCause::Late | LossCause::Left => false,
+            LossCause::Unbegun => !watch.starts.contains_key(&attempt),
             LossCause::Silent if given.node == name => false,
             LossCause::Silent => self
                 .heard

@@ -48,5 +48,9 @@ pub(crate) const LINK_SILENCE_US: u64 = SECOND;
 pub(crate) const CLIENTS: usize = 4;
 /// Jobs one history may have open: above it the clients wait.
 pub(crate) const OPEN_JOBS: usize = 60;
+/// How often, of a thousand times, a client asks for many quick jobs at once.
+pub(crate) const BURST_PERMILLE: u64 = 3;
+/// And for how many.
+pub(crate) const BURST_JOBS: usize = 60;
 /// Events one history may have under way; more would be a storm, which is a fault of its own.
 pub(crate) const EVENTS: usize = 200_000;

@@ -263,7 +263,10 @@ impl<'a> World<'a> {
         let Some(leader) = self.leader() else { return Ok(()) };
         let Some(cast) = self.nodes[leader].live.as_ref().map(|live| &live.cast) else { return Ok(()) };
         let ledger = cast.ledger();
-        let queued: Vec<_> = ledger.queued().collect();
+        // What waits on a node for a slot waits like what is queued.
+        let live = self.nodes.iter().filter_map(|node| node.live.as_ref());
+        let spares = live.flat_map(|live| live.cast.worker().waiting()).map(|attempt| attempt.job);
+        let queued: Vec<_> = ledger.queued().chain(spares).collect();
         let always = self.common.runs_jobs == master::RunsJobs::Always;
         let free = self.nodes.iter().enumerate().filter(|(place, _)| *place != leader || always);
         let free = free.map(|(place, node)| {

@@ -1,6 +1,5 @@
 //! Scenarios: what a ledger does with commands (`rules`, `repeats`, `random`), and what a leader makes of what it hears
-//! (`leading`, `losses`, `joining`, `choosing`,
-//! `attached`).
+//! (`leading`, `losses`, `joining`, `choosing`, `spares`, `attached`).
 
 mod attached;
 mod choosing;
@@ -12,3 +11,4 @@ mod random;
 mod repeats;
 mod rules;
 mod scene;
+mod spares;

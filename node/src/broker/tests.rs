@@ -62,7 +62,8 @@ impl Side {
 
 fn report(session: u64, number: u64) -> Vec<u8> {
     let (held, kept, offer, load) = (Vec::new(), Vec::new(), Offer::default(), Load::default());
-    let body = ToMaster::Report(Report { number, echo: 0, held, kept, back: vec![], offer, load });
+    let body =
+        ToMaster::Report(Report { number, echo: 0, held, waiting: vec![], kept, back: vec![], offer, load });
     native::encode(&Envelope { from: NodeId(2), boot: Boot(1), session, term: 1, body })
 }
 

@@ -12,7 +12,7 @@ use super::LinkIdentity;
 
 const MAGIC: [u8; 8] = *b"UNDRLINK";
 /// Raised when the frames or messages change in a way older nodes cannot read.
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 
 /// Who speaks. Bounded by the size of its frame.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
