@@ -24,6 +24,8 @@ mod broker;
 mod cast;
 mod mutant;
 mod reads;
+#[cfg(test)]
+mod tests;
 
 pub use cast::Cast;
 pub use mutant::Mutant;
@@ -63,6 +65,10 @@ pub struct Settings {
     pub runs_jobs: master::RunsJobs,
     /// Attached workers that may hold one job at a time.
     pub max_offers: u32,
+    /// Bounds of the ledger: the same on every node.
+    pub bounds: master::Bounds,
+    /// How much of history a leader keeps.
+    pub retention: master::Retention,
     /// Test hook: a leader records assignments and does not send them.
     pub hold_dispatch: bool,
     /// A purposely broken rule; none outside the simulator.
@@ -131,6 +137,8 @@ pub enum Input {
     },
     /// The probe measured.
     Load(Load),
+    /// The disk hangs, or goes on: the leader on such a disk gives out no more work and hands over.
+    DiskHangs(bool),
     /// The body had to give up the broker link's present session: a new one begins, and everything is said again.
     SessionLost,
 }

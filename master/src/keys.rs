@@ -1,4 +1,5 @@
-//! Idempotency keys: one key is one job (`key_is_one_job`). Keys of open jobs are all kept; of ended jobs the newest.
+//! Idempotency keys: one key is one job (`key_is_one_job`). Keys of open jobs are all kept; of ended jobs the newest, also
+//! when the job has left the ledger, until it is forgotten.
 
 use alloc::sync::Arc;
 
@@ -16,8 +17,8 @@ pub(crate) struct KeyRecord {
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
     records: Shards<Arc<str>, KeyRecord>,
-    /// Keys of ended jobs, by when they ended.
-    ended: Shards<u64, Arc<str>>,
+    /// Keys of ended jobs with the number of the job's end, by when they ended.
+    ended: Shards<u64, (Arc<str>, u64)>,
     /// The oldest and the next place in `ended`.
     first: u64,
     next: u64,
@@ -36,16 +37,27 @@ impl Keys {
         self.records.insert(key, record);
     }
 
-    /// The job of this key has ended: from here on it is one of at most `keep`.
-    pub(crate) fn ended(&mut self, key: Arc<str>, keep: usize) {
-        self.ended.insert(self.next, key);
+    /// The job of this key has ended, as the how-manieth: from here on it is one of at most `keep`.
+    pub(crate) fn ended(&mut self, key: Arc<str>, number: u64, keep: usize) {
+        self.ended.insert(self.next, (key, number));
         self.next += 1;
         while self.ended.len() > keep {
-            if let Some(oldest) = self.ended.remove(&self.first) {
-                self.records.remove(&oldest);
-            }
-            self.first += 1;
+            self.drop_oldest();
         }
+    }
+
+    /// Ends up to this number are forgotten, and the keys of those jobs with them.
+    pub(crate) fn forget(&mut self, upto: u64) {
+        while self.ended.get(&self.first).is_some_and(|(_, number)| *number <= upto) {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some((oldest, _)) = self.ended.remove(&self.first) {
+            self.records.remove(&oldest);
+        }
+        self.first += 1;
     }
 
     pub(crate) fn len(&self) -> usize {

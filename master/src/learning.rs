@@ -7,7 +7,7 @@ use crate::hearing::{attempt_of, verdict_on};
 use crate::ledger::{Effect, Ledger, is_noted};
 use crate::master::{Asker, Master};
 use crate::roster::{Peer, Slot};
-use protocol::{Answer, AttemptRef, Fact, JobId, JobState, NodeId, Refusal, ToNode, What};
+use protocol::{Answer, AttemptRef, Fact, JobId, JobState, NodeId, Refusal, ToNode, Verdict, What};
 
 impl Master {
     /// Takes in what an applied entry brought about; `ledger` is already after it.
@@ -75,6 +75,10 @@ impl Master {
         }
         let spec = ledger.job(attempt.job).map(|job| &job.spec);
         peer.occupy(attempt, Slot::new(spec, false, peer.answered, self.now_ms));
+        #[cfg(feature = "mutants")]
+        if self.settings.mutant == Some(crate::Mutant::OverCapacity) {
+            peer.free(attempt);
+        }
         self.dispatch(ledger, node, attempt);
     }
 
@@ -132,13 +136,27 @@ impl Master {
         let awaited: Vec<(AttemptRef, NodeId)> =
             self.results.range(all).map(|(a, node)| (*a, *node)).collect();
         for (attempt, node) in awaited {
-            let known = attempt_of(ledger, attempt);
-            if let Some(known) = known.filter(|known| is_noted(known)) {
-                self.results.remove(&attempt);
-                self.send(node, ToNode::Settled { attempt, verdict: verdict_on(known) });
-            }
+            let verdict = match attempt_of(ledger, attempt) {
+                Some(known) if !is_noted(known) => continue,
+                Some(known) => verdict_on(known),
+                // It came so late that its job has left the ledger.
+                None => Verdict::Forgotten,
+            };
+            self.results.remove(&attempt);
+            self.send(node, ToNode::Settled { attempt, verdict });
         }
         let state = ledger.job(id).map(|job| job.state);
+        #[cfg(feature = "mutants")]
+        if self.breaks(crate::Mutant::SlotFreedByJobsEnd) && state.is_some_and(JobState::is_terminal) {
+            let all = AttemptRef { job: id, attempt: 0 }..=AttemptRef { job: id, attempt: u32::MAX };
+            for peer in self.peers.values_mut() {
+                let slots: Vec<AttemptRef> = peer.slots().range(all.clone()).map(|(held, _)| *held).collect();
+                for held in slots {
+                    peer.free(held);
+                }
+            }
+            self.queue.wake();
+        }
         if state.is_none_or(JobState::is_terminal) {
             for asker in self.cancels.remove(&id).unwrap_or_default() {
                 let answer = match state {

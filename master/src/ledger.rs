@@ -9,10 +9,14 @@ use crate::facts::Facts;
 use crate::gateways::{Gateways, Known};
 use crate::keys::Keys;
 use crate::limits::Bounds;
+use crate::marks::{Mark, Marks};
 use crate::members::Members;
+use crate::retention::Forgotten;
 use crate::shards::{Order, Places, Shards};
+use crate::tail::Tail;
 use protocol::{
-    Answer, AttemptRef, AttemptState, Boot, Fact, Job, JobId, JobState, Member, NodeId, Origin, Outcome, Rev,
+    Answer, AttemptRef, AttemptState, Boot, Ending, Fact, Job, JobId, JobState, Member, NodeId, Origin,
+    Outcome, Rev,
 };
 
 /// Priorities a job may have: 0 to 9.
@@ -27,6 +31,9 @@ pub struct Ledger {
     pub(crate) jobs: Shards<JobId, Held>,
     pub(crate) order: Order,
     pub(crate) keys: Keys,
+    pub(crate) tail: Tail,
+    pub(crate) marks: Marks,
+    pub(crate) forgotten: Forgotten,
     pub(crate) members: Members,
     pub(crate) gateways: Gateways,
     pub(crate) facts: Facts,
@@ -55,8 +62,12 @@ pub(crate) struct Held {
 /// What is counted and not searched for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Totals {
+    /// Open jobs as they are; ended ones as many as ever ended so, wherever they are now.
     by_state: [u64; JobState::ALL.len()],
+    /// Of all jobs held.
     bytes: u64,
+    /// Of all jobs that ever ended.
+    ended_bytes: u64,
 }
 
 /// A rule broken on purpose, to show that the invariants find it.
@@ -65,6 +76,16 @@ struct Totals {
 pub enum LedgerMutant {
     /// A later success overwrites the result of an ended job.
     SecondResult,
+    /// An ended job can be cancelled.
+    CancelsEnded,
+    /// A failure of an attempt that was given up counts as one of the attempt that runs.
+    LateFailureCounts,
+    /// The attempt after a lost one bears its number again.
+    SameAttemptNumber,
+    /// A key is known only at the gateway that it first came through.
+    KeyPerGateway,
+    /// Now and then nobody is told of a fact.
+    SkipsFacts,
 }
 
 /// What applying an entry brought about; the only source of anything that leaves a node.
@@ -107,6 +128,9 @@ impl Ledger {
             jobs: Shards::new(),
             order: Order::default(),
             keys: Keys::new(),
+            tail: Tail::new(),
+            marks: Marks::default(),
+            forgotten: Forgotten::default(),
             members: Members::default(),
             gateways: Gateways::default(),
             facts: Facts::default(),
@@ -129,7 +153,13 @@ impl Ledger {
         Self { mutant: Some(mutant), ..Self::new() }
     }
 
-    /// A job by its id.
+    /// This ledger, before its first entry, with other bounds.
+    #[must_use]
+    pub fn bounded(self, bounds: Bounds) -> Self {
+        Self { bounds, ..self }
+    }
+
+    /// A job by its id: every open one, and those that ended last.
     #[must_use]
     pub fn job(&self, id: JobId) -> Option<&Arc<Job>> {
         self.jobs.get(&id).map(|held| &held.job)
@@ -141,19 +171,37 @@ impl Ledger {
         self.jobs.get(&id).map(|held| held.accepted_ms)
     }
 
-    /// Jobs from the newest acceptance back, below the given [`Job::order`] (exclusive) when there is one.
+    /// Jobs held here from the newest acceptance back, below the given [`Job::order`] (exclusive) when there is one.
     pub fn newest(&self, below_order: Option<u64>) -> impl Iterator<Item = &Arc<Job>> + '_ {
-        let end = below_order.map_or(self.order.len() + 1, |below| below.min(self.order.len() + 1));
-        (1..end).rev().filter_map(|order| self.job(self.order.get(order)?))
+        self.order.newest_below(below_order.unwrap_or(u64::MAX)).filter_map(|id| self.job(id))
     }
 
-    /// How many jobs there are in each state; every state is present.
+    /// The highest [`Job::order`] given so far; 0: none yet.
+    #[must_use]
+    pub fn last_order(&self) -> u64 {
+        self.order.last()
+    }
+
+    /// Number of the newest end of a job ([`Ending::number`]); 0: none yet.
+    #[must_use]
+    pub fn last_end(&self) -> u64 {
+        self.tail.last()
+    }
+
+    /// How far history is past its retention.
+    #[must_use]
+    pub fn forgotten(&self) -> Forgotten {
+        self.forgotten
+    }
+
+    /// How many jobs there are in each state; every state is present. Ended ones are counted for ever, also when they are
+    /// history that is forgotten.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<JobState, u64> {
         JobState::ALL.iter().zip(self.totals.by_state).map(|(state, count)| (*state, count)).collect()
     }
 
-    /// Bytes of all jobs held, with their results.
+    /// Bytes of all jobs held, with their results: open ones, and those that ended last.
     #[must_use]
     pub fn live_bytes(&self) -> u64 {
         self.totals.bytes
@@ -293,21 +341,67 @@ impl Ledger {
         // Ours must be the only hold on it again, else the job would be copied.
         let (state, result) = (before.state, before.result.clone());
         drop(before);
+        let ending = Ending { number: self.tail.last() + 1, rev, clock_ms: self.clock_ms };
         let Some(held) = self.jobs.get_mut(&id) else { unreachable!("only known jobs are changed") };
         let job = Arc::make_mut(&mut held.job);
         how(job);
         job.rev = rev;
+        if job.state.is_terminal() && !state.is_terminal() {
+            job.ending = Some(ending);
+        }
         let (after, key) = (Arc::clone(&held.job), held.key.clone());
         if state.is_terminal() && !self.is_mutant() {
             assert!(after.state == state, "terminal_is_final: {id} was {} already", state.word());
             assert!(after.result == result, "one_result: {id} has its result already");
         }
-        self.totals.bytes -= result.map_or(0, |outcome| result_bytes(&outcome));
-        self.totals.bytes += after.result.as_ref().map_or(0, |outcome| result_bytes(outcome));
+        let before_bytes = result.map_or(0, |outcome| result_bytes(&outcome));
+        let after_bytes = after.result.as_ref().map_or(0, |outcome| result_bytes(outcome));
+        self.totals.bytes = self.totals.bytes - before_bytes + after_bytes;
         self.index(&after, true);
-        if let (Some(key), false, true) = (key, state.is_terminal(), after.state.is_terminal()) {
-            self.keys.ended(key, self.bounds.ended_keys);
+        if state.is_terminal() {
+            self.tail.weighs(before_bytes, after_bytes);
+        } else if after.state.is_terminal() {
+            self.ended(&after, key);
         }
+    }
+
+    /// Whether this rule is broken on purpose.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn breaks(&self, rule: LedgerMutant) -> bool {
+        self.mutant == Some(rule)
+    }
+
+    fn ended(&mut self, job: &Job, key: Option<Arc<str>>) {
+        let bytes = bytes_of(job);
+        self.tail.push(job.id, bytes);
+        self.totals.ended_bytes += bytes;
+        let number = self.tail.last();
+        let (clock_ms, wall_ms, bytes) = (self.clock_ms, self.wall_ms, self.totals.ended_bytes);
+        self.marks.note(Mark { number, clock_ms, wall_ms, bytes });
+        if let Some(key) = key {
+            self.keys.ended(key, number, self.bounds.ended_keys);
+        }
+    }
+
+    /// Lets go of the jobs that ended first, down to the bounds. Called when an entry begins: whatever an entry did can be
+    /// looked at in the ledger after it.
+    pub(crate) fn let_go(&mut self) {
+        let Bounds { ended_jobs, ended_bytes, .. } = self.bounds;
+        while self.tail.is_over(ended_jobs, ended_bytes, self.forgotten.upto) {
+            let Some(held) = self.tail.oldest().and_then(|id| self.jobs.remove(&id)) else {
+                unreachable!("acked_survives: a job leaves the ledger once")
+            };
+            let bytes = bytes_of(&held.job);
+            self.tail.pop(bytes);
+            self.order.remove(held.job.order);
+            self.totals.bytes -= bytes;
+            self.digest.take(&held.job.id);
+        }
+    }
+
+    /// Bytes of all jobs that ever ended.
+    pub(crate) fn ended_bytes(&self) -> u64 {
+        self.totals.ended_bytes
     }
 
     fn is_mutant(&self) -> bool {
@@ -341,7 +435,7 @@ impl Ledger {
     /// Asserts that all of it fits together. Walks everything: for tests and the simulator.
     pub fn check(&self) {
         let mut found = Totals::default();
-        let (mut running, mut ended_keys, mut keys) = (0, 0, 0);
+        let (mut running, mut ended, mut ended_bytes, mut open_keys) = (0, 0, 0, 0);
         for (id, held) in self.jobs.iter() {
             let job = &held.job;
             assert!(
@@ -349,20 +443,22 @@ impl Ledger {
                 "acked_survives: {id} has its place"
             );
             found.by_state[place_of(job.state)] += 1;
-            found.bytes += job.spec.weight_bytes();
-            found.bytes += job.result.as_ref().map_or(0, |outcome| result_bytes(outcome));
+            found.bytes += bytes_of(job);
+            if job.state.is_terminal() {
+                ended += 1;
+                ended_bytes += bytes_of(job);
+            }
             running += u64::from(job.state == JobState::Running);
             if let Some(key) = &held.key {
                 let known = self.keys.get(key).is_some_and(|record| record.job == *id);
                 assert!(known || job.state.is_terminal(), "key_is_one_job: an open job's key is remembered");
-                keys += usize::from(known);
-                ended_keys += usize::from(known && job.state.is_terminal());
+                open_keys += usize::from(!job.state.is_terminal());
             }
             check_job(job);
         }
-        assert!(found == self.totals, "counts and bytes match the jobs");
-        assert!(self.order.len() as usize == self.jobs.len(), "acked_survives: every accepted job is there");
-        assert!(keys == self.keys.len() && ended_keys == self.keys.ended_len(), "keys and jobs match");
+        self.check_ends(&found, ended, ended_bytes);
+        assert!(self.order.len() as usize == self.jobs.len(), "acked_survives: every held job has a place");
+        assert!(open_keys + self.keys.ended_len() == self.keys.len(), "keys and jobs match");
         let in_state = |state: JobState, id: JobId| self.job(id).is_some_and(|job| job.state == state);
         let queued: Vec<JobId> = self.queued().collect();
         assert!(
@@ -385,6 +481,28 @@ impl Ledger {
         }
         self.members.check();
         self.gateways.check();
+    }
+
+    /// Every accepted job is open, held as ended, or history: none is lost on the way.
+    fn check_ends(&self, found: &Totals, ended: u64, ended_bytes: u64) {
+        let mut ever = 0;
+        for (place, state) in JobState::ALL.iter().enumerate() {
+            if state.is_terminal() {
+                ever += self.totals.by_state[place];
+            } else {
+                let same = found.by_state[place] == self.totals.by_state[place];
+                assert!(same, "counts match the jobs that are {}", state.word());
+            }
+        }
+        assert!(found.bytes == self.totals.bytes, "bytes match the jobs");
+        assert!((ended, ended_bytes) == (self.tail.len(), self.tail.bytes()), "ended jobs are counted right");
+        assert!(ever == self.tail.last() || self.is_mutant(), "terminal_is_final: every job ends once");
+        let accepted = self.open_jobs() + self.tail.last();
+        assert!(
+            accepted == self.order.last() || self.is_mutant(),
+            "acked_survives: every job is open or ended"
+        );
+        assert!(self.forgotten.upto <= self.tail.last(), "only what has ended is forgotten");
     }
 }
 
@@ -423,6 +541,7 @@ fn check_job(job: &Job) {
         job.finished_wall_ms.is_some() == job.state.is_terminal(),
         "{id} has one end, and then a time of it"
     );
+    assert!(job.ending.is_some() == job.state.is_terminal(), "{id} has one place among the ends");
     assert!(job.reason.is_some() == (job.state == JobState::Failed), "{id} has a reason when it failed");
     assert!(job.not_before_ms.is_some() == (job.state == JobState::Scheduled), "{id} waits for a named time");
     match job.state {
@@ -438,6 +557,10 @@ fn place_of(state: JobState) -> usize {
 
 fn level_of(job: &Job) -> usize {
     usize::from(job.spec.priority).min(LEVELS - 1)
+}
+
+fn bytes_of(job: &Job) -> u64 {
+    job.spec.weight_bytes() + job.result.as_ref().map_or(0, |outcome| result_bytes(outcome))
 }
 
 fn result_bytes(outcome: &Outcome) -> u64 {

@@ -36,14 +36,17 @@ mod keys;
 mod learning;
 pub mod ledger;
 pub mod limits;
+mod marks;
 pub mod master;
 mod members;
 mod pace;
 pub mod placement;
 mod queue;
+pub mod retention;
 mod roster;
 mod shards;
 mod spares;
+mod tail;
 
 #[cfg(feature = "mutants")]
 pub use ledger::LedgerMutant;
@@ -53,6 +56,7 @@ pub use limits::Bounds;
 pub use master::Mutant;
 pub use master::{Master, Output, Settings};
 pub use placement::{ReasonLine, RunsJobs, Verdict, Why, why};
+pub use retention::{Forgotten, Retention};
 
 #[cfg(test)]
 extern crate std;

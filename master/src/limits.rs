@@ -33,6 +33,14 @@ pub const SPARE_MS: u64 = 25;
 pub const SPARES: u32 = 256;
 /// A spare attempt that waited so long is asked back while another node could begin it.
 pub const SPARE_PATIENCE_MS: u64 = 100;
+/// Marks of which job ended when.
+pub const MARKS: usize = 4_096;
+/// Cluster time, ends and bytes of ended jobs between two of them, at most.
+pub const MARK_MS: u64 = 15 * 60 * 1000;
+/// See [`MARK_MS`].
+pub const MARK_JOBS: u64 = 10_000;
+/// See [`MARK_MS`].
+pub const MARK_BYTES: u64 = 16 << 20;
 /// What a slot in use adds to a worker's score, per mille, when all slots are in use.
 pub const SLOTS_PERMILLE: u64 = 400;
 /// What an attempt that is not in its worker's load yet is taken to use, thousandths of a core.
@@ -45,6 +53,10 @@ pub struct Bounds {
     pub open_jobs: u64,
     /// Bytes of jobs the ledger may hold.
     pub live_bytes: u64,
+    /// Jobs ended last that are still held, when an entry begins.
+    pub ended_jobs: u64,
+    /// Bytes of those, when an entry begins.
+    pub ended_bytes: u64,
     /// Keys of ended jobs that are remembered.
     pub ended_keys: usize,
     /// Facts that are kept, about (whole chunks leave).
@@ -60,6 +72,8 @@ impl Default for Bounds {
         Self {
             open_jobs: limits::QUEUE_JOBS,
             live_bytes: limits::QUEUE_BYTES,
+            ended_jobs: limits::ENDED_JOBS,
+            ended_bytes: limits::ENDED_BYTES,
             ended_keys: limits::ENDED_KEYS,
             facts: limits::FACTS_KEPT,
             answers: limits::OPEN_FORWARDS,

@@ -18,6 +18,7 @@ use crate::ledger::Ledger;
 use crate::limits::{REMIND_MS, UNDECIDED_LOOKS, WAITING_PER_ENTRY};
 use crate::placement::RunsJobs;
 use crate::queue::Queue;
+use crate::retention::Retention;
 use crate::roster::{Peer, Slot};
 use protocol::limits::{ENTRY_BYTES, ENTRY_COMMANDS, LIVENESS_MS};
 use protocol::{
@@ -40,6 +41,8 @@ pub struct Settings {
     pub runs_jobs: RunsJobs,
     /// Attached workers that may hold one job at a time.
     pub max_offers: u32,
+    /// How much of history is kept.
+    pub retention: Retention,
     /// A test hook: nothing is dispatched while it is set.
     pub hold_dispatch: bool,
     /// A rule broken on purpose.
@@ -53,6 +56,12 @@ pub struct Settings {
 pub enum Mutant {
     /// A worker's running attempts are given to another after one missed report.
     RedispatchWhileHeld,
+    /// A slot is free as soon as its job has ended.
+    SlotFreedByJobsEnd,
+    /// What was sent since a worker's last report occupies nothing.
+    OverCapacity,
+    /// That a worker started anew is not seen: its attempts stay with it.
+    ForgetsRestarts,
 }
 
 /// What the leader wants done.
@@ -119,8 +128,12 @@ pub struct Master {
     pub(crate) voters: Vec<NodeId>,
     pub(crate) wished: Option<(Vec<NodeId>, Vec<NodeId>, u64)>,
     pub(crate) opening: bool,
+    /// A `Forget` is on its way that expects this much to be forgotten.
+    pub(crate) forgetting: Option<u64>,
     pub(crate) loads_told_ms: Option<u64>,
     swept_ms: u64,
+    /// Nothing is assigned while it is set.
+    held: bool,
     pub(crate) outputs: Vec<Output>,
 }
 
@@ -169,8 +182,10 @@ impl Master {
             voters: Vec::new(),
             wished: None,
             opening: false,
+            forgetting: None,
             loads_told_ms: None,
             swept_ms: now_ms,
+            held: false,
             outputs: Vec::new(),
         };
         for member in ledger.members() {
@@ -217,6 +232,7 @@ impl Master {
         }
         #[cfg(feature = "mutants")]
         self.take_back_too_early(ledger);
+        self.forget(ledger);
         if now_ms.saturating_sub(self.swept_ms) >= REMIND_MS {
             self.swept_ms = now_ms;
             let busy: Vec<NodeId> = ledger.busy_nodes().collect();
@@ -243,11 +259,19 @@ impl Master {
         }
         self.line_up(ledger, &mut commands);
         let room = ENTRY_COMMANDS - commands.len();
-        self.fill(ledger, room, &mut commands);
+        if !self.held {
+            self.fill(ledger, room, &mut commands);
+        }
         if commands.is_empty() {
             return None;
         }
         Some(Entry { clock_ms: self.now_ms, wall_ms, term: self.term, commands })
+    }
+
+    /// Gives out no more work, or does again. What is assigned already is not touched.
+    pub fn hold(&mut self, held: bool) {
+        self.held = held;
+        self.queue.wake();
     }
 
     /// Consensus would not take this entry now: it goes first next time.
@@ -294,6 +318,8 @@ impl Master {
         let heard = peer.map_or(Boot(0), |peer| peer.boot);
         let boot = ledger.member(node).map_or(heard, |member| member.boot.max(heard));
         for (attempt, meant_for) in ledger.attempts_on(node) {
+            #[cfg(feature = "mutants")]
+            let boot = if self.breaks(Mutant::ForgetsRestarts) { meant_for } else { boot };
             let cause = match (meant_for < boot, gone) {
                 (true, _) => LossCause::Restarted,
                 (_, true) => LossCause::Silent,
@@ -305,9 +331,15 @@ impl Master {
         }
     }
 
+    /// Whether this rule is broken on purpose.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn breaks(&self, rule: Mutant) -> bool {
+        self.settings.mutant == Some(rule)
+    }
+
     #[cfg(feature = "mutants")]
     fn take_back_too_early(&mut self, ledger: &Ledger) {
-        if self.settings.mutant != Some(Mutant::RedispatchWhileHeld) {
+        if !self.breaks(Mutant::RedispatchWhileHeld) {
             return;
         }
         let now_ms = self.now_ms;

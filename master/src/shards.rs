@@ -92,35 +92,72 @@ impl<K: Spread, V: Clone> Shards<K, V> {
     }
 }
 
-/// Which job was accepted as the how-manieth, from 1, without holes.
+/// Which job was accepted as the how-manieth, from 1. What is taken out leaves no trace once its chunk is empty.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Order {
-    chunks: Arc<Vec<Arc<Vec<JobId>>>>,
+    chunks: Arc<BTreeMap<u64, Arc<OrderChunk>>>,
+    last: u64,
     len: u64,
+}
+
+/// Jobs of one chunk with their places in it, in order.
+#[derive(Clone, Debug, Default)]
+struct OrderChunk {
+    places: Vec<u16>,
+    jobs: Vec<JobId>,
 }
 
 impl Order {
     /// Appends, and says which place that is.
     pub(crate) fn push(&mut self, job: JobId) -> u64 {
-        let chunks = Arc::make_mut(&mut self.chunks);
-        if self.len.is_multiple_of(ORDER_CHUNK) {
-            chunks.push(Arc::new(Vec::with_capacity(ORDER_CHUNK as usize)));
-        }
-        if let Some(last) = chunks.last_mut() {
-            Arc::make_mut(last).push(job);
-        }
-        self.len += 1;
-        self.len
+        let order = self.last + 1;
+        let chunk = Arc::make_mut(&mut self.chunks).entry(order / ORDER_CHUNK).or_default();
+        let chunk = Arc::make_mut(chunk);
+        chunk.places.push((order % ORDER_CHUNK) as u16);
+        chunk.jobs.push(job);
+        (self.last, self.len) = (order, self.len + 1);
+        order
     }
 
     pub(crate) fn get(&self, order: u64) -> Option<JobId> {
-        let place = order.checked_sub(1)?;
-        let chunk = self.chunks.get((place / ORDER_CHUNK) as usize)?;
-        chunk.get((place % ORDER_CHUNK) as usize).copied()
+        let chunk = self.chunks.get(&(order / ORDER_CHUNK))?;
+        let at = chunk.places.binary_search(&((order % ORDER_CHUNK) as u16)).ok()?;
+        chunk.jobs.get(at).copied()
+    }
+
+    pub(crate) fn remove(&mut self, order: u64) {
+        let chunks = Arc::make_mut(&mut self.chunks);
+        let Some(chunk) = chunks.get_mut(&(order / ORDER_CHUNK)) else { return };
+        let Ok(at) = chunk.places.binary_search(&((order % ORDER_CHUNK) as u16)) else { return };
+        let chunk = Arc::make_mut(chunk);
+        chunk.places.remove(at);
+        chunk.jobs.remove(at);
+        self.len -= 1;
+        if chunk.jobs.is_empty() {
+            chunks.remove(&(order / ORDER_CHUNK));
+        } else if chunk.jobs.len() * 4 <= chunk.jobs.capacity() {
+            chunk.places.shrink_to_fit();
+            chunk.jobs.shrink_to_fit();
+        }
+    }
+
+    /// The highest place ever given.
+    pub(crate) fn last(&self) -> u64 {
+        self.last
     }
 
     pub(crate) fn len(&self) -> u64 {
         self.len
+    }
+
+    /// Jobs below a place, from the newest back.
+    pub(crate) fn newest_below(&self, order: u64) -> impl Iterator<Item = JobId> + '_ {
+        let chunks = self.chunks.range(..=order / ORDER_CHUNK).rev();
+        chunks.flat_map(move |(number, chunk)| {
+            let first = number * ORDER_CHUNK;
+            let places = chunk.places.iter().zip(&chunk.jobs).rev();
+            places.filter(move |(place, _)| first + u64::from(**place) < order).map(|(_, job)| *job)
+        })
     }
 }
 
@@ -192,6 +229,26 @@ mod tests {
         assert_eq!((before.get(&JobId(8 << 40)), map.get(&JobId(8 << 40))), (Some(&8), Some(&0)));
         let shared = before.pieces.iter().zip(map.pieces.iter()).filter(|(a, b)| Arc::ptr_eq(a, b)).count();
         assert!(shared >= SHARDS - 2, "a write copies only its piece, {shared} are still shared");
+    }
+
+    #[test]
+    fn an_order_that_lost_most_of_its_jobs_is_walked_all_the_same_and_keeps_no_empty_chunk() {
+        let mut order = Order::default();
+        for n in 1..=5_000 {
+            assert_eq!(order.push(JobId(n)), n as u64);
+        }
+        let before = order.clone();
+        for n in (1..=5_000).filter(|n| *n != 3 && *n != 4_999) {
+            order.remove(n);
+        }
+        assert_eq!((order.len(), order.last(), order.chunks.len()), (2, 5_000, 2));
+        assert_eq!((order.get(3), order.get(4)), (Some(JobId(3)), None));
+        assert_eq!(order.newest_below(u64::MAX).collect::<Vec<_>>(), [JobId(4_999), JobId(3)]);
+        assert_eq!(order.newest_below(4_999).collect::<Vec<_>>(), [JobId(3)]);
+        assert_eq!(order.newest_below(3).count(), 0);
+        assert_eq!((order.push(JobId(9)), before.newest_below(u64::MAX).count()), (5_001, 5_000));
+        let room = order.chunks.values().next().map(|chunk| chunk.jobs.capacity());
+        assert!(room.is_some_and(|room| room < 8), "one old job holds no room for a thousand: {room:?}");
     }
 
     #[test]

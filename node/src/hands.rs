@@ -13,8 +13,9 @@ use tokio::sync::oneshot;
 use crate::admit;
 use crate::ask::{Ask, Told, View};
 use crate::broker::{Broker, Lead};
+use crate::bulk::Shelves;
 use crate::clock::{tick_ms, wall_ms};
-use crate::disk::{Disk, Folder, Identity, Told as DiskTold};
+use crate::disk::{Closing, Disk, Folder, Identity, Told as DiskTold};
 use crate::error::StageError;
 use crate::inbox::{DiskState, Slots};
 use crate::lab::{self, Lab, LabTold};
@@ -69,7 +70,7 @@ impl Hands {
     ) -> Result<Self, StageError> {
         let settings = Arc::clone(&stage.settings);
         let me = myself(&settings, identity.node, boot);
-        let link = open_link(handle, &settings, identity, &me, &slots)?;
+        let link = open_link(handle, &settings, identity, &me, &slots, Arc::new(Shelves::default()))?;
         let broker_in = slots.broker.clone();
         let broker = Broker::start(
             &format!("tcp://{}:{}", settings.listen_host, settings.broker_port),
@@ -147,6 +148,8 @@ impl Hands {
                 crate::settings::RunsJobs::Always => master::RunsJobs::Always,
                 crate::settings::RunsJobs::Never => master::RunsJobs::Never,
             },
+            bounds: master::Bounds { ended_jobs: settings.ended_jobs, ..master::Bounds::default() },
+            retention: settings.retention,
             hold_dispatch: settings.hold_dispatch,
             mutant: None,
         }
@@ -168,6 +171,11 @@ impl Hands {
         })?;
         self.disk = Some(disk);
         Ok(())
+    }
+
+    /// The oldest write that is not durable yet.
+    pub(crate) fn disk_waits_for(&self) -> Option<u64> {
+        self.disk.as_ref().and_then(Disk::waits_for)
     }
 
     /// Makes this start known through the addresses of `--join`, when the cluster cannot learn of it from the links.
@@ -281,6 +289,14 @@ impl Hands {
         }
     }
 
+    /// What an attempt brings that needs no time at all; none for others.
+    pub(crate) fn at_once(&self, dispatch: &protocol::Dispatch) -> Option<Outcome> {
+        let outcome = Runner::at_once(dispatch)?;
+        self.shows.started(dispatch.attempt.job);
+        self.shows.finished(dispatch.attempt.job);
+        Some(outcome)
+    }
+
     /// The runner says that an attempt is gone.
     pub(crate) fn ended(&self, attempt: AttemptRef, outcome: Outcome, inputs: &mut Vec<Input>) {
         self.shows.finished(attempt.job);
@@ -300,6 +316,7 @@ impl Hands {
 
     /// Carries out, in order, what one turn wants.
     pub(crate) fn carry_out(&mut self, cast: &mut Cast, outputs: Vec<Output>) -> Result<(), StageError> {
+        self.shows.listen(self.news.wants_jobs());
         let mut letters: BTreeMap<Peer, Vec<consensus::Message>> = BTreeMap::new();
         let mut writes = Vec::new();
         for output in outputs {
@@ -416,7 +433,7 @@ impl Hands {
     }
 
     /// Closes everything, silent first, and gives the folder back.
-    pub(crate) async fn close(mut self) -> Folder {
+    pub(crate) async fn close(mut self) -> Closing {
         if let Some(joining) = self.joining.take() {
             joining.abort();
         }

@@ -15,6 +15,7 @@
 pub mod admit;
 pub mod ask;
 pub mod broker;
+pub mod bulk;
 mod clock;
 pub mod disk;
 mod error;
@@ -34,6 +35,7 @@ mod run;
 pub mod runner;
 pub mod settings;
 mod shows;
+mod sickbed;
 pub mod stage;
 
 pub use error::StageError;

@@ -223,6 +223,11 @@ fn tale(what: &What, members: Members<'_>) -> Tale {
         }
         What::Joined { node, name } => info("joined", Some(*node), format!("{name} is a member now")),
         What::Opened => info("opened", None, "Enough voters were in sync: jobs are accepted".to_string()),
+        What::Forgotten { upto } => info(
+            "forgotten",
+            None,
+            format!("History is past its retention up to the end of job number {upto}"),
+        ),
         What::Left { node } => {
             let name = name_of(*node, members);
             warn("left", Some(*node), format!("{name} is no member any more"))

@@ -18,6 +18,8 @@ const UNSENT: usize = 1_024;
 pub(crate) struct Shows {
     narrator: Narrator,
     events: broadcast::Sender<Event>,
+    /// Somebody listens to what becomes of jobs; else nobody is woken for it.
+    jobs_wanted: bool,
     views_wanted: Vec<u64>,
     redial: bool,
     /// Who leads and where its HTTP is, for lines.
@@ -33,6 +35,7 @@ impl Shows {
         Self {
             narrator,
             events,
+            jobs_wanted: false,
             views_wanted: Vec::new(),
             redial: true,
             leader: None,
@@ -67,6 +70,11 @@ impl Shows {
 
     pub(crate) fn redial_wanted(&mut self) -> bool {
         std::mem::take(&mut self.redial)
+    }
+
+    /// A turn begins: who listens to jobs now? The teller of news always does, for those who subscribe to it.
+    pub(crate) fn listen(&mut self, news_wanted: bool) {
+        self.jobs_wanted = news_wanted || self.events.receiver_count() > 1;
     }
 
     /// A user's job came to this node.
@@ -149,7 +157,7 @@ impl Shows {
     fn fact(&mut self, cast: &Cast, fact: Arc<Fact>, job: Option<Arc<Job>>) {
         self.narrator.fact(&fact, cast.ledger(), cast.is_master());
         // What one entry did to a job in several steps is shown once, under the revision of the last.
-        if let Some(job) = job.filter(|job| job.rev == fact.rev) {
+        if let Some(job) = job.filter(|job| self.jobs_wanted && job.rev == fact.rev) {
             // Nobody may be watching.
             let _ = self.events.send(Event::Job { fact, job });
         }

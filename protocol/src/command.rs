@@ -93,6 +93,14 @@ pub enum Command {
     },
     /// A change of the cluster itself.
     Configure(Change),
+    /// Retention: forget the history of the jobs that ended first, and their keys. Expects that what was forgotten before
+    /// ends at `after`, that `upto` is above it by at most [`crate::limits::FORGET_JOBS`], and that so many have ended.
+    Forget {
+        /// Number of the last end forgotten before.
+        after: u64,
+        /// Number of the last end to forget.
+        upto: u64,
+    },
 }
 
 /// Which forward a `Submit` came by.

@@ -108,6 +108,11 @@ pub enum What {
         /// The node.
         node: NodeId,
     },
+    /// History up to here is past its retention.
+    Forgotten {
+        /// Number of the last end that is forgotten.
+        upto: u64,
+    },
 }
 
 impl What {
@@ -124,7 +129,7 @@ impl What {
             | Self::Failed { attempt, .. }
             | Self::Requeued { attempt, .. }
             | Self::Superseded { attempt, .. } => Some(attempt.job),
-            Self::Joined { .. } | Self::Opened | Self::Left { .. } => None,
+            Self::Joined { .. } | Self::Opened | Self::Left { .. } | Self::Forgotten { .. } => None,
         }
     }
 }

@@ -211,8 +211,21 @@ pub struct Job {
     pub lost: u32,
     /// Its one result, once it has ended (none for a job that ended without running).
     pub result: Option<Arc<Outcome>>,
+    /// Its place among the ends, once it has ended.
+    pub ending: Option<Ending>,
     /// The moment of its last change.
     pub rev: Rev,
+}
+
+/// The end of a job among all ends: history is numbered by it, without holes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ending {
+    /// It was the how-manieth job to end, from 1.
+    pub number: u64,
+    /// The moment of it.
+    pub rev: Rev,
+    /// Cluster time of it, milliseconds.
+    pub clock_ms: u64,
 }
 
 impl Job {

@@ -32,7 +32,7 @@ pub mod submit;
 pub use command::{Change, Command, Entry, LossCause, Origin};
 pub use fact::{Fact, What};
 pub use ids::{AttemptRef, Boot, ClusterId, JobId, NodeId, Rev};
-pub use job::{Attempt, AttemptState, End, IfUnsatisfiable, Job, JobSpec, JobState, Outcome, Reason};
+pub use job::{Attempt, AttemptState, End, Ending, IfUnsatisfiable, Job, JobSpec, JobState, Outcome, Reason};
 pub use member::{LAB_HEADER, Load, Member, NodeLoad, Offer};
 pub use message::{Answered, Dispatch, Envelope, Forward, Report, ToMaster, ToNode, Verdict};
 pub use request::{Answer, Refusal, Request};

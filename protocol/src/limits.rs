@@ -38,11 +38,29 @@ pub const QUEUE_BYTES: u64 = 4 << 30;
 pub const PAGE_JOBS: usize = 500;
 /// Idempotency keys of ended jobs that are remembered.
 pub const ENDED_KEYS: usize = 1_000_000;
+/// Jobs ended last that the ledger keeps in memory, so that what comes late for them is judged alike everywhere.
+pub const ENDED_JOBS: u64 = 10_000;
+/// Bytes of those jobs.
+pub const ENDED_BYTES: u64 = 64 << 20;
+/// Ends of jobs that one `Forget` takes out of history.
+pub const FORGET_JOBS: u64 = 10_000;
+/// How long history keeps an ended job, in cluster time, unless the leader's node says otherwise: 30 days.
+pub const KEEP_MS: u64 = 30 * 24 * 3600 * 1000;
+/// Ended jobs that history keeps, unless the leader's node says otherwise.
+pub const KEEP_JOBS: u64 = 10_000_000;
+/// Bytes of ended jobs that history keeps, about, unless the leader's node says otherwise.
+pub const KEEP_BYTES: u64 = 16 << 30;
 /// Attempts a job may ask for.
 pub const MAX_ATTEMPTS: u32 = 1000;
 
 /// Any one message between nodes.
 pub const MESSAGE_BYTES: usize = 16 << 20;
+/// One question over the bulk connection of a pair of nodes.
+pub const BULK_QUESTION_BYTES: usize = 4 << 10;
+
+/// One answer over the bulk connection of a pair of nodes: a piece of a snapshot, a page of the archive.
+pub const BULK_ANSWER_BYTES: usize = 1 << 20;
+
 /// All commands of one entry of the log, about.
 pub const ENTRY_BYTES: usize = 8 << 20;
 /// Commands of one entry of the log.
@@ -59,6 +77,12 @@ pub const MAX_LIVENESS: u64 = 10;
 pub const LIVENESS_MS: u64 = REPORT_MS * MAX_LIVENESS;
 /// A result or a forward without an answer is sent again after this.
 pub const RESEND_MS: u64 = 1_000;
+/// A disk whose write takes longer than this hangs: its leader hands over.
+pub const DISK_HANGS_MS: u64 = 1_000;
+/// A disk with less free than this, and less than [`DISK_LOW_PERCENT`] of it, is nearly full.
+pub const DISK_LOW_BYTES: u64 = 512 << 20;
+/// See [`DISK_LOW_BYTES`].
+pub const DISK_LOW_PERCENT: u8 = 10;
 /// Members of one cluster.
 pub const MEMBERS: usize = 1_000;
 /// Facts a node keeps in memory for events and `/logging?source=cluster`.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use protocol::{AttemptRef, Boot, End, Fact, Job, JobId, JobState, LossCause, NodeId, What};
 
 use crate::fold::Fold;
+use crate::node::LAB_CLASS;
 use crate::runner::Work;
 use crate::watch::{Held, Watch, must};
 
@@ -16,8 +17,12 @@ pub(crate) struct Known {
     pub(crate) state: JobState,
     pub(crate) attempts: Vec<Given>,
     pub(crate) acknowledged_us: Option<u64>,
+    /// Only attached workers do it.
+    pub(crate) is_lab: bool,
     /// Digest of state and result at its end.
     end: Option<u64>,
+    /// Its place among the ends.
+    number: Option<u64>,
 }
 
 /// An attempt that the ledger gave to a worker.
@@ -31,6 +36,11 @@ pub(crate) struct Given {
 }
 
 impl Known {
+    /// Whether it ended as one of the first so many.
+    pub(crate) fn is_among(&self, ends: u64) -> bool {
+        self.number.is_some_and(|number| number <= ends)
+    }
+
     /// The attempt that counts now, with its number.
     pub(crate) fn current(&self) -> Option<(u32, &Given)> {
         let number = self.attempts.len() as u32;
@@ -45,9 +55,14 @@ fn end_of(job: &Job) -> u64 {
 impl Watch {
     /// One more fact of the agreed history.
     pub(crate) fn news(&mut self, now_us: u64, fact: &Fact, job: Option<&Arc<Job>>) -> Held {
+        let before = std::mem::replace(&mut self.wall_ms, fact.wall_ms);
+        must(fact.wall_ms >= before, "logs_complete", || {
+            format!("fact {} is {} ms older than the one before it", fact.number, before - fact.wall_ms)
+        })?;
         match &fact.what {
             What::Accepted { job: id, .. } => return self.accepted(*id, job),
             What::Joined { .. } | What::Opened | What::Left { .. } => return Ok(()),
+            What::Forgotten { upto } => return self.forgotten(*upto),
             _ => {}
         }
         let (Some(id), Some(after)) = (fact.what.job(), job) else {
@@ -65,7 +80,10 @@ impl Watch {
             What::Requeued { attempt, cause, state, .. } => {
                 self.requeued(now_us, *attempt, *cause, *state, after)
             }
-            What::Failed { .. } => self.turns(id, JobState::Scheduled, after),
+            What::Failed { attempt, .. } => {
+                self.is_current(*attempt)?;
+                self.turns(id, JobState::Scheduled, after)
+            }
             What::Cancelled { .. } => self.turns(id, JobState::Cancelled, after),
             What::Expired { .. } => self.turns(id, JobState::Failed, after),
             What::Released { .. } => self.turns(id, JobState::Queued, after),
@@ -81,6 +99,9 @@ impl Watch {
         must(asked.is_some_and(|asked| asked.payload == payload), "result_is_of_its_payload", || {
             format!("{id} is accepted with {payload:?}, asked was {asked:?}")
         })?;
+        must(!self.not_taken.contains(&id), "acked_survives", || {
+            format!("{id} is accepted after its refusal")
+        })?;
         if let Some(key) = asked.and_then(|asked| asked.key.clone()) {
             let first = *self.keys.entry(key.clone()).or_insert(id);
             must(first == id, "key_is_one_job", || format!("key {key} made {first} and {id}"))?;
@@ -90,8 +111,11 @@ impl Watch {
             state: JobState::Queued,
             attempts: Vec::new(),
             acknowledged_us: None,
+            is_lab: job.is_some_and(|job| job.spec.class == LAB_CLASS),
             end: None,
+            number: None,
         };
+        self.open += 1;
         let before = self.jobs.insert(id, known);
         must(before.is_none(), "key_is_one_job", || format!("{id} is accepted twice"))
     }
@@ -107,12 +131,23 @@ impl Watch {
         Ok(())
     }
 
+    /// `no_run_while_held`: only a failure of the attempt that counts takes the job from it.
+    fn is_current(&self, attempt: AttemptRef) -> Held {
+        let current = self.jobs.get(&attempt.job).and_then(|known| Some(known.current()?.0));
+        must(current == Some(attempt.attempt), "no_run_while_held", || {
+            format!("a failure of {attempt:?} counts while attempt {current:?} runs")
+        })
+    }
+
     /// `result_is_of_its_payload`: the recorded result is the one that this attempt, which did run there, brought back.
     fn finished(&mut self, attempt: AttemptRef, node: NodeId, state: JobState, after: &Arc<Job>) -> Held {
         let ran = self.starts.get(&attempt).is_some_and(|(by, _)| *by == node);
         must(ran, "result_is_of_its_payload", || {
             format!("{attempt:?} ends on {node:?} and never started there")
         })?;
+        if state == JobState::Failed {
+            self.is_current(attempt)?;
+        }
         let work = self.jobs.get(&attempt.job).and_then(|known| Work::read(&known.payload));
         if let (Some(work), JobState::Succeeded) = (work, state) {
             let outcome = work.outcome(attempt.attempt);
@@ -160,9 +195,21 @@ impl Watch {
         if let Some(known) = self.jobs.get_mut(&id) {
             known.state = state;
             if state.is_terminal() {
+                self.open -= 1;
                 known.end = Some(end_of(after));
+                known.number = after.ending.map(|ending| ending.number);
             }
         }
+        Ok(())
+    }
+
+    /// History is forgotten up to this end, and with it the keys of those jobs, which may make others now.
+    fn forgotten(&mut self, upto: u64) -> Held {
+        let is_gone = |id: &JobId| self.jobs.get(id).is_some_and(|known| known.is_among(upto));
+        let (gone, kept) = std::mem::take(&mut self.keys).into_iter().partition(|(_, id)| is_gone(id));
+        self.keys = kept;
+        let gone: std::collections::BTreeMap<String, JobId> = gone;
+        self.old_keys.extend(gone);
         Ok(())
     }
 

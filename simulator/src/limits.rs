@@ -41,13 +41,28 @@ pub(crate) const LOOK_US: u64 = 250 * MS;
 pub(crate) const JOIN_US: u64 = 500 * MS;
 /// How often a node measures its load.
 pub(crate) const PROBE_US: u64 = 1_000 * MS;
+/// How often a node whose disk fails tries to start again.
+pub(crate) const RETRY_US: u64 = 500 * MS;
+/// Every so many applied entries the whole ledger is walked.
+pub(crate) const WALK_ENTRIES: u64 = 32;
+/// Results of ended jobs that one read compares with how they ended.
+pub(crate) const READ_RESULTS: usize = 16;
 /// Silence after which a link is taken for closed.
 pub(crate) const LINK_SILENCE_US: u64 = SECOND;
+
+/// Ended jobs that a ledger holds: few, so that a history sees them leave.
+pub(crate) const ENDED_JOBS: u64 = 20;
+/// Ended jobs that history keeps, where it forgets.
+pub(crate) const KEEP_JOBS: u64 = 100;
 
 /// Clients that ask at the same time.
 pub(crate) const CLIENTS: usize = 4;
 /// Jobs one history may have open: above it the clients wait.
 pub(crate) const OPEN_JOBS: usize = 60;
+/// How long spare attempts may wait behind slow ones, about.
+pub(crate) const SPARES_LIVE_US: u64 = 6 * SECOND;
+/// A leader knows the pace of a worker from so long a time, in calm, and from so long a one when reports are late.
+pub(crate) const PACE_US: [u64; 2] = [600 * MS, 3 * SECOND];
 /// How often, of a thousand times, a client asks for many quick jobs at once.
 pub(crate) const BURST_PERMILLE: u64 = 3;
 /// And for how many.

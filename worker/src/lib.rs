@@ -24,5 +24,7 @@ mod gateway;
 mod waiting;
 
 pub use attached::{AttachedId, Windows};
+#[cfg(feature = "mutants")]
+pub use attempts::Mutant;
 pub use attempts::{Output, Worker};
 pub use gateway::{Busy, Gateway, Output as GatewayOutput, Told};

@@ -281,7 +281,11 @@ pub(super) struct Scene {
 impl Scene {
     /// Workers with so many slots each; all members, the cluster open, everybody heard. Node 9 leads and runs nothing.
     pub(super) fn with_slots(slots: &[u32]) -> Self {
-        let mut book = Book { ledger: Ledger::new(), clock_ms: 0, number: 0 };
+        Self::with_bounds(slots, Bounds::default())
+    }
+
+    pub(super) fn with_bounds(slots: &[u32], bounds: Bounds) -> Self {
+        let mut book = Book { ledger: Ledger::with_bounds(bounds), clock_ms: 0, number: 0 };
         let mut workers = BTreeMap::new();
         for (place, slots) in slots.iter().enumerate() {
             let id = NodeId(place as u64 + 1);
@@ -296,6 +300,7 @@ impl Scene {
             tick_ms: 50,
             runs_jobs: RunsJobs::Auto,
             max_offers: protocol::limits::MAX_OFFERS,
+            retention: crate::Retention::default(),
             hold_dispatch: false,
             #[cfg(feature = "mutants")]
             mutant: None,

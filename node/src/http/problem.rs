@@ -27,6 +27,11 @@ pub(super) fn stopped() -> Problem {
     Problem::stopped("node")
 }
 
+/// This node takes no part, for its disk failed. To whoever asks it is as one that is stopped: another node answers.
+pub(super) fn out(why: impl Into<String>) -> Problem {
+    Problem::new(Kind::Stopped, why)
+}
+
 /// The leader said no.
 pub(super) fn refused(refusal: Refusal, id: Option<JobId>) -> Problem {
     let problem = Problem::new;

@@ -90,6 +90,7 @@ fn unseen(id: JobId, spec: Arc<JobSpec>) -> Job {
         failures: 0,
         lost: 0,
         result: None,
+        ending: None,
         rev: Rev::default(),
     }
 }

@@ -106,6 +106,7 @@ impl Scene {
             failures: 0,
             lost: 0,
             result: None,
+            ending: None,
             rev,
         };
         let what = What::Accepted { job: job.id, gateway: ME };

@@ -80,6 +80,9 @@ pub(crate) struct NodeFlags {
     /// For tests: a leader records assignments and does not send them
     #[arg(long, env = "UNDERSTUDY_HOLD_DISPATCH", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub(crate) hold_dispatch: Option<bool>,
+    /// For tests: ended jobs that the ledger holds; the same on every node
+    #[arg(long, env = "UNDERSTUDY_ENDED_JOBS", hide = true)]
+    pub(crate) ended_jobs: Option<u64>,
     /// End when standard input ends: `up` holds its nodes by it
     #[arg(long, hide = true)]
     pub(crate) leash: bool,
@@ -145,7 +148,7 @@ impl NodeFlags {
             share: ShareTable { kinds: self.share.clone() },
             logs: LogsTable { store: self.logdb.clone(), logger: logger_url(self.logger.clone()) },
             chaos: ChaosTable { enabled: self.chaos },
-            test: TestTable { hold_dispatch: self.hold_dispatch },
+            test: TestTable { hold_dispatch: self.hold_dispatch, ended_jobs: self.ended_jobs },
             ..Table::default()
         }
     }

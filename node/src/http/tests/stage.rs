@@ -220,6 +220,7 @@ fn settings(chaos: bool, logdb: Option<String>) -> Settings {
         share: share_all(),
         heartbeat_ms: 100,
         election_ms: 500,
+        disk: crate::settings::DiskSettings::default(),
         slots: 4,
         headers: BTreeMap::new(),
         allow: BTreeSet::new(),
@@ -230,6 +231,8 @@ fn settings(chaos: bool, logdb: Option<String>) -> Settings {
         allowed_hosts: vec!["allowed.test".into()],
         logger: None,
         logdb,
+        retention: master::Retention::default(),
+        ended_jobs: protocol::limits::ENDED_JOBS,
         hold_dispatch: false,
     }
 }
@@ -254,6 +257,7 @@ fn start_by(settings: Settings) -> (Router, Hand) {
         asks,
         events: broadcast::Sender::new(64),
         valve: Arc::new(Valve::unopened()),
+        disk: crate::disk::Health::default(),
         outputs: Outputs::default(),
         lab: crate::lab::LabCounts::default(),
         news: Board::with_voice("n1"),

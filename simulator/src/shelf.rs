@@ -1,0 +1,37 @@
+//! A node's pretend archive: ended jobs, written behind the apply. A crash takes what was not safe; replaying the log
+//! writes it again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use protocol::{Fact, Job, JobId, What};
+
+use crate::chance::Chance;
+
+/// What one node keeps of jobs that have ended.
+#[derive(Default)]
+pub(crate) struct Shelf {
+    jobs: BTreeMap<JobId, Arc<Job>>,
+}
+
+impl Shelf {
+    /// A fact that the node tells, with its job as the whole entry left it.
+    pub(crate) fn hear(&mut self, fact: &Fact, job: Option<&Arc<Job>>) {
+        if let What::Forgotten { upto } = &fact.what {
+            self.jobs.retain(|_, job| job.ending.is_some_and(|ending| ending.number > *upto));
+        }
+        if let Some(job) = job.filter(|job| job.state.is_terminal()) {
+            self.jobs.insert(job.id, Arc::clone(job));
+        }
+    }
+
+    pub(crate) fn get(&self, id: JobId) -> Option<&Arc<Job>> {
+        self.jobs.get(&id)
+    }
+
+    /// The end of a start: what was written last may be lost.
+    pub(crate) fn crash(&mut self, applied: u64, chance: &mut Chance) {
+        let safe = applied.saturating_sub(chance.below(200));
+        self.jobs.retain(|_, job| job.rev.index <= safe);
+    }
+}
