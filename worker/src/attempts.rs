@@ -240,9 +240,13 @@ impl Worker {
         core::mem::take(&mut self.outputs)
     }
 
-    /// Asks for no more work, or does again: this node cannot start anything for now. What it holds goes on.
+    /// Asks for no more work, or does again: this node cannot start anything for now. What runs goes on; what waits goes back.
     pub fn hold(&mut self, holds_back: bool) {
         self.holds_back = holds_back;
+        if holds_back {
+            let waiting: Vec<AttemptRef> = self.waiting.attempts().collect();
+            self.recalled(&waiting);
+        }
     }
 
     /// What it offers now.
@@ -330,7 +334,7 @@ impl Worker {
             self.waiting.remove(attempt);
             back.push(attempt);
         }
-        back.into_iter().for_each(|attempt| self.give_back(attempt, LossCause::Late));
+        back.into_iter().for_each(|attempt| self.give_back(attempt, LossCause::Unbegun));
     }
 
     /// Another node could begin them now: they go back, unless they have begun here.
