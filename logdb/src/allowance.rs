@@ -33,7 +33,8 @@ impl Allowance {
     }
 
     fn gather(&mut self, now: Instant) {
-        let passed_us = u64::try_from(now.saturating_duration_since(self.since).as_micros()).unwrap_or(u64::MAX);
+        let passed_us =
+            u64::try_from(now.saturating_duration_since(self.since).as_micros()).unwrap_or(u64::MAX);
         let gathered = passed_us.saturating_mul(self.a_second) / 1_000_000;
         if gathered > 0 {
             self.since = now;

@@ -73,10 +73,10 @@ pub(crate) struct News {
     standing: watch::Sender<Standing>,
     addresses: Arc<Addresses>,
     next_look: Instant,
+    queue: Arc<Queue>,
     teller: JoinHandle<()>,
     listener: Listener,
     publisher: Publisher,
-    queue: Arc<Queue>,
 }
 
 impl News {
@@ -122,11 +122,11 @@ impl News {
         };
         let teller = handle.spawn(teller.run());
         let (addresses, next_look) = (Arc::default(), Instant::now());
-        Ok(Self { board, me, standing, addresses, next_look, teller, listener, publisher, queue })
+        Ok(Self { board, queue, me, standing, addresses, next_look, teller, listener, publisher })
     }
 
-    /// Whether anybody subscribes to jobs here.
-    pub(crate) fn wants_jobs(&self) -> bool {
+    /// Whether anybody subscribed to jobs here.
+    pub(crate) fn jobs_wanted(&self) -> bool {
         self.queue.jobs_wanted()
     }
 

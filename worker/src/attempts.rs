@@ -16,8 +16,8 @@ use alloc::vec::Vec;
 
 use protocol::limits::{ATTACHED, REPORT_MS, RESEND_MS};
 use protocol::{
-    Answered, AttemptRef, Dispatch, LAB_HEADER, Load, LossCause, Offer, Outcome, Reason, Report, ToMaster,
-    ToNode,
+    Answered, AttemptRef, Checkpoint, Dispatch, LAB_HEADER, Load, LossCause, Offer, Outcome, Reason, Report,
+    ToMaster, ToNode,
 };
 
 use crate::attached::{Attached, AttachedId, Due, Windows, stronger};
@@ -70,6 +70,7 @@ pub struct Worker {
     /// Nothing new is to come here for now.
     holds_back: bool,
     load: Load,
+    checkpoint: Option<Checkpoint>,
     held: BTreeMap<AttemptRef, Held>,
     waiting: Waiting,
     attached: Attached,
@@ -104,6 +105,7 @@ impl Worker {
             offer,
             holds_back: false,
             load: Load::default(),
+            checkpoint: None,
             held: BTreeMap::new(),
             waiting: Waiting::default(),
             attached: Attached::default(),
@@ -147,7 +149,7 @@ impl Worker {
         }
     }
 
-    /// The leader said something. `Forwarded` is the gateway's and ignored here.
+    /// The leader said something. What is the gateway's or the whole node's is ignored here.
     pub fn heard(&mut self, message: ToNode) {
         match message {
             ToNode::Dispatch(dispatch) => self.dispatched(dispatch),
@@ -156,7 +158,7 @@ impl Worker {
                 self.kept.remove(&attempt);
             }
             ToNode::Recall { attempts } => self.recalled(&attempts),
-            ToNode::Forwarded { .. } => {}
+            ToNode::Forwarded { .. } | ToNode::Odd { .. } => {}
         }
     }
 
@@ -211,6 +213,24 @@ impl Worker {
         }
     }
 
+    /// This node is about to end: it wants no further attempts, and says so at once.
+    pub fn leave(&mut self) {
+        self.offer.draining = true;
+        self.give_back_waiting();
+        self.report();
+    }
+
+    /// Whether results wait for the leader's word.
+    #[must_use]
+    pub fn keeps_results(&self) -> bool {
+        !self.kept.is_empty()
+    }
+
+    /// This node's ledger passed a checkpoint: the next report says so.
+    pub fn passed(&mut self, checkpoint: Checkpoint) {
+        self.checkpoint = Some(checkpoint);
+    }
+
     /// The probe measured.
     pub fn loaded(&mut self, load: Load) {
         self.load = load;
@@ -243,7 +263,12 @@ impl Worker {
     /// Asks for no more work, or does again: this node cannot start anything for now. What runs goes on; what waits goes back.
     pub fn hold(&mut self, holds_back: bool) {
         self.holds_back = holds_back;
-        if holds_back {
+        self.give_back_waiting();
+    }
+
+    /// A node that wants no more work begins nothing that waits.
+    fn give_back_waiting(&mut self) {
+        if self.offer.draining || self.holds_back {
             let waiting: Vec<AttemptRef> = self.waiting.attempts().collect();
             self.recalled(&waiting);
         }
@@ -285,6 +310,7 @@ impl Worker {
         if !known && !self.begin(&dispatch) {
             self.waiting.push(dispatch);
             self.give_back_unserved();
+            self.give_back_waiting();
         }
     }
 
@@ -443,6 +469,7 @@ impl Worker {
             back: self.back.iter().map(|(attempt, cause)| (*attempt, *cause)).collect(),
             offer: self.offer_now(),
             load: self.load,
+            checkpoint: self.checkpoint,
         };
         self.outputs.push(Output::Send(ToMaster::Report(report)));
     }

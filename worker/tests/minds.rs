@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use protocol::limits::{REPORT_MS, RESEND_MS, WRITE_PATIENCE_MS};
 use protocol::{
-    Answer, Answered, AttemptRef, Dispatch, JobId, LossCause, Offer, Outcome, Refusal, Request, ToMaster, ToNode,
-    Verdict, submit,
+    Answer, Answered, AttemptRef, Dispatch, JobId, LossCause, Offer, Outcome, Refusal, Request, ToMaster,
+    ToNode, Verdict, submit,
 };
 use worker::{Gateway, GatewayOutput, Output, Told, Worker};
 
