@@ -7,6 +7,9 @@ use master::{Ledger, Master};
 use protocol::{Envelope, NodeId, NodeLoad, ToMaster, ToNode};
 use worker::{Gateway, Worker};
 
+use crate::digests::Digests;
+use crate::doubt::OWN_TICKET;
+use crate::leaving::Leaving;
 use crate::mutant::Mutant;
 use crate::reads::Reads;
 use crate::{Input, Output, SessionKey, Settings};
@@ -44,6 +47,12 @@ pub struct Cast {
     pub(crate) leaderless_ms: u64,
     /// The join of this very start is on its way.
     pub(crate) joining: bool,
+    /// This node leads and does not know whether it still does.
+    pub(crate) in_doubt: bool,
+    pub(crate) leaving: Option<Leaving>,
+    pub(crate) digests: Digests,
+    /// The roster was told by the leader that is followed now.
+    pub(crate) roster_is_new: bool,
     /// The disk hangs: for so long (milliseconds) the lead has not been offered to another.
     pub(crate) disk_hangs: Option<u64>,
     pub(crate) wall_ms: u64,
@@ -117,6 +126,10 @@ impl Cast {
             roster: Vec::new(),
             leaderless_ms: 0,
             joining: false,
+            in_doubt: false,
+            leaving: None,
+            digests: Digests::default(),
+            roster_is_new: false,
             disk_hangs: None,
             wall_ms: 0,
             outputs: Vec::new(),
@@ -125,6 +138,7 @@ impl Cast {
         // Of the log before the snapshot only what peers a little behind may need stays in memory.
         cast.consensus.compact(cast.consensus.snapshot().clone(), consensus::limits::MARGIN_BYTES);
         if cast.ledger.applied() > 0 {
+            cast.digests = Digests::from(cast.ledger.applied(), cast.ledger.digest());
             // Nobody tells of members who joined before the snapshot.
             cast.outputs.push(Output::Members);
         }
@@ -157,6 +171,8 @@ impl Cast {
             Input::SnapshotFetched { index, ledger } => self.snapshot_fetched(index, ledger),
             Input::SnapshotLost { index } => self.consensus.snapshot_failed(index),
             Input::Load(load) => self.worker.loaded(load),
+            Input::Late => self.late(),
+            Input::Leave => self.leave(),
             Input::DiskHangs(hangs) => self.disk_hangs(hangs),
             Input::SessionLost => {
                 let leader = self.following.map(|f| (f.node, f.term));
@@ -225,6 +241,12 @@ impl Cast {
         &self.worker
     }
 
+    /// The digest of the ledger after all entries up to `index`; none when that is long ago. The index must have been applied.
+    #[must_use]
+    pub fn digest_at(&self, index: u64) -> Option<u64> {
+        self.digests.at(index)
+    }
+
     /// How long no leader has been known; 0 while one is.
     #[must_use]
     pub fn leaderless_ms(&self) -> u64 {
@@ -256,16 +278,22 @@ impl Cast {
         let known = self.following.is_some();
         self.leaderless_ms = if known { 0 } else { self.leaderless_ms.saturating_add(tick_ms) };
         let due = self.reads.tick(tick_ms);
-        self.outputs.extend(due.lost.into_iter().map(|ticket| Output::ReadLost { ticket }));
+        for ticket in due.lost {
+            match ticket {
+                OWN_TICKET => self.unconfirmed(),
+                _ => self.outputs.push(Output::ReadLost { ticket }),
+            }
+        }
         for context in due.ask {
             self.ask_consensus(context);
         }
         self.join();
         self.offer_lead(tick_ms);
-        if let Some(master) = &mut self.master {
+        if let Some(master) = self.master.as_mut().filter(|_| !self.in_doubt) {
             master.tick(&self.ledger);
+            self.look_at_members();
         }
-        self.look_at_members();
+        self.tick_leaving();
     }
 
     /// What this node has not on disk, the others may have: whoever leads it is to have a disk.
@@ -284,7 +312,7 @@ impl Cast {
         *since_ms = since_ms.saturating_add(passed_ms);
         if *since_ms >= HAND_OVER_MS && self.master.is_some() {
             *since_ms = 0;
-            self.transfer(None);
+            self.give_lead();
         }
     }
 

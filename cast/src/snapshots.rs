@@ -5,6 +5,7 @@ use master::Ledger;
 
 use crate::Output;
 use crate::cast::Cast;
+use crate::digests::Digests;
 
 impl Cast {
     /// The ledger as it is now, for a snapshot, and the place that it stands at. It costs nothing but pointers. Between
@@ -42,6 +43,7 @@ impl Cast {
         match self.fetched.take_if(|(fetched, _)| *fetched == index) {
             Some((_, ledger)) => {
                 let before = std::mem::replace(&mut self.ledger, ledger.bounded(self.settings.bounds));
+                self.digests = Digests::from(self.ledger.applied(), self.ledger.digest());
                 self.outputs.push(Output::Retired(Box::new(before)));
                 self.outputs.push(Output::Restored { index, last_fact: self.ledger.last_fact() });
                 self.outputs.push(Output::Members);

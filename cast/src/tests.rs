@@ -27,10 +27,12 @@ fn settings() -> Settings {
         election_ticks: 10,
         expect: 1,
         voters: 1,
+        replace_after_ms: 10_000,
         offer: Offer::default(),
         windows: Windows { default_ms: 2_000, by_class: BTreeMap::new() },
         runs_jobs: master::RunsJobs::Auto,
         max_offers: 1,
+        disk: master::DiskBounds::default(),
         bounds: master::Bounds::default(),
         retention: master::Retention::default(),
         hold_dispatch: false,
@@ -76,6 +78,8 @@ fn report(cast: &Cast, session: u64, number: u64) -> Input {
         back: Vec::new(),
         offer: Offer::default(),
         load: Load::default(),
+        checkpoint: None,
+        waiting: Vec::new(),
     };
     let (from, boot, term) = (NodeId(2), Boot(1), cast.term());
     Input::ToMaster(Envelope { from, boot, session, term, body: ToMaster::Report(report) })

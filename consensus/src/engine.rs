@@ -1,5 +1,7 @@
 //! The adapter: our events in, one round of the engine after the other, our things to do out.
 
+mod glance;
+
 use bytes::Bytes;
 use raft::eraftpb::{self, ConfChangeV2, ConfState, EntryType, MessageType};
 use raft::{RawNode, StateRole};
@@ -245,12 +247,6 @@ impl Consensus {
     #[must_use]
     pub fn term(&self) -> u64 {
         self.raw.raft.term
-    }
-
-    /// Entries of this node's log that are not known to be committed.
-    pub fn uncommitted(&self) -> u64 {
-        let log = &self.raw.raft.raft_log;
-        log.last_index().saturating_sub(log.committed)
     }
 
     /// The state at this moment.

@@ -2,6 +2,8 @@
 //! is a recorded no-op ([`Effect::Void`]). Integers only; the same entries give the same ledger and the same effects on
 //! every node.
 
+mod batch;
+
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -10,8 +12,8 @@ use crate::keys::KeyRecord;
 use crate::ledger::{Effect, Ledger, is_noted};
 use crate::limits::LOST_PAUSE_MS;
 use protocol::{
-    Answer, Attempt, AttemptRef, AttemptState, Batch, Boot, Change, Command, End, Entry, Fact, Job, JobId,
-    JobState, LossCause, NodeId, Origin, Outcome, Reason, Refusal, Rev, What,
+    Answer, Attempt, AttemptRef, AttemptState, Boot, Change, Command, End, Entry, Fact, Job, JobId, JobState,
+    LossCause, NodeId, Origin, Outcome, Reason, Refusal, Rev, What,
 };
 
 impl Ledger {
@@ -173,51 +175,6 @@ impl Turn<'_> {
         } else {
             Answer::Refused(Refusal::KeyReused { job: known.job })
         })
-    }
-
-    /// All or none: what would go over a bound as a whole is refused as a whole.
-    fn submit_all(&mut self, batch: &Batch, origin: &Origin) {
-        let answer = match self.ledger.gateways.known(origin) {
-            Known::Yes(answer) => answer,
-            Known::Stale => Answer::Refused(Refusal::Stale),
-            Known::No => {
-                let answer = self.decide_all(batch, origin);
-                self.ledger.gateways.record(origin, answer.clone(), self.ledger.bounds.answers);
-                answer
-            }
-        };
-        self.effects.push(Effect::Decided {
-            origin: *origin,
-            job: batch.first,
-            jobs: batch.specs.len(),
-            answer,
-        });
-    }
-
-    fn decide_all(&mut self, batch: &Batch, origin: &Origin) -> Answer {
-        let key: Option<Arc<str>> = batch.key.as_deref().map(Arc::from);
-        let jobs = batch.specs.len() as u32;
-        let repeated = self.repeat(
-            batch.first,
-            key.as_ref(),
-            &batch.fingerprint,
-            #[cfg(feature = "mutants")]
-            origin.gateway,
-        );
-        match repeated {
-            Some(Answer::Accepted { job: first, replayed }) => Answer::AllAccepted { first, jobs, replayed },
-            Some(answer) => answer,
-            None => match self.refusal(u64::from(jobs)) {
-                Some(answer) => answer,
-                None => {
-                    let mut key = key;
-                    for (job, spec) in batch.jobs() {
-                        self.accept(job, spec, key.take(), &batch.fingerprint, origin);
-                    }
-                    Answer::AllAccepted { first: batch.first, jobs, replayed: false }
-                }
-            },
-        }
     }
 
     fn refusal(&self, jobs: u64) -> Option<Answer> {

@@ -13,7 +13,9 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::comparing::Comparing;
 use crate::deadlines::Deadlines;
+use crate::electorate::Electorate;
 use crate::ledger::Ledger;
 use crate::limits::{REMIND_MS, UNDECIDED_LOOKS, WAITING_PER_ENTRY};
 use crate::placement::RunsJobs;
@@ -36,6 +38,8 @@ pub struct Settings {
     pub expect: usize,
     /// Voters to aim at: 1, 3 or 5.
     pub voters: usize,
+    /// A voter silent for so long is replaced by a learner that has caught up.
+    pub replace_after_ms: u64,
     /// Length of one [`Master::tick`].
     pub tick_ms: u64,
     /// Whether the leader runs jobs itself.
@@ -87,8 +91,20 @@ pub enum Output {
     },
     /// Hand the lead over.
     Transfer {
-        /// To whom; none: whoever is fit.
-        to: Option<NodeId>,
+        /// To one of these: to the one whose log is the most complete.
+        to: Vec<NodeId>,
+    },
+    /// A node's ledger is another than this leader's; said once.
+    Differs {
+        /// Which node.
+        node: NodeId,
+        /// The checkpoint where that was seen.
+        index: u64,
+    },
+    /// A majority of the voters agrees on another ledger than this leader's: it must stop.
+    Odd {
+        /// The checkpoint where that was seen.
+        index: u64,
     },
     /// A choice looked at these workers; told at most once a second.
     Loads {
@@ -128,8 +144,8 @@ pub struct Master {
     /// Counts jobs that are not in the ledger yet, for their order in the queue.
     pub(crate) arrivals: u64,
     pub(crate) last_chosen: NodeId,
-    pub(crate) voters: Vec<NodeId>,
-    pub(crate) wished: Option<(Vec<NodeId>, Vec<NodeId>, u64)>,
+    pub(crate) electorate: Electorate,
+    pub(crate) comparing: Comparing,
     pub(crate) opening: bool,
     /// A `Forget` is on its way that expects this much to be forgotten.
     pub(crate) forgetting: Option<u64>,
@@ -182,8 +198,8 @@ impl Master {
             undecided: BTreeSet::new(),
             arrivals: 0,
             last_chosen: NodeId(0),
-            voters: Vec::new(),
-            wished: None,
+            electorate: Electorate::default(),
+            comparing: Comparing::default(),
             opening: false,
             forgetting: None,
             loads_told_ms: None,
@@ -200,7 +216,7 @@ impl Master {
             let peer = master.peers.entry(node).or_insert_with(|| Peer::new(node, now_ms));
             for (attempt, _) in ledger.attempts_on(node) {
                 let spec = ledger.job(attempt.job).map(|job| &job.spec);
-                peer.occupy(attempt, Slot::new(spec, false, 0));
+                peer.occupy(attempt, Slot::new(spec, false, 0, now_ms));
             }
         }
         for id in ledger.queued().chain(ledger.scheduled()) {
@@ -230,6 +246,7 @@ impl Master {
             // What only others could run before may be for the leader now.
             self.queue.wake();
         }
+        self.look_at_transfers();
         while let Some(job) = self.deadlines.pop(now_ms) {
             self.push(Command::Release { job });
         }
@@ -243,6 +260,14 @@ impl Master {
             self.decide_unsatisfiable(ledger);
             self.flee_full_disk();
         }
+    }
+
+    /// This node was late by more than an election timeout and has been confirmed as leader since: whatever silence it heard
+    /// was its own, and begins anew.
+    pub fn resumed(&mut self) {
+        let now_ms = self.now_ms;
+        self.peers.values_mut().for_each(|peer| peer.forget_silence(now_ms));
+        self.electorate.forget_silence(now_ms);
     }
 
     /// All that waits, as one entry; `wall_ms` is milliseconds since 1970. None when nothing waits.

@@ -17,6 +17,8 @@ use crate::settings::Settings;
 const FOUND_AFTER: Duration = Duration::from_secs(3);
 /// Pause between two rounds of asking.
 const ROUND: Duration = Duration::from_millis(200);
+/// A name that is borne may be its bearer's no longer in so long: a node that was killed counts as alive for a moment.
+const NAME: Duration = Duration::from_secs(5);
 /// Header in which a newcomer proves that it has the cluster key; what it proves is its body.
 pub(crate) const PROOF: &str = "x-understudy-proof";
 /// One address may take so long to answer.
@@ -188,6 +190,7 @@ pub async fn join(
 ) -> Result<Vec<Member>, AdmitError> {
     let client = client(settings)?;
     let mut refusals = Refusals::default();
+    let mut taken_since: Option<Instant> = None;
     loop {
         for address in addresses {
             let Some(info) = ask(&client, address).await else { continue };
@@ -199,7 +202,17 @@ pub async fn join(
                     folder: settings.data.display().to_string(),
                 });
             }
-            match ask_to_join(&client, address, member, settings.cluster_key.as_ref()).await? {
+            let asked = match ask_to_join(&client, address, member, settings.cluster_key.as_ref()).await {
+                Ok(asked) => asked,
+                Err(refused) => {
+                    if taken_since.get_or_insert_with(Instant::now).elapsed() >= NAME {
+                        return Err(refused);
+                    }
+                    continue;
+                }
+            };
+            taken_since = None;
+            match asked {
                 Asked::Joined(members) => return Ok(members),
                 Asked::NotYet => {}
                 Asked::Unproven(why) => {
@@ -252,6 +265,16 @@ async fn ask_to_join(
         return Err(AdmitError::Refused { address: address.to_string(), why: detail(&why) });
     }
     Ok(Asked::NotYet)
+}
+
+/// Why the cluster will not have this node, for people.
+pub(crate) fn words(refusal: &protocol::Refusal) -> String {
+    match refusal {
+        protocol::Refusal::NameTaken { name } => {
+            format!("the name {name} is borne by another live node; choose another --name")
+        }
+        other => format!("refused: {other:?}"),
+    }
 }
 
 /// The `detail` of a problem document, or its text.

@@ -34,6 +34,22 @@ pub enum Ask {
         /// Where it goes.
         reply: oneshot::Sender<View>,
     },
+    /// The digest of this node's ledger at an index.
+    Digest {
+        /// After which entry; none: the last one applied.
+        index: Option<u64>,
+        /// Where it goes.
+        reply: oneshot::Sender<DigestAt>,
+    },
+}
+
+/// This node's ledger at one index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DigestAt {
+    /// How far this node has applied the log.
+    pub applied: u64,
+    /// The digest; none when the index is not applied yet or too long ago.
+    pub digest: Option<u64>,
 }
 
 /// What became of a request.
@@ -82,6 +98,8 @@ pub struct View {
     pub roster: Vec<NodeLoad>,
     /// Since when (milliseconds) this node has heard of no leader; 0 when it has one.
     pub leaderless_ms: u64,
+    /// This node is about to end.
+    pub leaving: bool,
 }
 
 /// Something to show at once.

@@ -229,6 +229,7 @@ impl Hands {
                 self.replies.asked(ticket, reply);
                 inputs.push(Input::Ask { ticket, request });
             }
+            Ask::Digest { index, reply } => self.replies.compares(index, reply),
             Ask::Ended { job, reply } => self.replies.awaits(job, reply, cast.ledger(), self.shows.members()),
             Ask::View { linearizable, reply } => {
                 self.replies.reads(ticket, reply);
@@ -308,6 +309,14 @@ impl Hands {
         self.snapshots.told(told, self.disk.as_ref(), inputs);
     }
 
+    /// What an attempt brings that needs no time at all; none for others.
+    pub(crate) fn at_once(&self, dispatch: &protocol::Dispatch) -> Option<Outcome> {
+        let outcome = Runner::at_once(dispatch)?;
+        self.shows.started(dispatch.attempt.job);
+        self.shows.finished(dispatch.attempt.job);
+        Some(outcome)
+    }
+
     /// The runner says that an attempt is gone.
     pub(crate) fn ended(&self, attempt: AttemptRef, outcome: Outcome, inputs: &mut Vec<Input>) {
         self.shows.finished(attempt.job);
@@ -320,6 +329,11 @@ impl Hands {
         self.shows.stopped();
     }
 
+    /// The process ends, and so many attempts with it.
+    pub(crate) fn left(&self, running: usize) {
+        self.shows.left(running);
+    }
+
     /// This start follows a `/stop`.
     pub(crate) fn resumed(&self) {
         self.shows.resumed();
@@ -329,6 +343,7 @@ impl Hands {
     pub(crate) fn carry_out(&mut self, cast: &mut Cast, outputs: Vec<Output>) -> Result<(), StageError> {
         let mut messages: BTreeMap<Peer, Vec<consensus::Message>> = BTreeMap::new();
         let mut letters = Letters::default();
+        self.shows.turn(self.news.jobs_wanted());
         let mut writes = Vec::new();
         for output in outputs {
             match output {
@@ -366,7 +381,7 @@ impl Hands {
                 Output::ReadReady { ticket } => self.shows.want_view(ticket),
                 Output::ReadLost { ticket } => drop(self.replies.reader(ticket)),
                 Output::NotAdmitted(refusal) => {
-                    return Err(StageError::NotAdmitted(admission_words(&refusal)));
+                    return Err(StageError::NotAdmitted(admit::words(&refusal)));
                 }
                 Output::Fatal(text) => return Err(StageError::Fatal(text)),
                 shown => self.show(cast, shown),
@@ -425,6 +440,7 @@ impl Hands {
                 let _ = reader.send(self.shows.view(cast, self.identity));
             }
         }
+        self.replies.compare(cast);
         if self.shows.redial_wanted() {
             let taken_in = cast.ledger().member(self.me.id).is_some_and(|member| member.boot == self.me.boot);
             // A newcomer's own ledger names nobody but the founder yet, and another may lead: whoever it heard of may be needed.
@@ -472,14 +488,5 @@ impl Hands {
             Some(disk) => disk.close(),
             None => unreachable!("the loop starts with the disk and ends with it"),
         }
-    }
-}
-
-fn admission_words(refusal: &protocol::Refusal) -> String {
-    match refusal {
-        protocol::Refusal::NameTaken { name } => {
-            format!("the name {name} is borne by another live node or a voter; choose another --name")
-        }
-        other => format!("refused: {other:?}"),
     }
 }

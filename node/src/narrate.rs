@@ -138,6 +138,26 @@ impl Narrator {
         self.say("demoted", None, "Is master container no longer");
     }
 
+    /// As a leader this node saw the voters change; these vote from here on.
+    pub fn voters(&self, names: &[String]) {
+        self.say("voters", None, &format!("Voters are: {}", names.join(", ")));
+    }
+
+    /// As a leader this node found another's ledger to differ from its own.
+    pub fn differs(&self, name: &str, index: u64) {
+        let line = format!("The ledger of {name} differs from this leader's at index {index}");
+        self.log.record(Level::Error, "differs", None, &line);
+    }
+
+    /// The process ends, and so many attempts with it.
+    pub fn left(&self, running: usize) {
+        let (level, line) = match running {
+            0 => (Level::Info, "has left".to_string()),
+            _ => (Level::Warn, format!("has left; {running} attempts end unfinished and will run again")),
+        };
+        self.log.record(level, "left", None, &line);
+    }
+
     /// The soft crash.
     pub fn stopped(&self) {
         self.log.record(Level::Warn, "stopped", None, "CRASH :(");
@@ -259,6 +279,9 @@ fn lost_sentence(attempt: AttemptRef, name: &str, cause: LossCause) -> String {
             )
         }
         LossCause::Left => format!("Lost attempt {attempt} of {job}: the worker attached to {name} is gone"),
+        LossCause::Unbegun => {
+            format!("Took back attempt {attempt} of {job}: {name} has not begun it and another node is free")
+        }
     }
 }
 

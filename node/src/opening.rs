@@ -126,6 +126,7 @@ pub(crate) fn cast_settings(
         election_ticks: ticks(settings.election_ms).max(ticks(settings.heartbeat_ms) * 3),
         expect: settings.expect,
         voters: settings.voters,
+        replace_after_ms: settings.replace_after_ms,
         offer: offer(settings),
         windows: settings.lab.windows.clone(),
         max_offers: settings.lab.max_offers,

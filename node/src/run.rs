@@ -15,7 +15,7 @@ use crate::http::{self, Served};
 use crate::news::Board;
 use crate::runner::Outputs;
 use crate::settings::Settings;
-use crate::stage::{Begin, Stage};
+use crate::stage::{Begin, Ending, Stage};
 
 /// Events a slow reader may lag behind until it is told to start over.
 const EVENTS: usize = 4_096;
@@ -121,12 +121,12 @@ async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) ->
     // While stopped it sends nothing: the shipper watches the valve too.
     let ship = |endpoint: &String| logdb::Shipper::start(&log, endpoint, front.valve.watch());
     let shipper = settings.logger.as_ref().map(ship).transpose()?;
-    let (end, ending) = watch::channel(false);
+    let (end, ending) = watch::channel(Ending::No);
+    let (close, mut closing) = watch::channel(false);
     let served = Served::new(front.clone(), Arc::clone(&settings), log.clone());
-    let mut http_ending = ending.clone();
     let http = tokio::spawn(http::serve(listener, http::app_with_pages(served, pages), async move {
         // An error means that the other end is gone, which is an end too.
-        let _ = http_ending.wait_for(|end| *end).await;
+        let _ = closing.wait_for(|closed| *closed).await;
     }));
     let data = settings.data.clone();
     let stage = Stage::new(settings, log.clone(), front, asked, ending);
@@ -134,11 +134,18 @@ async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) ->
     let outcome = tokio::select! {
         outcome = &mut stage => outcome,
         () = logdb::door::told_to_end() => {
-            end.send_replace(true);
-            stage.await
+            end.send_replace(Ending::InOrder);
+            // Whoever says it twice means it.
+            tokio::select! {
+                outcome = &mut stage => outcome,
+                () = logdb::door::told_to_end() => {
+                    end.send_replace(Ending::AtOnce);
+                    stage.await
+                }
+            }
         }
     };
-    end.send_replace(true);
+    close.send_replace(true);
     let _ = tokio::time::timeout(GOODBYE, http).await;
     let outcome = match outcome {
         Ok(Err(StageError::Disk(error))) => Err(unusable(&data, error)),

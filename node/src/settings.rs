@@ -31,6 +31,8 @@ pub struct Settings {
     pub expect: usize,
     /// Voters the cluster aims at: 1, 3 or 5.
     pub voters: usize,
+    /// A voter silent for so long is replaced by a learner that has caught up.
+    pub replace_after_ms: u64,
     /// Port of the broker link.
     pub broker_port: u16,
     /// Port of the consensus link.

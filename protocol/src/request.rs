@@ -123,4 +123,6 @@ pub enum Refusal {
     Impossible(String),
     /// Voters are short of something, in words: no new job is taken until that is over.
     Short(String),
+    /// It cannot be done now, in words; later perhaps.
+    NotNow(String),
 }

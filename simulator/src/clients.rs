@@ -9,7 +9,7 @@ use protocol::{Answer, Boot, JobId, JobSpec, Refusal, Request, submit};
 use worker::Told;
 
 use crate::fold::Fold;
-use crate::limits::{MS, OPEN_JOBS, SECOND};
+use crate::limits::{BURST_JOBS, BURST_PERMILLE, MS, OPEN_JOBS, SECOND};
 use crate::node::{CLASS, LAB_CLASS};
 use crate::runner::Work;
 use crate::watch::{self, Asked, Held, must};
@@ -25,7 +25,7 @@ pub(crate) struct Wish {
     pub(crate) work: Work,
     /// For attached workers.
     is_lab: bool,
-    /// A key is used for another request: this must be refused.
+    /// A key is used for another request: this must be refused while the key is known.
     misuse: bool,
 }
 
@@ -105,6 +105,20 @@ impl World<'_> {
             }
         }
         self.ask(op);
+        if !full && self.chance.below(1_000) < BURST_PERMILLE {
+            self.burst();
+        }
+    }
+
+    /// Many quick jobs at once, so that some are sent ahead of free slots; a few of them are not quick.
+    fn burst(&mut self) {
+        for _ in 0..BURST_JOBS {
+            self.clients.last_job += 1;
+            let run_ms = if self.chance.percent(96) { self.chance.between(1, 4) } else { 600 };
+            let work = Work { number: self.clients.last_job, run_ms, fails: 0 };
+            let is_lab = self.chance.percent(20);
+            self.ask(Op::Submit(Wish { key: None, work, is_lab, misuse: false }));
+        }
     }
 
     /// A new job, or now and then one that was made before under its key.
@@ -149,7 +163,8 @@ impl World<'_> {
             Op::Submit(wish) => {
                 let job = JobId(u128::from(self.now_us) << 80 | u128::from(self.chance.next()));
                 let (spec, fingerprint) = paper(&wish);
-                let asked = Asked { key: wish.key.clone(), payload: spec.payload.clone() };
+                let asked =
+                    Asked { key: wish.key.clone(), payload: spec.payload.clone(), misuse: wish.misuse };
                 self.watch.asked.insert(job, asked);
                 let request =
                     Request::Submit { job, spec: Arc::new(spec), key: wish.key.clone(), fingerprint };
@@ -198,8 +213,9 @@ impl World<'_> {
     fn submitted(&mut self, place: usize, asked: JobId, wish: Wish, told: Told) -> Held {
         match told {
             Told::Answer(Answer::Accepted { job, replayed }) => {
-                must(!wish.misuse, "key_is_one_job", || {
-                    format!("another request got {job} under {:?}", wish.key)
+                let same = self.watch.asked.get(&job).is_some_and(|first| first.misuse == wish.misuse);
+                must(same, "key_is_one_job", || {
+                    format!("another request than {asked} got {job} under {:?}", wish.key)
                 })?;
                 self.watch.acknowledged(self.now_us, job, asked, wish.key.as_deref())?;
                 self.tell(|| {
@@ -213,7 +229,8 @@ impl World<'_> {
             }
             Told::Answer(Answer::Refused(Refusal::KeyReused { job })) => {
                 let made = wish.key.as_ref().is_some_and(|key| self.watch.made(key, job));
-                must(wish.misuse && made, "key_is_one_job", || {
+                let other = self.watch.asked.get(&job).is_some_and(|first| first.misuse != wish.misuse);
+                must(other && made, "key_is_one_job", || {
                     format!("{:?} is refused as used for {job}, which it did not make", wish.key)
                 })?;
                 self.clients.wishes -= 1;

@@ -105,7 +105,7 @@ pub(crate) enum ClientCommand {
     /// Print the output of a job
     Output(crate::commands::job::OutputFlags),
     /// Show the cluster: who leads, how the nodes are, how many jobs there are
-    Status,
+    Status(StatusFlags),
     /// List the nodes
     Nodes,
     /// Show a node's own log
@@ -127,6 +127,14 @@ pub(crate) enum ClientCommand {
 pub(crate) struct JobName {
     /// The job's id
     pub(crate) id: protocol::JobId,
+}
+
+/// How closely the cluster is looked at.
+#[derive(Debug, Args)]
+pub(crate) struct StatusFlags {
+    /// Compare the nodes' ledgers at one index; exit 1 when they differ or a node cannot be asked
+    #[arg(long)]
+    pub(crate) verify: bool,
 }
 
 /// Names a node.

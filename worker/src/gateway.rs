@@ -139,6 +139,12 @@ impl Gateway {
         }
     }
 
+    /// Whether somebody still waits for an answer.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
     /// Takes what is to be done, in order.
     pub fn drain(&mut self) -> Vec<Output> {
         core::mem::take(&mut self.outputs)

@@ -16,7 +16,7 @@ use super::limits::{
 use super::problem::{self, Kind, Problem};
 use super::{Served, guard, shown};
 use crate::admit;
-use crate::ask::{Ask, Event, Held, Reply, Told, View};
+use crate::ask::{Ask, DigestAt, Event, Held, Reply, Told, View};
 use crate::mint::Mint;
 use crate::refusals::Refusals;
 
@@ -155,6 +155,16 @@ impl Desk {
         .ok()??;
         self.note(&view);
         Some(view)
+    }
+
+    /// This node's ledger at an index.
+    pub(super) async fn digest(&self, index: Option<u64>) -> Result<DigestAt, Problem> {
+        let (reply, answer) = oneshot::channel();
+        let asked = timeout(VIEW_PATIENCE, async {
+            self.served.front.asks.send(Ask::Digest { index, reply }).await.ok()?;
+            answer.await.ok()
+        });
+        asked.await.ok().flatten().ok_or_else(|| self.no_view())
     }
 
     fn note(&self, view: &View) {

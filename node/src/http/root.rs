@@ -22,6 +22,7 @@ pub(super) async fn readyz(State(desk): State<Desk>, uri: Uri) -> Result<Respons
         ("disk", trouble.is_none()),
         ("cluster", view.is_some()),
         ("leader", view.as_ref().is_some_and(|view| view.leader.is_some())),
+        ("staying", view.as_ref().is_some_and(|view| !view.leaving)),
         ("open", view.as_ref().is_some_and(|view| view.ledger.is_open())),
     ];
     let is_ready = checks.iter().all(|(_, good)| *good);

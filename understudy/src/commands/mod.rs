@@ -19,6 +19,7 @@ pub(crate) mod simulate;
 pub(crate) mod start;
 pub(crate) mod status;
 pub(crate) mod submit;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -50,7 +51,8 @@ pub(crate) async fn client(command: ClientCommand, common: Common) -> Outcome {
         ClientCommand::Cancel(name) => job::cancel(&client, name.id).await,
         ClientCommand::Why(name) => job::why(&client, name.id).await,
         ClientCommand::Output(flags) => job::output(&client, &flags).await,
-        ClientCommand::Status => status::run(&client).await,
+        ClientCommand::Status(flags) if flags.verify => verify::run(&client).await,
+        ClientCommand::Status(_) => status::run(&client).await,
         ClientCommand::Nodes => nodes::list(&client).await,
         ClientCommand::Logs(flags) => logs::run(&client, &flags).await,
         ClientCommand::Stop(name) => nodes::stop(&client, &name.node).await,

@@ -54,6 +54,7 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
     let (voters, expect) = voters(cluster.voters.unwrap_or(3), cluster.expect.unwrap_or(1))?;
     let (heartbeat_ms, election_ms) =
         times(raft.heartbeat_ms.unwrap_or(100), raft.election_ms.unwrap_or(500))?;
+    let replace_after_ms = replace_after(cluster.replace_after.as_deref(), election_ms)?;
     let join = cluster.join.unwrap_or_default();
     for address in &join {
         host_and_port("cluster.join", address)?;
@@ -68,6 +69,7 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         join,
         expect,
         voters,
+        replace_after_ms,
         broker_port: node.broker_port.unwrap_or(9990),
         link_port: node.link_port.unwrap_or(9991),
         clients_port: node.clients_port.unwrap_or(9998),
@@ -95,6 +97,21 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         snapshot_bytes: test.snapshot_bytes.unwrap_or(node::SNAPSHOT_BYTES),
         hold_dispatch: test.hold_dispatch.unwrap_or(false),
     })
+}
+
+/// Silence after which a voter is replaced, where nobody says otherwise.
+const REPLACE_AFTER_MS: u64 = 10_000;
+
+/// Never shorter than the longest election: a voter that only waited for one is not lost.
+fn replace_after(told: Option<&str>, election_ms: u64) -> Result<u64, Failure> {
+    let least_ms = 2 * election_ms;
+    let Some(text) = told else { return Ok(REPLACE_AFTER_MS.max(least_ms)) };
+    let ms = duration::parse_ms(text).map_err(|error| bad("cluster.replace_after", error))?;
+    if ms < least_ms {
+        let why = format!("must be at least {least_ms}ms (twice raft.election_ms), this is {text:?}");
+        return Err(bad("cluster.replace_after", why));
+    }
+    Ok(ms)
 }
 
 /// The host others are told: the one listened on, unless that is none.

@@ -38,6 +38,9 @@ pub(crate) struct NodeFlags {
     /// Voters the cluster aims at: 1, 3 or 5 [default: 3]
     #[arg(long, env = "UNDERSTUDY_VOTERS", value_name = "N")]
     pub(crate) voters: Option<usize>,
+    /// A voter silent for so long is replaced by a learner that has caught up [default: 10s]
+    #[arg(long, env = "UNDERSTUDY_REPLACE_AFTER", value_name = "DURATION")]
+    pub(crate) replace_after: Option<String>,
     /// Port of the broker link [default: 9990]
     #[arg(long, env = "UNDERSTUDY_BROKER_PORT", value_name = "PORT")]
     pub(crate) broker_port: Option<u16>,
@@ -155,6 +158,7 @@ impl NodeFlags {
                 join: self.join.clone(),
                 expect: self.expect,
                 voters: self.voters,
+                replace_after: self.replace_after.clone(),
                 key_file: self.cluster_key_file.clone(),
             },
             http: HttpTable {

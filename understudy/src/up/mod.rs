@@ -26,7 +26,7 @@ use plan::Plan;
 /// How often the children are looked at.
 const LOOK: Duration = Duration::from_millis(100);
 /// Between TERM and KILL.
-const GOODBYE: Duration = Duration::from_secs(5);
+const GOODBYE: Duration = Duration::from_secs(12);
 
 /// What kind of cluster.
 #[derive(Clone, Debug, Args)]
@@ -52,6 +52,9 @@ pub(crate) struct UpFlags {
     /// Settings file for all nodes
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// The token's file: a flag of every subcommand.
+    #[arg(skip)]
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 /// The folder, and whether it goes away with us.
@@ -97,17 +100,23 @@ pub(crate) async fn run(flags: &UpFlags, json: bool) -> Outcome {
         children.push(Child::start(&program, node)?);
     }
     let outcome = tokio::select! {
-        outcome = live(&plan, &place, &mut children, json) => outcome,
+        outcome = live(&plan, &place, flags.token_file.as_deref(), &mut children, json) => outcome,
         () = ending.come() => Ok(Exit::Ok),
     };
-    show::talk("stopping all nodes");
-    child::end(children, GOODBYE).await;
+    show::talk("stopping all nodes; once more does it at once");
+    child::end(children, GOODBYE, ending.come()).await;
     outcome
 }
 
-async fn live(plan: &Plan, place: &Place, children: &mut [Child], json: bool) -> Outcome {
+async fn live(
+    plan: &Plan,
+    place: &Place,
+    token_file: Option<&Path>,
+    children: &mut [Child],
+    json: bool,
+) -> Outcome {
     let greeted = tokio::select! {
-        greeted = first::greet(plan, place, json) => greeted,
+        greeted = first::greet(plan, place, token_file, json) => greeted,
         failure = first_death(children) => Err(failure),
     };
     greeted?;

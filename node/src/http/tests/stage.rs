@@ -12,7 +12,7 @@ use protocol::{
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use crate::ask::{Ask, Event, Front, Held, Reply, Told, Valve, View};
+use crate::ask::{Ask, DigestAt, Event, Front, Held, Reply, Told, Valve, View};
 use crate::http::{Served, app_with_pages};
 use crate::news::{Board, share_all};
 use crate::runner::Outputs;
@@ -154,6 +154,7 @@ impl Hand {
             learners: Vec::new(),
             roster: vec![line(ME), line(OTHER)],
             leaderless_ms: if inner.has_leader { 0 } else { 7_000 },
+            leaving: false,
         }
     }
 
@@ -167,6 +168,11 @@ impl Hand {
                 if knows_cluster && (has_leader || !linearizable) {
                     let _ = reply.send(self.view());
                 }
+            }
+            (Ask::Digest { index, reply }, _) => {
+                let applied = self.view().applied;
+                let digest = index.is_none_or(|index| index <= applied).then_some(0xd1);
+                let _ = reply.send(DigestAt { applied, digest });
             }
             (Ask::Request { .. }, Plan::Drop) => {}
             (Ask::Request { reply, .. }, Plan::Tell(told)) => {
@@ -274,6 +280,7 @@ fn settings(chaos: bool, logdb: Option<String>) -> Settings {
         logger: None,
         logdb,
         snapshot_bytes: u64::MAX,
+        replace_after_ms: 10_000,
         retention: master::Retention::default(),
         ended_jobs: protocol::limits::ENDED_JOBS,
         hold_dispatch: false,
