@@ -56,9 +56,7 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         times(raft.heartbeat_ms.unwrap_or(100), raft.election_ms.unwrap_or(500))?;
     let replace_after_ms = replace_after(cluster.replace_after.as_deref(), election_ms)?;
     let join = cluster.join.unwrap_or_default();
-    for address in &join {
-        host_and_port("cluster.join", address)?;
-    }
+    join.iter().try_for_each(|address| host_and_port("cluster.join", address).map(|_| ()))?;
     sheltered(Settings {
         name,
         data: node.data.unwrap_or_default(),
