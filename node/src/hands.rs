@@ -326,6 +326,14 @@ impl Hands {
         }
     }
 
+    /// What an attempt brings that needs no time at all; none for others.
+    pub(crate) fn at_once(&self, dispatch: &protocol::Dispatch) -> Option<Outcome> {
+        let outcome = Runner::at_once(dispatch)?;
+        self.shows.started(dispatch.attempt.job);
+        self.shows.finished(dispatch.attempt.job);
+        Some(outcome)
+    }
+
     /// The runner says that an attempt is gone.
     pub(crate) fn ended(&self, attempt: AttemptRef, outcome: Outcome, inputs: &mut Vec<Input>) {
         self.shows.finished(attempt.job);

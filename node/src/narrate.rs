@@ -279,6 +279,9 @@ fn lost_sentence(attempt: AttemptRef, name: &str, cause: LossCause) -> String {
             )
         }
         LossCause::Left => format!("Lost attempt {attempt} of {job}: the worker attached to {name} is gone"),
+        LossCause::Unbegun => {
+            format!("Took back attempt {attempt} of {job}: {name} has not begun it and another node is free")
+        }
     }
 }
 
