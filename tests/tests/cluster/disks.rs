@@ -118,6 +118,45 @@ async fn a_leader_whose_disk_is_full_is_replaced_and_comes_back_when_there_is_ro
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_jobs_are_refused_by_name_before_the_disks_of_a_majority_are_full() {
+    if !can_run() {
+        return;
+    }
+    let mut cluster = Cluster::laid_out(Plan::of(3));
+    let disk = |k: usize| {
+        let image = cluster.folder().join(format!("disk{k}.img"));
+        LoopDisk::new(&image, &cluster.node(k).data, DISK_MIB)
+    };
+    let disks = [disk(1), disk(2)];
+    cluster.all().for_each(|k| cluster.restart(k));
+    cluster.whole().await;
+    let running = cluster.client(3).submit(&job("sleep", "3")).await;
+    disks[0].fill();
+    let second = another_leads(&cluster).await;
+    println!("node {second} leads: the disk of node 1 is nearly full");
+    assert_eq!(readyz(&cluster, 1).await.0, 200, "it can still write and takes part");
+    assert!(log_of(&cluster, 1).await.contains("Disk is nearly full"), "it says so");
+    let taken = cluster.client(3).run(&job("echo", "a majority has room")).await;
+    assert_eq!(taken["state"], "succeeded", "{taken}");
+    disks[1].fill();
+    let told = eventually("new jobs are refused", async || {
+        let (status, told) = cluster.post(3, "/api/v1/jobs", &job("echo", "no room")).await?;
+        (status == 429).then_some(told)
+    })
+    .await;
+    let detail = told["detail"].as_str().expect("a detail");
+    assert!(detail.contains("master has") && detail.contains("worker1 has"), "{told}");
+    assert_eq!((told["type"].as_str(), &told["accepted"]), (Some("/problems/full"), &false.into()), "{told}");
+    println!("{detail}");
+    let ended = cluster.client(3).ended(tests::client::id(&running)).await;
+    assert_eq!(ended["state"], "succeeded", "results pass: {ended}");
+    disks[1].free();
+    let taken = cluster.client(3).run(&job("echo", "there is room again")).await;
+    assert_eq!(taken["state"], "succeeded", "{taken}");
+    cluster.all().for_each(|k| cluster.kill(k));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_whose_disk_stands_still_hands_over_and_goes_on_when_it_moves() {
     if !can_run() {
         return;
