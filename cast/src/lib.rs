@@ -22,8 +22,13 @@ mod apply;
 mod ask;
 mod broker;
 mod cast;
+mod digests;
+mod doubt;
+mod leaving;
 mod mutant;
 mod reads;
+#[cfg(test)]
+mod tests;
 
 pub use cast::Cast;
 pub use mutant::Mutant;
@@ -55,6 +60,8 @@ pub struct Settings {
     pub expect: usize,
     /// Voters the cluster aims at.
     pub voters: usize,
+    /// A voter silent for so long is replaced by a learner that has caught up.
+    pub replace_after_ms: u64,
     /// What this node offers as a worker.
     pub offer: Offer,
     /// How long attached workers have for a job.
@@ -137,6 +144,10 @@ pub enum Input {
     },
     /// The probe measured.
     Load(Load),
+    /// The body's loop was late by more than an election timeout: others may have elected another leader meanwhile.
+    Late,
+    /// The process is to end: it goes once [`Cast::may_go`] says so, or its patience is over.
+    Leave,
     /// The disk hangs, or goes on: the leader on such a disk gives out no more work and hands over.
     DiskHangs(bool),
     /// The body had to give up the broker link's present session: a new one begins, and everything is said again.
@@ -224,6 +235,13 @@ pub enum Output {
     Demoted,
     /// As a leader this node looked at these workers' loads to place a job.
     Looked(Vec<(NodeId, Load)>),
+    /// As a leader this node found another's ledger to differ from its own.
+    Differs {
+        /// Which node's.
+        node: NodeId,
+        /// Where that was seen.
+        index: u64,
+    },
     /// Members or configuration changed: dial [`Cast::peers`].
     Members,
     /// The leader told its roster anew: [`Cast::roster`].

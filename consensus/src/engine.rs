@@ -1,5 +1,7 @@
 //! The adapter: our events in, one round of the engine after the other, our things to do out.
 
+mod glance;
+
 use bytes::Bytes;
 use raft::eraftpb::{self, ConfChangeV2, ConfState, EntryType, MessageType};
 use raft::{RawNode, StateRole};
@@ -236,6 +238,12 @@ impl Consensus {
         turn
     }
 
+    /// The current term: what [`Consensus::status`] says of it, for whoever asks with every message.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.raw.raft.term
+    }
+
     /// The state at this moment.
     pub fn status(&self) -> Status {
         let raft = &self.raw.raft;
@@ -288,9 +296,11 @@ impl Consensus {
         }
         self.raw.mut_store().append(entries);
         let early = Mutant::sends_before_sync(self.config.mutant);
+        let vote_early = Mutant::votes_before_sync(self.config.mutant);
         let leads = self.raw.raft.state == StateRole::Leader;
         for message in ready.take_messages().into_iter().chain(ready.take_persisted_messages()) {
             if let Some(message) = Message::from_engine(message) {
+                let early = early || (vote_early && message.kind() == MessageKind::VoteResponse);
                 self.outbox.put(message, leads, early);
             }
         }

@@ -55,6 +55,8 @@ pub use engine::Consensus;
 pub use entry::{Entry, HardState, Kind, Peer};
 pub use error::{Error, Refused};
 pub use message::{Message, MessageKind};
+#[cfg(feature = "mutants")]
+pub use recover::recover_torn_tails;
 pub use recover::{Corrupt, Cut, Recovered, recover, recover_until};
 pub use segment::{Origin, Piece, Place, Writer};
 pub use status::{Role, Status};

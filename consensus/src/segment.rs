@@ -292,6 +292,12 @@ impl BatchHeader {
         (crc32fast::hash(payload) == self.payload_crc).then_some(payload)
     }
 
+    /// The bytes behind this header, whatever they are.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn payload_unchecked<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        bytes.get(BATCH_HEADER_BYTES..BATCH_HEADER_BYTES.checked_add(self.length as usize)?)
+    }
+
     /// Bytes of the whole batch, with padding.
     pub(crate) fn total(&self) -> u64 {
         (BATCH_HEADER_BYTES as u64 + u64::from(self.length)).next_multiple_of(ALIGN as u64)

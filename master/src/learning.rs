@@ -15,13 +15,15 @@ impl Master {
         for effect in effects {
             match effect {
                 Effect::Fact(fact) => self.fact(ledger, fact),
-                Effect::Decided { origin, job, answer } => {
+                Effect::Decided { origin, job, jobs, answer } => {
                     let asker = Asker { gateway: origin.gateway, boot: origin.boot, number: origin.number };
-                    self.arriving.remove(job);
                     if self.submits.remove(&asker) {
                         self.answer(asker, answer.clone());
                     }
-                    self.compare(ledger, *job);
+                    for job in job.following(*jobs) {
+                        self.arriving.remove(&job);
+                        self.compare(ledger, job);
+                    }
                 }
                 Effect::Void { job: Some(job), .. } => {
                     self.compare(ledger, *job);
@@ -45,6 +47,7 @@ impl Master {
             }
             What::Left { node } => {
                 self.peers.remove(node);
+                self.comparing.forget(*node);
                 self.take_back(ledger, *node);
             }
             What::Opened => self.opening = false,
@@ -74,7 +77,11 @@ impl Master {
             return;
         }
         let spec = ledger.job(attempt.job).map(|job| &job.spec);
-        peer.occupy(attempt, Slot::new(spec, false, peer.answered));
+        peer.occupy(attempt, Slot::new(spec, false, peer.answered, self.now_ms));
+        #[cfg(feature = "mutants")]
+        if self.settings.mutant == Some(crate::Mutant::OverCapacity) {
+            peer.free(attempt);
+        }
         self.dispatch(ledger, node, attempt);
     }
 
@@ -115,7 +122,7 @@ impl Master {
     /// Frees a slot that was only planned, unless the very attempt is committed there.
     fn free(&mut self, node: NodeId, attempt: AttemptRef) {
         let Some(peer) = self.peers.get_mut(&node) else { return };
-        if peer.slots.get(&attempt).is_some_and(|slot| slot.planned) {
+        if peer.slots().get(&attempt).is_some_and(|slot| slot.planned) {
             peer.free(attempt);
             self.queue.wake();
         }
@@ -142,6 +149,17 @@ impl Master {
             self.send(node, ToNode::Settled { attempt, verdict });
         }
         let state = ledger.job(id).map(|job| job.state);
+        #[cfg(feature = "mutants")]
+        if self.breaks(crate::Mutant::SlotFreedByJobsEnd) && state.is_some_and(JobState::is_terminal) {
+            let all = AttemptRef { job: id, attempt: 0 }..=AttemptRef { job: id, attempt: u32::MAX };
+            for peer in self.peers.values_mut() {
+                let slots: Vec<AttemptRef> = peer.slots().range(all.clone()).map(|(held, _)| *held).collect();
+                for held in slots {
+                    peer.free(held);
+                }
+            }
+            self.queue.wake();
+        }
         if state.is_none_or(JobState::is_terminal) {
             for asker in self.cancels.remove(&id).unwrap_or_default() {
                 let answer = match state {

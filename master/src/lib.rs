@@ -25,6 +25,7 @@
 extern crate alloc;
 
 mod apply;
+mod comparing;
 mod deadlines;
 mod digest;
 mod electorate;
@@ -32,6 +33,7 @@ mod facts;
 mod filling;
 mod gateways;
 mod hearing;
+mod joining;
 mod keys;
 mod learning;
 pub mod ledger;
@@ -39,14 +41,17 @@ pub mod limits;
 mod marks;
 pub mod master;
 mod members;
+mod pace;
 pub mod placement;
 mod queue;
 pub mod retention;
 mod roster;
 mod shards;
 mod shortage;
+mod spares;
 mod tail;
 
+pub use electorate::Configuration;
 #[cfg(feature = "mutants")]
 pub use ledger::LedgerMutant;
 pub use ledger::{Effect, Ledger, is_noted};

@@ -24,8 +24,21 @@ pub const WAITING_PER_ENTRY: usize = limits::ENTRY_COMMANDS / 2;
 pub const PEERS: usize = 2 * limits::MEMBERS;
 /// How often a wish for other voters or learners is said again, and the loads behind choices are told.
 pub const REMIND_MS: u64 = 1_000;
+/// After a voter had to go, the voters stay as they are for so long, unless one more loss would stop the cluster.
+pub const CHANGE_PAUSE_MS: u64 = 60_000;
+/// Checkpoints of its own ledger that a leader remembers, to compare others' with.
+pub const CHECKPOINTS: usize = 64;
+/// Transfers of the lead that wait for a voter that is fit; above it the oldest is refused.
+pub const TRANSFERS: usize = 16;
 /// Jobs asking to fail when unsatisfiable that are looked at in one second.
 pub const UNDECIDED_LOOKS: usize = 256;
+/// A spare attempt waits about so long for its slot: a node is sent as many ahead as end there in this time. It hides the
+/// time that a commit takes.
+pub const SPARE_MS: u64 = 25;
+/// Spare attempts of one class that a node is sent ahead, at most.
+pub const SPARES: u32 = 256;
+/// A spare attempt that waited so long is asked back while another node could begin it.
+pub const SPARE_PATIENCE_MS: u64 = 100;
 /// Marks of which job ended when.
 pub const MARKS: usize = 4_096;
 /// Cluster time, ends and bytes of ended jobs between two of them, at most.

@@ -13,7 +13,9 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::comparing::Comparing;
 use crate::deadlines::Deadlines;
+use crate::electorate::Electorate;
 use crate::ledger::Ledger;
 use crate::limits::{REMIND_MS, UNDECIDED_LOOKS, WAITING_PER_ENTRY};
 use crate::placement::RunsJobs;
@@ -36,6 +38,8 @@ pub struct Settings {
     pub expect: usize,
     /// Voters to aim at: 1, 3 or 5.
     pub voters: usize,
+    /// A voter silent for so long is replaced by a learner that has caught up.
+    pub replace_after_ms: u64,
     /// Length of one [`Master::tick`].
     pub tick_ms: u64,
     /// Whether the leader runs jobs itself.
@@ -59,6 +63,12 @@ pub struct Settings {
 pub enum Mutant {
     /// A worker's running attempts are given to another after one missed report.
     RedispatchWhileHeld,
+    /// A slot is free as soon as its job has ended.
+    SlotFreedByJobsEnd,
+    /// What was sent since a worker's last report occupies nothing.
+    OverCapacity,
+    /// That a worker started anew is not seen: its attempts stay with it.
+    ForgetsRestarts,
 }
 
 /// What the leader wants done.
@@ -81,8 +91,20 @@ pub enum Output {
     },
     /// Hand the lead over.
     Transfer {
-        /// To whom; none: whoever is fit.
-        to: Option<NodeId>,
+        /// To one of these: to the one whose log is the most complete.
+        to: Vec<NodeId>,
+    },
+    /// A node's ledger is another than this leader's; said once.
+    Differs {
+        /// Which node.
+        node: NodeId,
+        /// The checkpoint where that was seen.
+        index: u64,
+    },
+    /// A majority of the voters agrees on another ledger than this leader's: it must stop.
+    Odd {
+        /// The checkpoint where that was seen.
+        index: u64,
     },
     /// A choice looked at these workers; told at most once a second.
     Loads {
@@ -122,8 +144,8 @@ pub struct Master {
     /// Counts jobs that are not in the ledger yet, for their order in the queue.
     pub(crate) arrivals: u64,
     pub(crate) last_chosen: NodeId,
-    pub(crate) voters: Vec<NodeId>,
-    pub(crate) wished: Option<(Vec<NodeId>, Vec<NodeId>, u64)>,
+    pub(crate) electorate: Electorate,
+    pub(crate) comparing: Comparing,
     pub(crate) opening: bool,
     /// A `Forget` is on its way that expects this much to be forgotten.
     pub(crate) forgetting: Option<u64>,
@@ -176,8 +198,8 @@ impl Master {
             undecided: BTreeSet::new(),
             arrivals: 0,
             last_chosen: NodeId(0),
-            voters: Vec::new(),
-            wished: None,
+            electorate: Electorate::default(),
+            comparing: Comparing::default(),
             opening: false,
             forgetting: None,
             loads_told_ms: None,
@@ -194,7 +216,7 @@ impl Master {
             let peer = master.peers.entry(node).or_insert_with(|| Peer::new(node, now_ms));
             for (attempt, _) in ledger.attempts_on(node) {
                 let spec = ledger.job(attempt.job).map(|job| &job.spec);
-                peer.occupy(attempt, Slot::new(spec, false, 0));
+                peer.occupy(attempt, Slot::new(spec, false, 0, now_ms));
             }
         }
         for id in ledger.queued().chain(ledger.scheduled()) {
@@ -224,6 +246,7 @@ impl Master {
             // What only others could run before may be for the leader now.
             self.queue.wake();
         }
+        self.look_at_transfers();
         while let Some(job) = self.deadlines.pop(now_ms) {
             self.push(Command::Release { job });
         }
@@ -239,24 +262,34 @@ impl Master {
         }
     }
 
+    /// This node was late by more than an election timeout and has been confirmed as leader since: whatever silence it heard
+    /// was its own, and begins anew.
+    pub fn resumed(&mut self) {
+        let now_ms = self.now_ms;
+        self.peers.values_mut().for_each(|peer| peer.forget_silence(now_ms));
+        self.electorate.forget_silence(now_ms);
+    }
+
     /// All that waits, as one entry; `wall_ms` is milliseconds since 1970. None when nothing waits.
     pub fn proposal(&mut self, ledger: &Ledger, wall_ms: u64) -> Option<Entry> {
         if let Some(entry) = self.returned.pop_front() {
             return Some(Entry { clock_ms: self.now_ms, wall_ms, ..entry });
         }
         let mut commands = Vec::new();
-        let mut bytes = 0;
-        while commands.len() < WAITING_PER_ENTRY {
-            let Some(next) = self.waiting.front().map(weight_bytes) else { break };
-            if bytes + next > ENTRY_BYTES && !commands.is_empty() {
+        let (mut bytes, mut jobs) = (0, 0);
+        while jobs < WAITING_PER_ENTRY {
+            let Some(next) = self.waiting.front() else { break };
+            let (next_bytes, next_jobs) = (weight_bytes(next), jobs_of(next));
+            let fits = bytes + next_bytes <= ENTRY_BYTES && jobs + next_jobs <= WAITING_PER_ENTRY;
+            if !fits && !commands.is_empty() {
                 break;
             }
-            bytes += next;
-            self.waiting_bytes -= next;
+            (bytes, jobs) = (bytes + next_bytes, jobs + next_jobs);
+            self.waiting_bytes -= next_bytes;
             commands.extend(self.waiting.pop_front());
         }
         self.line_up(ledger, &mut commands);
-        let room = ENTRY_COMMANDS - commands.len();
+        let room = ENTRY_COMMANDS.saturating_sub(commands.len());
         if !self.held {
             self.fill(ledger, room, &mut commands);
         }
@@ -316,6 +349,8 @@ impl Master {
         let heard = peer.map_or(Boot(0), |peer| peer.boot);
         let boot = ledger.member(node).map_or(heard, |member| member.boot.max(heard));
         for (attempt, meant_for) in ledger.attempts_on(node) {
+            #[cfg(feature = "mutants")]
+            let boot = if self.breaks(Mutant::ForgetsRestarts) { meant_for } else { boot };
             let cause = match (meant_for < boot, gone) {
                 (true, _) => LossCause::Restarted,
                 (_, true) => LossCause::Silent,
@@ -327,9 +362,15 @@ impl Master {
         }
     }
 
+    /// Whether this rule is broken on purpose.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn breaks(&self, rule: Mutant) -> bool {
+        self.settings.mutant == Some(rule)
+    }
+
     #[cfg(feature = "mutants")]
     fn take_back_too_early(&mut self, ledger: &Ledger) {
-        if self.settings.mutant != Some(Mutant::RedispatchWhileHeld) {
+        if !self.breaks(Mutant::RedispatchWhileHeld) {
             return;
         }
         let now_ms = self.now_ms;
@@ -374,7 +415,16 @@ fn weight_bytes(command: &Command) -> usize {
     fixed
         + match command {
             Command::Submit { spec, .. } => spec.weight_bytes() as usize + protocol::limits::KEY_BYTES,
+            Command::SubmitAll { batch, .. } => batch.weight_bytes() as usize,
             Command::Finish { outcome, .. } => outcome_bytes(outcome),
             _ => 0,
         }
+}
+
+/// How much work a command is to apply, in jobs.
+fn jobs_of(command: &Command) -> usize {
+    match command {
+        Command::SubmitAll { batch, .. } => batch.specs.len(),
+        _ => 1,
+    }
 }

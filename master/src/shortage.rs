@@ -46,23 +46,29 @@ impl Master {
     pub(crate) fn flee_full_disk(&mut self) {
         let me = self.settings.me;
         let short = |peer: &Peer| self.settings.disk.are_broken_by(&peer.shown.load);
-        if !self.voters.contains(&me) || !self.peers.get(&me).is_some_and(short) {
+        if !self.electorate.votes(me) || !self.peers.get(&me).is_some_and(short) {
             return;
         }
-        let others = self.voters.iter().filter(|id| **id != me).filter_map(|id| self.peers.get(id));
+        let others =
+            self.electorate.voters().iter().filter(|id| **id != me).filter_map(|id| self.peers.get(id));
         let fit = others.filter(|peer| peer.fit() && !short(peer));
         let best = fit.max_by_key(|peer| (peer.shown.load.disk_free_bytes, peer.shown.id));
         if let Some(to) = best.map(|peer| peer.shown.id) {
-            self.outputs.push(Output::Transfer { to: Some(to) });
+            self.outputs.push(Output::Transfer { to: [to].into() });
         }
     }
 
     /// A majority of the voters must have room; one that was not heard yet is taken to have some.
     fn disks(&self, ledger: &Ledger) -> Option<String> {
         let load = |id: &NodeId| self.peers.get(id).map(|peer| peer.shown.load).unwrap_or_default();
-        let short: Vec<&NodeId> =
-            self.voters.iter().filter(|id| self.settings.disk.are_broken_by(&load(id))).collect();
-        if 2 * (self.voters.len() - short.len()) > self.voters.len() || short.is_empty() {
+        let voters = self.electorate.voters().len();
+        let short: Vec<&NodeId> = self
+            .electorate
+            .voters()
+            .iter()
+            .filter(|id| self.settings.disk.are_broken_by(&load(id)))
+            .collect();
+        if 2 * (voters - short.len()) > voters || short.is_empty() {
             return None;
         }
         let words = |id: &&NodeId| {
@@ -76,7 +82,7 @@ impl Master {
 
     /// All voters hold all open jobs in memory.
     fn memory(&self, ledger: &Ledger) -> Option<String> {
-        let heard = self.voters.iter().filter_map(|id| self.peers.get(id));
+        let heard = self.electorate.voters().iter().filter_map(|id| self.peers.get(id));
         let smallest = heard
             .filter(|peer| peer.shown.load.memory_total_bytes > 0)
             .min_by_key(|peer| (peer.shown.load.memory_total_bytes, peer.shown.id))?;

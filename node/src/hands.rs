@@ -6,12 +6,11 @@ use std::time::Instant;
 
 use cast::{Cast, Input, Output};
 use consensus::{Peer, Writer};
-use protocol::{AttemptRef, Boot, Load, Member, NodeId, Outcome, Request, native};
+use protocol::{AttemptRef, Boot, Load, Member, NodeId, Outcome, Request};
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
 
 use crate::admit;
-use crate::ask::{Ask, Told, View};
+use crate::ask::Ask;
 use crate::broker::{Broker, Lead};
 use crate::bulk::Shelves;
 use crate::clock::{tick_ms, wall_ms};
@@ -19,10 +18,12 @@ use crate::disk::{Closing, Disk, Folder, Identity, Told as DiskTold};
 use crate::error::StageError;
 use crate::inbox::{DiskState, Slots};
 use crate::lab::{self, Lab, LabTold};
-use crate::link::{Link, LinkTold};
+use crate::letters::Letters;
+use crate::link::{Link, LinkTold, Serving};
 use crate::narrate::Narrator;
 use crate::news::News;
 use crate::opening::{myself, offer, open_link, open_runner, watch_load};
+use crate::replies::Replies;
 use crate::runner::Runner;
 use crate::settings::Settings;
 use crate::shows::Shows;
@@ -50,8 +51,7 @@ pub(crate) struct Hands {
     /// Classes nobody names at the lab's ports, as of the newest roster.
     closed_classes: Arc<BTreeSet<String>>,
     since_asked_again: Instant,
-    replies: BTreeMap<u64, oneshot::Sender<Told>>,
-    readers: BTreeMap<u64, oneshot::Sender<View>>,
+    replies: Replies,
     last_ticket: u64,
     /// The disk is nearly full, and that was said.
     disk_low: bool,
@@ -72,14 +72,16 @@ impl Hands {
     ) -> Result<Self, StageError> {
         let settings = Arc::clone(&stage.settings);
         let me = myself(&settings, identity.node, boot);
-        let link = open_link(handle, &settings, identity, &me, &slots, Arc::new(Shelves::default()))?;
         let broker_in = slots.broker.clone();
         let broker = Broker::start(
             &format!("tcp://{}:{}", settings.listen_host, settings.broker_port),
             move |batch| {
                 broker_in.try_send(batch).map_err(tokio::sync::mpsc::error::TrySendError::into_inner)
             },
+            stage.front.broker.clone(),
         )?;
+        let serving = Serving { bulk: Arc::new(Shelves::default()), keys: broker.keys() };
+        let link = open_link(handle, &settings, identity, &me, &slots, serving)?;
         let runner = open_runner(stage, handle, &settings, &slots)?;
         watch_load(&slots, &settings.data)?;
         let load = slots.load.subscribe();
@@ -111,8 +113,7 @@ impl Hands {
             lab,
             closed_classes: Arc::new(BTreeSet::new()),
             since_asked_again: Instant::now(),
-            replies: BTreeMap::new(),
-            readers: BTreeMap::new(),
+            replies: Replies::default(),
             last_ticket: 0,
             disk_low: false,
             hints,
@@ -143,6 +144,7 @@ impl Hands {
             election_ticks: ticks(settings.election_ms).max(ticks(settings.heartbeat_ms) * 3),
             expect: settings.expect,
             voters: settings.voters,
+            replace_after_ms: settings.replace_after_ms,
             offer: offer(settings),
             windows: settings.lab.windows.clone(),
             max_offers: settings.lab.max_offers,
@@ -209,9 +211,9 @@ impl Hands {
             return;
         }
         let (member, identity, settings) = (self.me.clone(), self.identity, Arc::clone(&self.settings));
-        let told = self.slots.joined.clone();
+        let (told, log) = (self.slots.joined.clone(), self.log.clone());
         self.joining = Some(self.handle.spawn(async move {
-            let joined = admit::join(&member, identity, &settings, &addresses).await;
+            let joined = admit::join(&member, identity, &settings, &addresses, &log).await;
             // The loop has ended: nobody needs to know.
             let _ = told.send(joined).await;
         }));
@@ -237,18 +239,22 @@ impl Hands {
     }
 
     /// Somebody asks over HTTP.
-    pub(crate) fn asked(&mut self, ask: Ask, inputs: &mut Vec<Input>) {
+    pub(crate) fn asked(&mut self, ask: Ask, cast: &Cast, inputs: &mut Vec<Input>) {
         let ticket = self.nobodys_ticket();
         match ask {
             Ask::Request { request, reply } => {
-                if let Request::Submit { job, .. } = &request {
-                    self.shows.created(*job);
+                match &request {
+                    Request::Submit { job, .. } => self.shows.created(*job),
+                    Request::SubmitAll(batch) => self.shows.created_all(batch),
+                    _ => {}
                 }
-                self.replies.insert(ticket, reply);
+                self.replies.asked(ticket, reply);
                 inputs.push(Input::Ask { ticket, request });
             }
+            Ask::Digest { index, reply } => self.replies.compares(index, reply),
+            Ask::Ended { job, reply } => self.replies.awaits(job, reply, cast.ledger(), self.shows.members()),
             Ask::View { linearizable, reply } => {
-                self.readers.insert(ticket, reply);
+                self.replies.reads(ticket, reply);
                 if linearizable {
                     inputs.push(Input::Read { ticket });
                 } else {
@@ -276,12 +282,14 @@ impl Hands {
         }
     }
 
-    /// Requests from the lab's ports that nobody could decide are asked again, each second.
+    /// What is looked at each second: who waits in vain, and requests from the lab's ports that nobody could decide, which are
+    /// asked again.
     pub(crate) fn ask_again(&mut self, cast: &mut Cast, wall_ms: u64) {
         if self.since_asked_again.elapsed() < ASK_AGAIN {
             return;
         }
         self.since_asked_again = Instant::now();
+        self.replies.sweep();
         let last_ticket = &mut self.last_ticket;
         let again = self.lab.ask_again(|| {
             *last_ticket += 1;
@@ -306,10 +314,24 @@ impl Hands {
                 }
             }
             LinkTold::Refused { peer, text } => {
-                let line = format!("node {peer} refused the consensus link: {text}");
+                let line = format!("no consensus link with node {peer} {text}");
                 self.log.record(logdb::Level::Warn, "link-refused", None, &line);
             }
+            LinkTold::Stranger { text } => self.log.record(
+                logdb::Level::Warn,
+                "link-refused",
+                None,
+                &format!("refused on the consensus link: {text}"),
+            ),
         }
+    }
+
+    /// What an attempt brings that needs no time at all; none for others.
+    pub(crate) fn at_once(&self, dispatch: &protocol::Dispatch) -> Option<Outcome> {
+        let outcome = Runner::at_once(dispatch)?;
+        self.shows.started(dispatch.attempt.job);
+        self.shows.finished(dispatch.attempt.job);
+        Some(outcome)
     }
 
     /// The runner says that an attempt is gone.
@@ -324,6 +346,11 @@ impl Hands {
         self.shows.stopped();
     }
 
+    /// The process ends, and so many attempts with it.
+    pub(crate) fn left(&self, running: usize) {
+        self.shows.left(running);
+    }
+
     /// This start follows a `/stop`.
     pub(crate) fn resumed(&self) {
         self.shows.resumed();
@@ -331,22 +358,25 @@ impl Hands {
 
     /// Carries out, in order, what one turn wants.
     pub(crate) fn carry_out(&mut self, cast: &mut Cast, outputs: Vec<Output>) -> Result<(), StageError> {
-        let mut letters: BTreeMap<Peer, Vec<consensus::Message>> = BTreeMap::new();
+        let mut messages: BTreeMap<Peer, Vec<consensus::Message>> = BTreeMap::new();
+        let mut letters = Letters::default();
+        self.shows.turn(self.news.jobs_wanted());
         let mut writes = Vec::new();
         for output in outputs {
             match output {
-                Output::Peer(message) => letters.entry(message.to()).or_default().push(message),
+                Output::Peer(message) => messages.entry(message.to()).or_default().push(message),
                 Output::Write(write) => writes.push(write),
-                Output::Follow(lead) => self.follow(lead),
+                Output::Follow(lead) => {
+                    // It was for the one before, who is left by the next line: a link without room for it loses nothing.
+                    let _ = letters.post_to_master(&self.broker);
+                    self.follow(lead);
+                }
                 Output::ToMaster(envelope) => {
-                    if self.broker.to_master(native::encode(&envelope)).is_err() {
+                    if letters.to_master(&self.broker, &envelope).is_err() {
                         cast.handle(Input::SessionLost, wall_ms());
                     }
                 }
-                Output::ToNode { to, envelope } => {
-                    // A full queue loses what waits there; full lists and repeats make up for it.
-                    let _ = self.broker.to_node(to, envelope.session, native::encode(&envelope));
-                }
+                Output::ToNode { to, envelope } => letters.to_node(&self.broker, to, &envelope),
                 Output::Run(dispatch) => {
                     self.shows.started(dispatch.attempt.job);
                     self.runner.run(&dispatch);
@@ -359,22 +389,23 @@ impl Hands {
                 Output::Late { worker, attempt } => self.lab.late(worker, attempt),
                 Output::TooManyAttached { worker } => self.lab.too_many(worker),
                 Output::Tell { ticket, told } => {
-                    if self.lab.answered(ticket, &told) {
-                    } else if let Some(reply) = self.replies.remove(&ticket) {
-                        // The asker may have gone away meanwhile.
-                        let _ = reply.send(told);
+                    if !self.lab.answered(ticket, &told) {
+                        self.replies.decided(ticket, told, cast.ledger(), self.shows.members());
                     }
                 }
                 Output::ReadReady { ticket } => self.shows.want_view(ticket),
-                Output::ReadLost { ticket } => drop(self.readers.remove(&ticket)),
+                Output::ReadLost { ticket } => drop(self.replies.reader(ticket)),
                 Output::NotAdmitted(refusal) => {
-                    return Err(StageError::NotAdmitted(admission_words(&refusal)));
+                    return Err(StageError::NotAdmitted(admit::words(&refusal)));
                 }
                 Output::Fatal(text) => return Err(StageError::Fatal(text)),
                 shown => self.show(cast, shown),
             }
         }
-        self.post(cast, letters);
+        self.post(cast, messages);
+        if letters.post(&self.broker).is_err() {
+            cast.handle(Input::SessionLost, wall_ms());
+        }
         self.write(writes)?;
         self.after_turn(cast);
         Ok(())
@@ -382,15 +413,18 @@ impl Hands {
 
     fn show(&mut self, cast: &Cast, output: Output) {
         match &output {
-            Output::Fact { job: Some(job), .. } => self.lab.changed(job),
+            Output::Fact { job: Some(job), .. } => {
+                self.lab.changed(job);
+                self.replies.changed(job, self.shows.members());
+            }
             Output::Roster => self.closed_classes = lab::closed_classes(cast),
             _ => {}
         }
         self.shows.show(cast, output);
     }
 
-    fn post(&mut self, cast: &mut Cast, letters: BTreeMap<Peer, Vec<consensus::Message>>) {
-        for (peer, messages) in letters {
+    fn post(&mut self, cast: &mut Cast, messages: BTreeMap<Peer, Vec<consensus::Message>>) {
+        for (peer, messages) in messages {
             let to = NodeId(peer.0);
             if !self.link.send(to, messages) {
                 cast.handle(Input::LinkClosed { peer: to, gone: false }, wall_ms());
@@ -410,11 +444,12 @@ impl Hands {
     fn after_turn(&mut self, cast: &Cast) {
         self.news.turned(cast, self.shows.leader(), self.shows.members());
         for ticket in self.shows.views_wanted() {
-            if let Some(reader) = self.readers.remove(&ticket) {
+            if let Some(reader) = self.replies.reader(ticket) {
                 // The reader may have gone away meanwhile.
                 let _ = reader.send(self.shows.view(cast, self.identity));
             }
         }
+        self.replies.compare(cast);
         if self.shows.redial_wanted() {
             let taken_in = cast.ledger().member(self.me.id).is_some_and(|member| member.boot == self.me.boot);
             // A newcomer's own ledger names nobody but the founder yet, and another may lead: whoever it heard of may be needed.
@@ -443,6 +478,7 @@ impl Hands {
         let lead = lead.and_then(|lead| {
             lead.address.map(|address| Lead { node: lead.node, address, session: lead.session })
         });
+        self.link.open_session(lead.as_ref().map(|lead| (lead.node, lead.session)));
         self.broker.follow(lead);
     }
 
@@ -456,20 +492,10 @@ impl Hands {
         self.lab.close();
         self.news.close();
         self.replies.clear();
-        self.readers.clear();
         self.runner.kill_all();
         match self.disk.take() {
             Some(disk) => disk.close(),
             None => unreachable!("the loop starts with the disk and ends with it"),
         }
-    }
-}
-
-fn admission_words(refusal: &protocol::Refusal) -> String {
-    match refusal {
-        protocol::Refusal::NameTaken { name } => {
-            format!("the name {name} is borne by another live node or a voter; choose another --name")
-        }
-        other => format!("refused: {other:?}"),
     }
 }

@@ -91,6 +91,11 @@ impl Narrator {
         self.say("accepted", Some(job), &format!("Created payload: {job}"));
     }
 
+    /// This node took a user's batch.
+    pub fn created_all(&self, first: JobId, last: JobId, jobs: usize) {
+        self.say("accepted", Some(first), &format!("Created payloads: {first} to {last} ({jobs})"));
+    }
+
     /// The request left for the leader, whose HTTP port is named.
     pub fn sent_to_leader(&self, job: JobId, port: &str) {
         self.say("forwarded", Some(job), &format!("Sent payload: {job} for execution to port: {port}"));
@@ -131,6 +136,26 @@ impl Narrator {
     /// This node leads no longer.
     pub fn demoted(&self) {
         self.say("demoted", None, "Is master container no longer");
+    }
+
+    /// As a leader this node saw the voters change; these vote from here on.
+    pub fn voters(&self, names: &[String]) {
+        self.say("voters", None, &format!("Voters are: {}", names.join(", ")));
+    }
+
+    /// As a leader this node found another's ledger to differ from its own.
+    pub fn differs(&self, name: &str, index: u64) {
+        let line = format!("The ledger of {name} differs from this leader's at index {index}");
+        self.log.record(Level::Error, "differs", None, &line);
+    }
+
+    /// The process ends, and so many attempts with it.
+    pub fn left(&self, running: usize) {
+        let (level, line) = match running {
+            0 => (Level::Info, "has left".to_string()),
+            _ => (Level::Warn, format!("has left; {running} attempts end unfinished and will run again")),
+        };
+        self.log.record(level, "left", None, &line);
     }
 
     /// The soft crash.
@@ -254,6 +279,9 @@ fn lost_sentence(attempt: AttemptRef, name: &str, cause: LossCause) -> String {
             )
         }
         LossCause::Left => format!("Lost attempt {attempt} of {job}: the worker attached to {name} is gone"),
+        LossCause::Unbegun => {
+            format!("Took back attempt {attempt} of {job}: {name} has not begun it and another node is free")
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Boot, JobId, NodeId};
 use crate::job::{JobSpec, Outcome, Reason};
 use crate::member::Member;
+use crate::request::Batch;
 
 /// One entry of the log: everything that waited when the leader wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +102,13 @@ pub enum Command {
         /// Number of the last end to forget.
         upto: u64,
     },
+    /// Take the jobs of a batch, all or none; known and answered as one `Submit` is.
+    SubmitAll {
+        /// The jobs and their one key.
+        batch: Arc<Batch>,
+        /// Which forward it came by.
+        origin: Origin,
+    },
 }
 
 /// Which forward a `Submit` came by.
@@ -127,6 +135,8 @@ pub enum LossCause {
     Late,
     /// The attached worker that had it is gone.
     Left,
+    /// Its worker gave it back before it had begun, because another could begin it at once.
+    Unbegun,
 }
 
 /// A change of the cluster itself.

@@ -63,14 +63,28 @@ pub struct Report {
     pub echo: u64,
     /// Attempts that occupy a slot, whatever became of them.
     pub held: Vec<AttemptRef>,
+    /// Those of `held` that have not begun: they wait here for a slot or an attached worker, the next one first.
+    pub waiting: Vec<AttemptRef>,
     /// Results kept because the leader has not settled them yet.
     pub kept: Vec<AttemptRef>,
-    /// Attempts to be given to somebody else, because an attached worker is late with them or gone.
+    /// Attempts to be given to somebody else, because an attached worker is late with them or gone, or because they were
+    /// asked back before they had begun.
     pub back: Vec<(AttemptRef, LossCause)>,
     /// What it can do.
     pub offer: Offer,
     /// How busy it is.
     pub load: Load,
+    /// What its ledger was at the last checkpoint it passed.
+    pub checkpoint: Option<Checkpoint>,
+}
+
+/// A ledger at one index, as a number that is equal where the ledgers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// After all entries up to this one.
+    pub index: u64,
+    /// The running digest.
+    pub digest: u64,
 }
 
 /// What the leader says to a node.
@@ -93,6 +107,16 @@ pub enum ToNode {
         attempt: AttemptRef,
         /// How it was dealt with.
         verdict: Verdict,
+    },
+    /// Another node could begin these attempts now: give back those that have not begun here.
+    Recall {
+        /// Which.
+        attempts: Vec<AttemptRef>,
+    },
+    /// The node's ledger is another than that of a majority: it must stop.
+    Odd {
+        /// The checkpoint where that was seen.
+        index: u64,
     },
 }
 

@@ -18,6 +18,8 @@ pub(crate) const TICK_MS: u64 = 50;
 pub(crate) const HEARTBEAT_TICKS: usize = 2;
 /// Ticks of silence before a follower stands, at least.
 pub(crate) const ELECTION_TICKS: usize = 10;
+/// Silence after which a voter is replaced: shorter than many faults, so that histories have replacements.
+pub(crate) const REPLACE_AFTER_MS: u64 = 2_500;
 /// Inputs of one kind that one turn takes, as in the real body.
 pub(crate) const TURN_INPUTS: usize = 1_024;
 /// Size of a log segment: small, so that a history needs many.
@@ -41,6 +43,12 @@ pub(crate) const LOOK_US: u64 = 250 * MS;
 pub(crate) const JOIN_US: u64 = 500 * MS;
 /// How often a node measures its load.
 pub(crate) const PROBE_US: u64 = 1_000 * MS;
+/// How often a node whose disk fails tries to start again.
+pub(crate) const RETRY_US: u64 = 500 * MS;
+/// Every so many applied entries the whole ledger is walked.
+pub(crate) const WALK_ENTRIES: u64 = 32;
+/// Results of ended jobs that one read compares with how they ended.
+pub(crate) const READ_RESULTS: usize = 16;
 /// Silence after which a link is taken for closed.
 pub(crate) const LINK_SILENCE_US: u64 = SECOND;
 
@@ -53,5 +61,13 @@ pub(crate) const KEEP_JOBS: u64 = 100;
 pub(crate) const CLIENTS: usize = 4;
 /// Jobs one history may have open: above it the clients wait.
 pub(crate) const OPEN_JOBS: usize = 60;
+/// How long spare attempts may wait behind slow ones, about.
+pub(crate) const SPARES_LIVE_US: u64 = 6 * SECOND;
+/// A leader knows the pace of a worker from so long a time, in calm, and from so long a one when reports are late.
+pub(crate) const PACE_US: [u64; 2] = [600 * MS, 3 * SECOND];
+/// How often, of a thousand times, a client asks for many quick jobs at once.
+pub(crate) const BURST_PERMILLE: u64 = 3;
+/// And for how many.
+pub(crate) const BURST_JOBS: usize = 60;
 /// Events one history may have under way; more would be a storm, which is a fault of its own.
 pub(crate) const EVENTS: usize = 200_000;

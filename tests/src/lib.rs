@@ -31,6 +31,7 @@ pub mod ports;
 pub mod process;
 pub mod source;
 pub mod store;
+pub mod tap;
 pub mod wait;
 
 pub use bridge::Bridge;
@@ -42,4 +43,5 @@ pub use load::Load;
 pub use loop_disk::LoopDisk;
 pub use process::{Ended, Node, understudy};
 pub use store::LogStore;
+pub use tap::Tap;
 pub use wait::{eventually, until};

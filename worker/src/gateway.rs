@@ -61,6 +61,8 @@ pub struct Gateway {
     last_number: u64,
     following: bool,
     outputs: Vec<Output>,
+    #[cfg(feature = "mutants")]
+    floor_too_high: bool,
 }
 
 impl Gateway {
@@ -68,6 +70,13 @@ impl Gateway {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A gateway with a broken rule: it names a number as its lowest open one while lower ones are open.
+    #[cfg(feature = "mutants")]
+    #[must_use]
+    pub fn with_floor_too_high(self, floor_too_high: bool) -> Self {
+        Self { floor_too_high, ..self }
     }
 
     /// Takes a request and sends it when there is a leader. `ticket` comes back with what became of it.
@@ -130,6 +139,12 @@ impl Gateway {
         }
     }
 
+    /// Whether somebody still waits for an answer.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
     /// Takes what is to be done, in order.
     pub fn drain(&mut self) -> Vec<Output> {
         core::mem::take(&mut self.outputs)
@@ -144,6 +159,8 @@ impl Gateway {
 
     fn send(&mut self, number: u64) {
         let floor = self.open.keys().next().copied().unwrap_or(number);
+        #[cfg(feature = "mutants")]
+        let floor = if self.floor_too_high { self.last_number } else { floor };
         let following = self.following;
         let Some(open) = self.open.get_mut(&number) else { return };
         open.resend_in_ms = following.then_some(RESEND_MS);
@@ -160,6 +177,7 @@ fn weight_bytes(request: &Request) -> usize {
         Request::Submit { spec, key, .. } => {
             usize::try_from(spec.weight_bytes()).unwrap_or(usize::MAX) + key.as_ref().map_or(0, |k| k.len())
         }
+        Request::SubmitAll(batch) => usize::try_from(batch.weight_bytes()).unwrap_or(usize::MAX),
         Request::Cancel { .. } | Request::Join(_) | Request::Transfer { .. } => 256,
     }
 }

@@ -21,7 +21,10 @@ extern crate alloc;
 mod attached;
 mod attempts;
 mod gateway;
+mod waiting;
 
 pub use attached::{AttachedId, Windows};
+#[cfg(feature = "mutants")]
+pub use attempts::Mutant;
 pub use attempts::{Output, Worker};
 pub use gateway::{Busy, Gateway, Output as GatewayOutput, Told};

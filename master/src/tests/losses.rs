@@ -71,10 +71,12 @@ fn an_assignment_that_meets_a_restart_is_taken_back() {
         number: 1,
         echo: 0,
         held: [].into(),
+        waiting: [].into(),
         kept: [].into(),
         back: [].into(),
         offer: worker.offer.clone(),
         load: worker.load,
+        checkpoint: None,
     };
     scene.master.heard(&scene.ledger, ANNA, Boot(2), 2, ToMaster::Report(report));
     scene.apply(&entry);

@@ -55,5 +55,6 @@ pub(super) fn refused(refusal: Refusal, id: Option<JobId>) -> Problem {
         Refusal::NotFound => problem(Kind::NotFound, "no such job is known").about(id),
         Refusal::Ended { job } => problem(Kind::Ended, "the job has ended already").about(Some(job)),
         Refusal::Impossible(why) => Problem::new(Kind::Invalid, why),
+        Refusal::NotNow(why) => Problem::new(Kind::NoQuorum, why).not_accepted(),
     }
 }

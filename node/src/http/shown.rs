@@ -11,7 +11,7 @@ use protocol::{Attempt, End, Job, JobState, Member, NodeId, NodeLoad, Outcome};
 use serde::Serialize;
 
 use super::limits::{EXCERPT_CHARS, LIST_OUTPUT_BYTES};
-use crate::ask::View;
+use crate::ask::{Held, View};
 
 /// How much of a job is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +87,12 @@ struct ResultShown {
 /// The job, as everybody sees it.
 pub(super) fn job<'a>(job: &'a Job, ledger: &Ledger, extent: Extent) -> JobShown<'a> {
     job_named(job, &|id| node_name(ledger, id), extent)
+}
+
+/// The same, for a job that came with the members of its time.
+pub(super) fn held(held: &Held) -> JobShown<'_> {
+    let named = |id: NodeId| held.members.iter().find(|member| member.id == id).map(|member| &member.name);
+    job_named(&held.job, &|id| named(id).cloned().unwrap_or_else(|| id.to_string()), Extent::Whole)
 }
 
 /// The same, with nodes named by `name`.

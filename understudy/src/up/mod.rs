@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use node::cluster_key::ClusterKey;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::{Exit, Failure, Outcome};
@@ -25,7 +26,7 @@ use plan::Plan;
 /// How often the children are looked at.
 const LOOK: Duration = Duration::from_millis(100);
 /// Between TERM and KILL.
-const GOODBYE: Duration = Duration::from_secs(5);
+const GOODBYE: Duration = Duration::from_secs(12);
 
 /// What kind of cluster.
 #[derive(Clone, Debug, Args)]
@@ -51,6 +52,9 @@ pub(crate) struct UpFlags {
     /// Settings file for all nodes
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// The token's file: a flag of every subcommand.
+    #[arg(skip)]
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 /// The folder, and whether it goes away with us.
@@ -85,6 +89,9 @@ pub(crate) async fn run(flags: &UpFlags, json: bool) -> Outcome {
     let place = Place::of(flags)?;
     let plan = Plan::of(flags, place.path())?;
     plan.check_ports()?;
+    let key = plan::key_file(place.path());
+    ClusterKey::keep(&key)
+        .map_err(|error| Failure::error(format!("making the cluster key {}: {error}", key.display())))?;
     let mut ending = Ending::listen()?;
     let program = std::env::current_exe()
         .map_err(|cause| Failure::error(format!("finding this program's own file: {cause}")))?;
@@ -93,17 +100,23 @@ pub(crate) async fn run(flags: &UpFlags, json: bool) -> Outcome {
         children.push(Child::start(&program, node)?);
     }
     let outcome = tokio::select! {
-        outcome = live(&plan, &place, &mut children, json) => outcome,
+        outcome = live(&plan, &place, flags.token_file.as_deref(), &mut children, json) => outcome,
         () = ending.come() => Ok(Exit::Ok),
     };
-    show::talk("stopping all nodes");
-    child::end(children, GOODBYE).await;
+    show::talk("stopping all nodes; once more does it at once");
+    child::end(children, GOODBYE, ending.come()).await;
     outcome
 }
 
-async fn live(plan: &Plan, place: &Place, children: &mut [Child], json: bool) -> Outcome {
+async fn live(
+    plan: &Plan,
+    place: &Place,
+    token_file: Option<&Path>,
+    children: &mut [Child],
+    json: bool,
+) -> Outcome {
     let greeted = tokio::select! {
-        greeted = first::greet(plan, place, json) => greeted,
+        greeted = first::greet(plan, place, token_file, json) => greeted,
         failure = first_death(children) => Err(failure),
     };
     greeted?;
