@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::allowance::Allowance;
 use crate::files::Files;
 use crate::limits;
 use crate::record::{Level, Record};
 use crate::ring::Shared;
 
-/// Takes console lines, each with its end; called from the mirror's own thread, once for all that came together.
+/// Takes console lines, one or several that are parted by line ends, without the last end; called from the mirror's own thread.
 pub type Console = Box<dyn FnMut(&str) + Send>;
 
 /// A console on this process's standard output.
@@ -21,14 +22,12 @@ pub type Console = Box<dyn FnMut(&str) + Send>;
 pub fn stdout_console() -> Console {
     // A closed standard output ends the console, never the process.
     let mut open = true;
-    Box::new(move |lines| open = open && io::stdout().lock().write_all(lines.as_bytes()).is_ok())
+    Box::new(move |line| open = open && writeln!(io::stdout().lock(), "{line}").is_ok())
 }
 
 /// Lines gather for so long before they are written: a busy container writes some hundred at once, and whoever records them wakes
 /// nobody each time.
 const GATHER: Duration = Duration::from_millis(5);
-/// So many bytes of lines go to the console at once.
-const CONSOLE_BYTES: usize = 64 << 10;
 
 /// The container has no number yet.
 pub(crate) const NO_NUMBER: u32 = u32::MAX;
@@ -53,9 +52,10 @@ impl Mirror {
             shared: Arc::downgrade(shared),
             dropped: Arc::clone(&dropped),
             console,
-            said: String::new(),
+            printing: String::new(),
             files: None,
             retry_at: Instant::now(),
+            allowance: Allowance::new(limits::MIRROR_LINES_A_SECOND, limits::MIRROR_LINES as u64),
         };
         // It ends by itself once every handle on the log is gone.
         std::thread::Builder::new().name("log".into()).spawn(move || writer.serve(&inbox))?;
@@ -81,10 +81,11 @@ struct Writer {
     shared: Weak<Shared>,
     dropped: Arc<AtomicU64>,
     console: Option<Console>,
-    /// Lines for the console that it has not got yet.
-    said: String,
+    /// Lines for the console: it gets those of one batch together.
+    printing: String,
     files: Option<Files>,
     retry_at: Instant,
+    allowance: Allowance,
 }
 
 impl Writer {
@@ -104,7 +105,11 @@ impl Writer {
 
     fn take(&mut self, letter: Letter) {
         match letter {
+            Letter::Line(_) if self.allowance.left() == 0 => {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
             Letter::Line(record) => {
+                self.allowance.spend(1);
                 self.print(&record);
                 self.store(&record);
             }
@@ -118,20 +123,23 @@ impl Writer {
 
     fn print(&mut self, record: &Record) {
         let (Some(_), Some(shared)) = (&self.console, self.shared.upgrade()) else { return };
-        // Writing into a text cannot fail.
+        if !self.printing.is_empty() {
+            self.printing.push('\n');
+        }
+        // Writing to a text never fails.
         let _ = match shared.number() {
-            NO_NUMBER => writeln!(self.said, "-,{}", record.message),
-            number => writeln!(self.said, "{number},{}", record.message),
+            NO_NUMBER => write!(self.printing, "-,{}", record.message),
+            number => write!(self.printing, "{number},{}", record.message),
         };
-        if self.said.len() >= CONSOLE_BYTES {
-            self.speak();
+        if self.printing.len() >= limits::CONSOLE_BYTES {
+            self.print_out();
         }
     }
 
-    fn speak(&mut self) {
-        if let Some(console) = self.console.as_mut().filter(|_| !self.said.is_empty()) {
-            console(&self.said);
-            self.said.clear();
+    fn print_out(&mut self) {
+        if let Some(console) = self.console.as_mut().filter(|_| !self.printing.is_empty()) {
+            console(&self.printing);
+            self.printing.clear();
         }
     }
 
@@ -150,7 +158,7 @@ impl Writer {
     }
 
     fn settle(&mut self) {
-        self.speak();
+        self.print_out();
         if let Some(Err(error)) = self.files.as_mut().map(Files::flush) {
             self.give_up(&error);
         }
@@ -184,8 +192,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let printed = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&printed);
-        let console =
-            Box::new(move |lines: &str| seen.lock().unwrap().extend(lines.lines().map(String::from)));
+        let console = Box::new(move |line: &str| seen.lock().unwrap().push(line.to_string()));
         let log = Log::open("n1", Some(folder.path()), Some(console)).unwrap();
         log.record(Level::Info, "joined", None, "not yet a member");
         log.flush(Duration::from_secs(20));
