@@ -48,6 +48,7 @@ pub mod retention;
 mod roster;
 mod shards;
 mod shortage;
+mod snapshot;
 mod spares;
 mod tail;
 
@@ -62,6 +63,7 @@ pub use master::{Master, Output, Settings};
 pub use placement::{ReasonLine, RunsJobs, Verdict, Why, why};
 pub use retention::{Forgotten, Retention};
 pub use shortage::DiskBounds;
+pub use snapshot::{BadSnapshot, Restoring, SNAPSHOT_VERSION};
 
 #[cfg(test)]
 extern crate std;

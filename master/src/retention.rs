@@ -5,6 +5,8 @@ use crate::ledger::Ledger;
 use crate::marks::Mark;
 use crate::master::Master;
 use protocol::Command;
+use serde::{Deserialize, Serialize};
+
 use protocol::limits::{FORGET_JOBS, KEEP_BYTES, KEEP_JOBS, KEEP_MS};
 
 /// How much of history a leader keeps: what is over any of these is forgotten, first ended first.
@@ -25,7 +27,7 @@ impl Default for Retention {
 }
 
 /// How far history is forgotten.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forgotten {
     /// Number of the last end that is forgotten; 0: none.
     pub upto: u64,

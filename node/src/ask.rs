@@ -112,6 +112,8 @@ pub enum Event {
         /// The job after it.
         job: Arc<Job>,
     },
+    /// This node's state went on in one step, and what happened in between is not told: look at it anew.
+    Anew,
     /// The lead changed.
     Leader {
         /// Of which term.

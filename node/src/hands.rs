@@ -13,8 +13,8 @@ use crate::admit;
 use crate::ask::Ask;
 use crate::broker::{Broker, Lead};
 use crate::bulk::Shelves;
-use crate::clock::{tick_ms, wall_ms};
-use crate::disk::{Closing, Disk, Folder, Identity, Told as DiskTold};
+use crate::clock::wall_ms;
+use crate::disk::{Closing, Disk, Folder, Identity, Snapshots, Told as DiskTold};
 use crate::error::StageError;
 use crate::inbox::{DiskState, Slots};
 use crate::lab::{self, Lab, LabTold};
@@ -22,11 +22,12 @@ use crate::letters::Letters;
 use crate::link::{Link, LinkTold, Serving};
 use crate::narrate::Narrator;
 use crate::news::News;
-use crate::opening::{myself, offer, open_link, open_runner, watch_load};
+use crate::opening::{cast_settings, myself, open_link, open_runner, watch_load};
 use crate::replies::Replies;
 use crate::runner::Runner;
 use crate::settings::Settings;
 use crate::shows::Shows;
+use crate::snapshots::{Keeper, Served, SnapshotTold, shelf};
 use crate::stage::Stage;
 
 /// How often requests from the lab's ports that nobody could decide are asked again.
@@ -45,6 +46,7 @@ pub(crate) struct Hands {
     news: News,
     disk: Option<Disk>,
     writer: Option<Writer>,
+    snapshots: Keeper,
     slots: Slots,
     shows: Shows,
     lab: Lab,
@@ -72,6 +74,11 @@ impl Hands {
     ) -> Result<Self, StageError> {
         let settings = Arc::clone(&stage.settings);
         let me = myself(&settings, identity.node, boot);
+        let (files, served) = (Snapshots::of(&settings.data, identity), Arc::<Served>::default());
+        let shelves =
+            Shelves { snapshots: Some(shelf(files.clone(), Arc::clone(&served))), ..Shelves::default() };
+        let (log, told) = (stage.log.clone(), slots.snapshots.clone());
+        let snapshots = Keeper::new(handle, files, log, told, settings.snapshot_bytes, served);
         let broker_in = slots.broker.clone();
         let broker = Broker::start(
             &format!("tcp://{}:{}", settings.listen_host, settings.broker_port),
@@ -80,7 +87,7 @@ impl Hands {
             },
             stage.front.broker.clone(),
         )?;
-        let serving = Serving { bulk: Arc::new(Shelves::default()), keys: broker.keys() };
+        let serving = Serving { bulk: Arc::new(shelves), keys: broker.keys() };
         let link = open_link(handle, &settings, identity, &me, &slots, serving)?;
         let runner = open_runner(stage, handle, &settings, &slots)?;
         watch_load(&slots, &settings.data)?;
@@ -108,6 +115,7 @@ impl Hands {
             news,
             disk: None,
             writer: None,
+            snapshots,
             slots,
             shows,
             lab,
@@ -127,38 +135,8 @@ impl Hands {
         Ok(hands)
     }
 
-    pub(crate) fn cast_settings(
-        &self,
-        settings: &Settings,
-        identity: Identity,
-        boot: Boot,
-    ) -> cast::Settings {
-        let tick_ms = tick_ms(settings.heartbeat_ms);
-        let ticks = |ms: u64| usize::try_from((ms / tick_ms).max(1)).unwrap_or(1);
-        cast::Settings {
-            member: self.me.clone(),
-            founder: identity.founder,
-            seed: identity.node.0 ^ boot.0,
-            tick_ms,
-            heartbeat_ticks: ticks(settings.heartbeat_ms),
-            election_ticks: ticks(settings.election_ms).max(ticks(settings.heartbeat_ms) * 3),
-            expect: settings.expect,
-            voters: settings.voters,
-            replace_after_ms: settings.replace_after_ms,
-            offer: offer(settings),
-            windows: settings.lab.windows.clone(),
-            max_offers: settings.lab.max_offers,
-            disk: settings.disk.bounds(),
-            runs_jobs: match settings.runs_jobs {
-                crate::settings::RunsJobs::Auto => master::RunsJobs::Auto,
-                crate::settings::RunsJobs::Always => master::RunsJobs::Always,
-                crate::settings::RunsJobs::Never => master::RunsJobs::Never,
-            },
-            bounds: master::Bounds { ended_jobs: settings.ended_jobs, ..master::Bounds::default() },
-            retention: settings.retention,
-            hold_dispatch: settings.hold_dispatch,
-            mutant: None,
-        }
+    pub(crate) fn cast_settings(&self, identity: Identity, boot: Boot) -> cast::Settings {
+        cast_settings(self.me.clone(), &self.settings, identity, boot)
     }
 
     /// Keeps the log's writer until the disk is started.
@@ -326,6 +304,11 @@ impl Hands {
         }
     }
 
+    /// A thread or task of snapshots says something.
+    pub(crate) fn snapshot_told(&mut self, told: SnapshotTold, inputs: &mut Vec<Input>) {
+        self.snapshots.told(told, self.disk.as_ref(), inputs);
+    }
+
     /// What an attempt brings that needs no time at all; none for others.
     pub(crate) fn at_once(&self, dispatch: &protocol::Dispatch) -> Option<Outcome> {
         let outcome = Runner::at_once(dispatch)?;
@@ -393,6 +376,8 @@ impl Hands {
                         self.replies.decided(ticket, told, cast.ledger(), self.shows.members());
                     }
                 }
+                Output::Fetch { from, base } => self.snapshots.fetch(self.link.bulk(), from, base),
+                Output::Retired(ledger) => drop(self.handle.spawn_blocking(move || drop(ledger))),
                 Output::ReadReady { ticket } => self.shows.want_view(ticket),
                 Output::ReadLost { ticket } => drop(self.replies.reader(ticket)),
                 Output::NotAdmitted(refusal) => {
@@ -407,6 +392,7 @@ impl Hands {
             cast.handle(Input::SessionLost, wall_ms());
         }
         self.write(writes)?;
+        self.snapshots.turned(cast);
         self.after_turn(cast);
         Ok(())
     }
@@ -418,6 +404,11 @@ impl Hands {
                 self.replies.changed(job, self.shows.members());
             }
             Output::Roster => self.closed_classes = lab::closed_classes(cast),
+            Output::Restored { index, .. } => {
+                self.snapshots.restored(*index);
+                self.lab.look_again(cast.ledger());
+                self.replies.look_again(cast.ledger(), self.shows.members());
+            }
             _ => {}
         }
         self.shows.show(cast, output);

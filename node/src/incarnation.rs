@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use cast::{Cast, Input, Output};
-use consensus::Recovered;
+use consensus::{Base, Recovered};
+use master::Ledger;
 use protocol::{Boot, Member};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -58,7 +59,7 @@ impl Incarnation {
         handle: &Handle,
         identity: Identity,
         boot: Boot,
-        recovered: Recovered,
+        (snapshot, recovered): (Option<(Base, Ledger)>, Recovered),
         members: Vec<Member>,
     ) -> Result<Self, StageError> {
         let settings = &stage.settings;
@@ -70,10 +71,11 @@ impl Incarnation {
             );
             stage.log.record(logdb::Level::Warn, "torn-tail", None, &line);
         }
-        let told_index = recovered.hard.map_or(0, |hard| hard.commit);
+        let snapshot_index = snapshot.as_ref().map_or(0, |(base, _)| base.index);
+        let told_index = recovered.hard.map_or(0, |hard| hard.commit).max(snapshot_index);
         let mut hands = Hands::open(stage, handle, identity, boot, slots, members, told_index)?;
-        let cast =
-            Cast::open(hands.cast_settings(settings, identity, boot), recovered.hard, recovered.entries)?;
+        let cast_settings = hands.cast_settings(identity, boot);
+        let cast = Cast::open_from(cast_settings, snapshot, recovered.hard, recovered.entries)?;
         hands.keep_writer(recovered.writer);
         let tick = Duration::from_millis(tick_ms(settings.heartbeat_ms));
         let election = Duration::from_millis(settings.election_ms);
@@ -137,6 +139,7 @@ impl Incarnation {
             Some((attempt, outcome)) = inboxes.ended.recv() => self.hands.ended(attempt, outcome, inputs),
             Some(ask) = stage.asks.recv() => self.hands.asked(ask, &self.cast, inputs),
             Some(batch) = inboxes.lab.recv() => self.hands.lab_told(batch, &self.cast, inputs),
+            Some(told) = inboxes.snapshots.recv() => self.hands.snapshot_told(told, inputs),
             Ok(()) = inboxes.load.changed() => {
                 let load = *inboxes.load.borrow_and_update();
                 self.hands.loaded(load, inputs);

@@ -40,7 +40,9 @@ pub mod runner;
 pub mod settings;
 mod shows;
 mod sickbed;
+mod snapshots;
 pub mod stage;
 
 pub use error::StageError;
 pub use run::{RunError, run};
+pub use snapshots::limits::DUE_BYTES as SNAPSHOT_BYTES;

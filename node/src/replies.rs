@@ -120,6 +120,18 @@ impl Replies {
         }
     }
 
+    /// The ledger went on in one step: whoever waits for a job is answered by what it is now. A job that has left the
+    /// ledger meanwhile is answered without.
+    pub(crate) fn look_again(&mut self, ledger: &Ledger, members: &Arc<Vec<Member>>) {
+        let waited: Vec<JobId> = self.unapplied.keys().chain(self.endings.keys()).copied().collect();
+        for id in waited {
+            match ledger.job(id) {
+                Some(job) => self.changed(job, members),
+                None => drop(self.endings.remove(&id)),
+            }
+        }
+    }
+
     /// Answers who has waited too long for this node's own ledger, and forgets who is gone. For once a second.
     pub(crate) fn sweep(&mut self) {
         self.endings.retain(|_, waiting| {

@@ -150,19 +150,20 @@ impl Stage {
 
     /// One start, from disk to the next stop.
     async fn one_start(&mut self, handle: &Handle, found: Found) -> Result<Went, StageError> {
-        let (folder, identity, boot, recovered, members) = match found {
+        let (folder, identity, boot, kept, members) = match found {
             Found::Empty(folder) => {
                 let Some((identity, members)) = self.find_cluster().await? else {
                     return Ok(Went::Nowhere(folder));
                 };
                 let (folder, boot, recovered) = folder.found(identity)?;
-                (folder, identity, boot, recovered, members)
+                (folder, identity, boot, (None, recovered), members)
             }
-            Found::Member(folder, identity, boot, recovered) => {
-                (folder, identity, boot, recovered, Vec::new())
+            Found::Member(mut folder, identity, boot, recovered) => {
+                let kept = (folder.take_snapshot(), recovered);
+                (folder, identity, boot, kept, Vec::new())
             }
         };
-        match Incarnation::open(self, handle, identity, boot, recovered, members) {
+        match Incarnation::open(self, handle, identity, boot, kept, members) {
             Ok(incarnation) => {
                 let (closing, ended) = incarnation.serve(self, folder).await?;
                 Ok(Went::Through(closing, identity, ended))

@@ -475,3 +475,12 @@ impl Scene {
         held.into_iter().find(|(_, attempt)| attempt.job == job)
     }
 }
+
+/// The ledger as a node has it that got it in pieces.
+pub(super) fn through_snapshot(ledger: &Ledger, empty: Ledger) -> Ledger {
+    let mut restoring = crate::Restoring::new(empty);
+    for piece in ledger.pieces() {
+        restoring.take(&piece).expect("its own pieces");
+    }
+    restoring.finish().expect("a whole ledger")
+}

@@ -140,12 +140,12 @@ impl Stream {
                 event = events.recv() => event,
             };
             match event {
-                Ok(event) => self.tell(event).await?,
-                Err(RecvError::Lagged(_)) => {
+                Err(RecvError::Lagged(_)) | Ok(Event::Anew) => {
                     let view = self.desk.view().await.map_err(|_| Gone)?;
                     self.reset(&view).await?;
                     self.snapshot(&view).await?;
                 }
+                Ok(event) => self.tell(event).await?,
                 Err(RecvError::Closed) => return Err(Gone),
             }
         }
@@ -174,7 +174,7 @@ impl Stream {
                 let view = self.desk.view().await.map_err(|_| Gone)?;
                 self.nodes(&view).await
             }
-            Event::Leader { .. } | Event::Nodes { .. } => Ok(()),
+            Event::Leader { .. } | Event::Nodes { .. } | Event::Anew => Ok(()),
         }
     }
 

@@ -58,6 +58,11 @@ impl Clients {
         }
     }
 
+    /// Jobs whose end somebody waits for.
+    pub(super) fn open_jobs(&self) -> impl Iterator<Item = JobId> + '_ {
+        self.open.keys().copied()
+    }
+
     pub(super) fn opened(&mut self, peer: PeerId, identity: Bytes) {
         self.identities.insert(peer, identity);
     }

@@ -13,6 +13,7 @@ mod placement;
 mod restart;
 mod rolling;
 mod sealed;
+mod snapshots;
 mod stop;
 mod story;
 mod tokens;

@@ -94,6 +94,7 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         logdb: logs.store.map(log_store).transpose()?,
         retention: kept(&retention)?,
         ended_jobs: test.ended_jobs.unwrap_or(limits::ENDED_JOBS),
+        snapshot_bytes: test.snapshot_bytes.unwrap_or(node::SNAPSHOT_BYTES),
         hold_dispatch: test.hold_dispatch.unwrap_or(false),
     })
 }

@@ -279,6 +279,7 @@ fn settings(chaos: bool, logdb: Option<String>) -> Settings {
         allowed_hosts: vec!["allowed.test".into()],
         logger: None,
         logdb,
+        snapshot_bytes: u64::MAX,
         replace_after_ms: 10_000,
         retention: master::Retention::default(),
         ended_jobs: protocol::limits::ENDED_JOBS,
