@@ -434,12 +434,8 @@ impl Hands {
 
     fn after_turn(&mut self, cast: &Cast) {
         self.news.turned(cast, self.shows.leader(), self.shows.members());
-        for ticket in self.shows.views_wanted() {
-            if let Some(reader) = self.replies.reader(ticket) {
-                // The reader may have gone away meanwhile.
-                let _ = reader.send(self.shows.view(cast, self.identity));
-            }
-        }
+        let wanted = self.shows.views_wanted();
+        self.replies.show(wanted, || self.shows.view(cast, self.identity));
         self.replies.compare(cast);
         if self.shows.redial_wanted() {
             let taken_in = cast.ledger().member(self.me.id).is_some_and(|member| member.boot == self.me.boot);

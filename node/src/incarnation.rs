@@ -91,6 +91,8 @@ impl Incarnation {
         folder: Folder,
     ) -> Result<(Closing, Ended), StageError> {
         self.hands.start_disk(folder)?;
+        // What an earlier start said of it is over.
+        stage.front.disk.set(None);
         stage.front.valve.reach(false);
         if stage.was_stopped {
             self.hands.resumed();

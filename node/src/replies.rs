@@ -46,6 +46,14 @@ impl Replies {
         self.readers.remove(&ticket)
     }
 
+    /// Shows this moment to those who wait under these tickets.
+    pub(crate) fn show(&mut self, tickets: Vec<u64>, view: impl Fn() -> View) {
+        for reader in tickets.into_iter().filter_map(|ticket| self.readers.remove(&ticket)) {
+            // The reader may have gone away meanwhile.
+            let _ = reader.send(view());
+        }
+    }
+
     /// Somebody wants the digest of the ledger at an index, or where it is now.
     pub(crate) fn compares(&mut self, index: Option<u64>, reply: oneshot::Sender<DigestAt>) {
         self.comparers.push((index, reply));

@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use consensus::{Base, Entry, HardState, Origin, Peer, Piece, Write, Writer, recover_after};
+use consensus::{
+    Base, Corrupt, Entry, HardState, Origin, Peer, Piece, Place, Recovered, Write, Writer, recover_after,
+    recover_until,
+};
 use master::Ledger;
 
 use crate::chance::Chance;
@@ -34,6 +37,11 @@ pub(crate) struct Disk {
     handed_in: BTreeMap<u64, u64>,
     /// Where each batch that is safe begins: segment and offset.
     batches: Vec<(u64, u64)>,
+    /// After a failed write or sync, in the same process: where the last good one ended.
+    durable: Option<Place>,
+    /// What a failed sync left in the system's cache alone: it can be read, counts as written, and is gone with the power.
+    /// Segment, offset, and what is on the disk there.
+    doubtful: Vec<(u64, usize, Vec<u8>)>,
     /// What is wrong with it.
     pub(crate) ill: Option<Ill>,
     /// A byte of it was changed.
@@ -76,8 +84,10 @@ impl Disk {
     pub(crate) fn open(&mut self, node: u64, mutant: Option<cast::Mutant>) -> Result<Kept, String> {
         let newest = self.snapshots.last();
         let base = newest.map_or_else(|| Base::founded(Peer(1)), |image| image.base.clone());
-        let origin = Some(Origin { cluster: CLUSTER, node });
-        let recovered = read(mutant, origin, &base, &self.files).map_err(|error| error.to_string())?;
+        let origin = Origin { cluster: CLUSTER, node };
+        let durable = self.durable.take();
+        let recovered =
+            read(mutant, origin, &base, &self.files, durable).map_err(|error| error.to_string())?;
         let snapshot = newest.map(|image| image.ledger(mutant).map(|ledger| (base, ledger))).transpose()?;
         let mut writer = recovered.writer;
         writer.set_segment_bytes(SEGMENT_BYTES);
@@ -109,6 +119,11 @@ impl Disk {
     /// The bytes of the batch on its way.
     pub(crate) fn flying(&self) -> impl Iterator<Item = &[u8]> {
         self.flying.iter().flat_map(|flight| &flight.pieces).map(|piece| piece.bytes.as_slice())
+    }
+
+    /// The number of the last write of the batch on its way.
+    pub(crate) fn waits_for(&self) -> Option<u64> {
+        self.flying.as_ref().map(|flight| flight.number)
     }
 
     /// The sync is done: the number of the last write that is safe now.
@@ -171,6 +186,17 @@ impl Disk {
         use Reached::{All, Front, Nothing, Sectors};
         let reached = [Nothing, All, Front, Sectors][chance.place(4)];
         self.give_up(reached, chance);
+        self.durable = None;
+        for (segment, start, before) in std::mem::take(&mut self.doubtful) {
+            if let Some(file) = self.file(segment) {
+                for (sector, bytes) in before.chunks(SECTOR_BYTES).enumerate() {
+                    if chance.percent(50) {
+                        let from = start + sector * SECTOR_BYTES;
+                        file[from..from + bytes.len()].copy_from_slice(bytes);
+                    }
+                }
+            }
+        }
     }
 
     /// A stop in good order: what waits is lost, the batch on its way comes to its end.
@@ -178,14 +204,32 @@ impl Disk {
         self.give_up(Reached::All, chance);
     }
 
-    /// The write or sync under way has failed, so nothing after it counts either. A full disk took a front part; of a failed
-    /// sync any sectors may be there.
+    /// The write or sync under way has failed, so nothing after it counts either. A full disk took a front part; what a failed
+    /// sync was to bring to the disk can be read all the same, until the power goes.
     pub(crate) fn fail(&mut self, chance: &mut Chance) {
-        let reached = if self.ill == Some(Ill::Full) { Reached::Front } else { Reached::Sectors };
-        self.give_up(reached, chance);
-        if self.ill == Some(Ill::FailsOnce) {
+        let durable = self.writer.as_ref().map(Writer::durable_end);
+        if self.ill == Some(Ill::Full) {
+            self.give_up(Reached::Front, chance);
+        } else {
+            self.doubt();
+            self.give_up(Reached::All, chance);
             self.ill = None;
         }
+        self.durable = durable;
+    }
+
+    /// Remembers what is on the disk where the batch on its way goes.
+    fn doubt(&mut self) {
+        let Some(flight) = self.flying.take() else { return };
+        for piece in &flight.pieces {
+            self.create(piece);
+            let start = piece.offset as usize;
+            if let Some(file) = self.file(piece.segment) {
+                let before = file[start..start + piece.bytes.len()].to_vec();
+                self.doubtful.push((piece.segment, start, before));
+            }
+        }
+        self.flying = Some(flight);
     }
 
     fn give_up(&mut self, reached: Reached, chance: &mut Chance) {
@@ -255,28 +299,28 @@ impl Disk {
     }
 }
 
-/// Reads a log as a start does, by the broken rule if that is the one.
-#[cfg(feature = "mutants")]
+/// Reads a log as a start does; in the process that has seen a write fail, only up to the last good one.
 fn read(
     mutant: Option<cast::Mutant>,
-    origin: Option<Origin>,
+    origin: Origin,
     base: &Base,
     files: &[(u64, Vec<u8>)],
-) -> Result<consensus::Recovered, consensus::Corrupt> {
-    if mutant == Some(cast::Mutant::TornTailTaken) {
-        return consensus::recover_torn_tails(origin, base, files);
+    durable: Option<Place>,
+) -> Result<Recovered, Corrupt> {
+    #[cfg(feature = "mutants")]
+    match mutant {
+        Some(cast::Mutant::TornTailTaken) => {
+            return consensus::recover_torn_tails(Some(origin), base, files);
+        }
+        Some(cast::Mutant::FailedSyncTrusted) => return recover_after(Some(origin), base, files),
+        _ => {}
     }
-    recover_after(origin, base, files)
-}
-
-#[cfg(not(feature = "mutants"))]
-fn read(
-    _: Option<cast::Mutant>,
-    origin: Option<Origin>,
-    base: &Base,
-    files: &[(u64, Vec<u8>)],
-) -> Result<consensus::Recovered, consensus::Corrupt> {
-    recover_after(origin, base, files)
+    #[cfg(not(feature = "mutants"))]
+    let None = mutant;
+    match durable {
+        Some(durable) => recover_until(Some(origin), base, files, durable),
+        None => recover_after(Some(origin), base, files),
+    }
 }
 
 /// What a write puts where, in order.

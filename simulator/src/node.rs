@@ -106,6 +106,8 @@ pub(crate) struct Live {
     pub(crate) joined: bool,
     /// Number of the last fact that it told.
     pub(crate) last_fact: u64,
+    /// It was told that its disk hangs.
+    pub(crate) disk_hangs: bool,
     /// A snapshot is being written; a member waits for a newer one.
     pub(crate) snapshotting: bool,
     pub(crate) snapshot_wanted: bool,
@@ -125,6 +127,7 @@ impl Live {
             lead: None,
             joined: false,
             last_fact,
+            disk_hangs: false,
             snapshotting: false,
             snapshot_wanted: false,
         }
