@@ -1,6 +1,7 @@
 //! One turn of one node: its inbox goes into its minds, and what they want is carried out and checked.
 
 use cast::{Input, Output};
+use protocol::limits::DISK_HANGS_MS;
 use protocol::{Boot, Command, Dispatch, Entry, Envelope, NodeId, ToMaster, ToNode, native};
 
 use crate::disk::Ill;
@@ -155,6 +156,9 @@ impl World<'_> {
         let fails = matches!(node_ill, Some(Ill::Full | Ill::FailsOnce));
         let ended = if fails { Event::DiskFailed(place, boot) } else { Event::Synced(place, boot) };
         self.after(time_us, ended);
+        if let Some(number) = self.nodes[place].disk.waits_for() {
+            self.after(DISK_HANGS_MS * MS, Event::DiskHangs(place, boot, number));
+        }
     }
 
     /// Looks at the ledger after a turn that applied something.

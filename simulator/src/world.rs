@@ -31,6 +31,8 @@ pub(crate) enum Event {
     Join(usize, Boot),
     Synced(usize, Boot),
     DiskFailed(usize, Boot),
+    /// A write that this one waits for is under way for long.
+    DiskHangs(usize, Boot, u64),
     Foreign(usize, Boot, AttachedId, Step),
     Ends(usize, Boot, AttemptRef, bool),
     /// A consensus message from one node to another, of this session of their link.
@@ -165,6 +167,7 @@ impl<'a> World<'a> {
             Event::Join(place, boot) => self.join(place, boot),
             Event::Synced(place, boot) => self.synced(place, boot),
             Event::Ends(place, boot, attempt, by_itself) => self.ends(place, boot, attempt, by_itself),
+            Event::DiskHangs(place, boot, number) => self.disk_hangs(place, boot, number),
             Event::DiskFailed(place, boot) => self.disk_failed(place, boot),
             Event::Foreign(place, boot, worker, step) => self.foreign(place, boot, worker, step),
             Event::Peer(from, to, session, message) => {
@@ -271,7 +274,11 @@ impl<'a> World<'a> {
             return;
         }
         if let Some(number) = node.disk.finish() {
+            let hung = node.live.as_mut().is_some_and(|live| std::mem::take(&mut live.disk_hangs));
             self.hand(place, Input::Synced(number));
+            if hung {
+                self.hand(place, Input::DiskHangs(false));
+            }
         }
         self.flush(place);
     }

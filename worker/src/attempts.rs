@@ -91,8 +91,8 @@ pub struct Worker {
 #[cfg(feature = "mutants")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
-    /// A dispatch that comes again runs again.
-    RunsRepeats,
+    /// What runs is ended when the lead changes.
+    EndsWithLead,
     /// Where two attempts run, the result of one is reported as the other's.
     SwapsResults,
 }
@@ -140,6 +140,10 @@ impl Worker {
         self.following = following;
         self.reported = 0;
         self.echo = 0;
+        #[cfg(feature = "mutants")]
+        if self.mutant == Some(Mutant::EndsWithLead) {
+            self.outputs.extend(self.held.keys().map(|attempt| Output::Kill(*attempt)));
+        }
         if following {
             self.report();
             let kept: Vec<AttemptRef> = self.kept.keys().copied().collect();
@@ -305,8 +309,6 @@ impl Worker {
             || self.waiting.contains(attempt)
             || self.kept.contains_key(&attempt)
             || self.back.contains_key(&attempt);
-        #[cfg(feature = "mutants")]
-        let known = known && self.mutant != Some(Mutant::RunsRepeats);
         if !known && !self.begin(&dispatch) {
             self.waiting.push(dispatch);
             self.give_back_unserved();
