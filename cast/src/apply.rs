@@ -52,7 +52,9 @@ impl Cast {
             #[cfg(feature = "mutants")]
             mutant: crate::Mutant::of_master(self.settings.mutant),
         };
-        self.master = Some(Master::take_over(settings, &self.ledger, term));
+        let mut master = Master::take_over(settings, &self.ledger, term);
+        master.burden(self.burdened);
+        self.master = Some(master);
         self.outputs.push(Output::Promoted { term });
         self.follow(Some((self.me(), term)));
         self.look_at_members();

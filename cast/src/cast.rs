@@ -37,6 +37,8 @@ pub struct Cast {
     pub(crate) own: VecDeque<Own>,
     pub(crate) roster: Vec<NodeLoad>,
     pub(crate) leaderless_ms: u64,
+    /// Too much history waits to be written here.
+    pub(crate) burdened: bool,
     /// The join of this very start is on its way.
     pub(crate) joining: bool,
     pub(crate) wall_ms: u64,
@@ -91,6 +93,7 @@ impl Cast {
             own: VecDeque::new(),
             roster: Vec::new(),
             leaderless_ms: 0,
+            burdened: false,
             joining: false,
             wall_ms: 0,
             outputs: Vec::new(),
@@ -122,6 +125,12 @@ impl Cast {
             Input::Left { worker } => self.worker.left(worker),
             Input::Returned { worker, class, outcome } => self.worker.returned(worker, &class, outcome),
             Input::Load(load) => self.worker.loaded(load),
+            Input::Burdened(burdened) => {
+                self.burdened = burdened;
+                if let Some(master) = &mut self.master {
+                    master.burden(burdened);
+                }
+            }
             Input::SessionLost => {
                 let leader = self.following.map(|f| (f.node, f.term));
                 self.follow(None);

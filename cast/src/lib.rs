@@ -135,6 +135,8 @@ pub enum Input {
     },
     /// The probe measured.
     Load(Load),
+    /// So much history waits to be written here that, as a leader, this node shall take no new jobs; or that is over.
+    Burdened(bool),
     /// The body had to give up the broker link's present session: a new one begins, and everything is said again.
     SessionLost,
 }

@@ -49,7 +49,7 @@ impl Master {
                     self.answer(asker, answer);
                 } else if self.submits.contains(&asker) {
                     // It is on its way.
-                } else if self.waiting_bytes >= WAITING_BYTES {
+                } else if self.burdened || self.waiting_bytes >= WAITING_BYTES {
                     self.answer(asker, Answer::Refused(Refusal::Full));
                 } else {
                     self.submits.insert(asker);

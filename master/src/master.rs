@@ -122,6 +122,8 @@ pub struct Master {
     pub(crate) voters: Vec<NodeId>,
     pub(crate) wished: Option<(Vec<NodeId>, Vec<NodeId>, u64)>,
     pub(crate) opening: bool,
+    /// No new jobs are taken.
+    pub(crate) burdened: bool,
     /// A `Forget` is on its way that expects this much to be forgotten.
     pub(crate) forgetting: Option<u64>,
     pub(crate) loads_told_ms: Option<u64>,
@@ -174,6 +176,7 @@ impl Master {
             voters: Vec::new(),
             wished: None,
             opening: false,
+            burdened: false,
             forgetting: None,
             loads_told_ms: None,
             swept_ms: now_ms,
@@ -260,6 +263,11 @@ impl Master {
     /// Consensus would not take this entry now: it goes first next time.
     pub fn give_back(&mut self, entry: Entry) {
         self.returned.push_back(entry);
+    }
+
+    /// Whether so much history waits to be written that new jobs are refused as `Full`. Everything else goes on.
+    pub fn burden(&mut self, burdened: bool) {
+        self.burdened = burdened;
     }
 
     /// What to do now, in order.

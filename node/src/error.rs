@@ -39,6 +39,9 @@ pub enum StageError {
         /// Why not.
         cause: std::io::Error,
     },
+    /// History cannot be kept.
+    #[error(transparent)]
+    Archive(#[from] crate::archive::ArchiveError),
     /// The log contradicts itself.
     #[error(transparent)]
     Consensus(#[from] consensus::Error),

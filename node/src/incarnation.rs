@@ -8,6 +8,7 @@ use protocol::{Boot, Member};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use crate::archive::Archive;
 use crate::broker::BrokerTold;
 use crate::clock::{tick_ms, wall_ms};
 use crate::disk::{Folder, Identity};
@@ -53,6 +54,7 @@ impl Incarnation {
         boot: Boot,
         recovered: Recovered,
         members: Vec<Member>,
+        archive: Archive,
     ) -> Result<Self, StageError> {
         let settings = &stage.settings;
         let (slots, inboxes) = inboxes(settings.slots as usize);
@@ -64,7 +66,7 @@ impl Incarnation {
             stage.log.record(logdb::Level::Warn, "torn-tail", None, &line);
         }
         let told_index = recovered.hard.map_or(0, |hard| hard.commit);
-        let mut hands = Hands::open(stage, handle, identity, boot, slots, members, told_index)?;
+        let mut hands = Hands::open(stage, handle, identity, boot, slots, members, told_index, archive)?;
         let cast =
             Cast::open(hands.cast_settings(settings, identity, boot), recovered.hard, recovered.entries)?;
         hands.keep_writer(recovered.writer);

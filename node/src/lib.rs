@@ -13,6 +13,7 @@
 //! **Leaves out:** sealing of links, the archive (later versions).
 
 pub mod admit;
+pub mod archive;
 pub mod ask;
 pub mod broker;
 mod clock;

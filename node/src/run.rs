@@ -105,6 +105,7 @@ async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) ->
         valve: Arc::new(Valve::unopened()),
         outputs: Outputs::default(),
         lab: crate::lab::LabCounts::default(),
+        history: crate::archive::History::default(),
         news: Board::default(),
     };
     // While stopped it sends nothing: the shipper watches the valve too.

@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use crate::admit;
+use crate::archive::Archive;
 use crate::ask::{Ask, Front, Told};
 use crate::disk::{Folder, Found};
 use crate::error::StageError;
@@ -74,13 +75,20 @@ impl Stage {
                     return Ok(self.stopping_now().then_some((folder, Ended::Stopped)));
                 };
                 let (folder, boot, recovered) = folder.found(identity)?;
-                (Incarnation::open(self, handle, identity, boot, recovered, members)?, folder)
+                let archive = self.open_archive(identity).await?;
+                (Incarnation::open(self, handle, identity, boot, recovered, members, archive)?, folder)
             }
             Found::Member(folder, identity, boot, recovered) => {
-                (Incarnation::open(self, handle, identity, boot, recovered, Vec::new())?, folder)
+                let archive = self.open_archive(identity).await?;
+                (Incarnation::open(self, handle, identity, boot, recovered, Vec::new(), archive)?, folder)
             }
         };
         incarnation.serve(self, folder).await.map(Some)
+    }
+
+    async fn open_archive(&self, identity: crate::disk::Identity) -> Result<Archive, StageError> {
+        let (data, log) = (&self.settings.data, self.log.clone());
+        Ok(Archive::open(data, identity.cluster, log).await?)
     }
 
     async fn find_cluster(

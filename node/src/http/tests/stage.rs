@@ -258,6 +258,7 @@ fn start_by(settings: Settings) -> (Router, Hand) {
         valve: Arc::new(Valve::unopened()),
         outputs: Outputs::default(),
         lab: crate::lab::LabCounts::default(),
+        history: crate::archive::History::default(),
         news: Board::with_voice("n1"),
     };
     let inner =
