@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use crate::admit;
 use crate::ask::{Ask, Told, View};
 use crate::broker::{Broker, Lead};
+use crate::bulk::Shelves;
 use crate::clock::{tick_ms, wall_ms};
 use crate::disk::{Disk, Folder, Identity, Told as DiskTold};
 use crate::error::StageError;
@@ -69,7 +70,7 @@ impl Hands {
     ) -> Result<Self, StageError> {
         let settings = Arc::clone(&stage.settings);
         let me = myself(&settings, identity.node, boot);
-        let link = open_link(handle, &settings, identity, &me, &slots)?;
+        let link = open_link(handle, &settings, identity, &me, &slots, Arc::new(Shelves::default()))?;
         let broker_in = slots.broker.clone();
         let broker = Broker::start(
             &format!("tcp://{}:{}", settings.listen_host, settings.broker_port),

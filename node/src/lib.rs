@@ -16,6 +16,7 @@ pub mod admit;
 pub mod archive;
 pub mod ask;
 pub mod broker;
+pub mod bulk;
 mod clock;
 pub mod disk;
 mod error;

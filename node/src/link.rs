@@ -1,8 +1,11 @@
-//! The consensus link between nodes (9991): plain TCP, one connection for each direction of a pair.
+//! The consensus link between nodes (9991): plain TCP, one connection for each direction of a pair, and one for bulk when
+//! somebody asks for bulk.
 //!
 //! ```text
 //!   dial(peers) ─▶ one dialler a peer ══ messages ══▶ listener of the peer ─▶ LinkTold::Message
 //!   send ─▶ queue ─┘        ◀── signs of life ──
+//!   ask_bulk ─────────────────── question ─────▶ BulkServe
+//!            ◀────────────────── answer ────────
 //! ```
 //!
 //! A connection is a session: what waits for it ends with it, and nothing is ever sent twice. Both ends say every 200 ms
@@ -10,8 +13,10 @@
 //! connection is told at once, and whether the other kernel did it: that is how a dead leader is noticed long before an
 //! election timeout. Addresses are hints: a name is resolved anew at each attempt.
 //!
-//! **Leaves out:** sealing and the second, bulk connection (later versions); whether a message makes sense (`consensus`).
+//! **Leaves out:** sealing (a later version); what is asked in bulk ([`crate::bulk`]); whether a message makes sense (`consensus`).
 
+mod bulk;
+mod bulk_listener;
 mod dialler;
 mod frame;
 mod hello;
@@ -26,6 +31,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use consensus::Message;
 use protocol::{Boot, ClusterId, NodeId};
 use tokio::runtime::Handle;
@@ -33,6 +39,8 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use table::{Dialler, Peer, Shared};
+
+pub use bulk::{BULK_PATIENCE, BulkAnswer, BulkError, BulkHandle, BulkServe};
 
 /// Connecting, and each half of a handshake, end within this.
 const HANDSHAKE: Duration = Duration::from_secs(1);
@@ -130,6 +138,7 @@ impl fmt::Debug for Link {
 
 impl Link {
     /// Listens at `HOST:PORT` and runs on the runtime of `handle`. What it hears goes to `told`; a full inbox slows the peers down.
+    /// Questions for bulk go to `bulk`, on that runtime.
     ///
     /// # Errors
     /// The address cannot be listened at; the text names it.
@@ -138,6 +147,7 @@ impl Link {
         listen: &str,
         identity: LinkIdentity,
         told: mpsc::Sender<LinkTold>,
+        bulk: Arc<dyn BulkServe>,
     ) -> io::Result<Link> {
         let explain = |error: io::Error| {
             io::Error::new(error.kind(), format!("listening at {listen} for the consensus link: {error}"))
@@ -150,7 +160,7 @@ impl Link {
             let _inside = handle.enter();
             tokio::net::TcpListener::from_std(socket).map_err(explain)?
         };
-        let shared = Arc::new(Shared::new(identity, instance, told));
+        let shared = Arc::new(Shared::new(identity, instance, told, bulk));
         let (alive, ended) = mpsc::channel(1);
         let listener = handle.spawn(listener::run(Arc::clone(&shared), socket, alive.clone()));
         Ok(Link { handle: handle.clone(), address, shared, listener, alive, ended })
@@ -209,6 +219,25 @@ impl Link {
         queue.is_some_and(|queue| queue.put(messages).is_ok())
     }
 
+    /// What other tasks ask peers for bulk with; of no more use once the link is closed.
+    #[must_use]
+    pub fn bulk(&self) -> BulkHandle {
+        BulkHandle::new(Arc::clone(&self.shared))
+    }
+
+    /// Asks a peer for bulk: [`BulkHandle::ask`].
+    ///
+    /// # Errors
+    /// [`BulkError`].
+    pub fn ask_bulk(
+        &self,
+        peer: NodeId,
+        question: Bytes,
+    ) -> impl Future<Output = Result<Bytes, BulkError>> + Send + 'static {
+        let bulk = self.bulk();
+        async move { bulk.ask(peer, question).await }
+    }
+
     /// Closes all sockets; when it is done the port is free. Nothing is told about it.
     pub async fn close(mut self) {
         self.end();
@@ -222,6 +251,7 @@ impl Link {
 
     fn end(&self) {
         self.listener.abort();
+        self.shared.asking.close();
         for (_, peer) in std::mem::take(&mut *self.shared.peers()) {
             if let Some(dialler) = peer.dialler {
                 dialler.task.abort();
@@ -245,5 +275,7 @@ impl Peer {
     }
 }
 
+#[cfg(test)]
+mod bulk_tests;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use protocol::{Boot, LAB_HEADER, Member, NodeId, Offer};
 use tokio::runtime::Handle;
@@ -9,7 +10,7 @@ use tokio::runtime::Handle;
 use crate::disk::Identity;
 use crate::error::StageError;
 use crate::inbox::Slots;
-use crate::link::{Link, LinkIdentity};
+use crate::link::{BulkServe, Link, LinkIdentity};
 use crate::probe::Probe;
 use crate::runner::{Runner, RunnerSettings};
 use crate::settings::Settings;
@@ -39,6 +40,7 @@ pub(crate) fn open_link(
     identity: Identity,
     me: &Member,
     slots: &Slots,
+    bulk: Arc<dyn BulkServe>,
 ) -> Result<Link, StageError> {
     let address = format!("{}:{}", settings.listen_host, settings.link_port);
     let identity = LinkIdentity {
@@ -51,7 +53,7 @@ pub(crate) fn open_link(
         broker: me.broker.clone(),
         news: crate::news::address(settings),
     };
-    Link::start(handle, &address, identity, slots.peers.clone())
+    Link::start(handle, &address, identity, slots.peers.clone(), bulk)
         .map_err(|cause| StageError::Link { address, cause })
 }
 

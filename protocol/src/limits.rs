@@ -55,6 +55,12 @@ pub const MAX_ATTEMPTS: u32 = 1000;
 
 /// Any one message between nodes.
 pub const MESSAGE_BYTES: usize = 16 << 20;
+/// One question over the bulk connection of a pair of nodes.
+pub const BULK_QUESTION_BYTES: usize = 4 << 10;
+
+/// One answer over the bulk connection of a pair of nodes: a piece of a snapshot, a page of the archive.
+pub const BULK_ANSWER_BYTES: usize = 1 << 20;
+
 /// All commands of one entry of the log, about.
 pub const ENTRY_BYTES: usize = 8 << 20;
 /// Commands of one entry of the log.

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use super::frame::{ALIVE, End, Frames, KEEPALIVE, put};
-use super::hello::{Hello, Reply};
+use super::hello::{Hello, Purpose, Reply};
 use super::queue::Queue;
 use super::table::Shared;
 use super::{HANDSHAKE, HELLO_BYTES, LinkTold};
@@ -22,7 +22,7 @@ const PAUSE_LAST: Duration = Duration::from_secs(1);
 /// A name must be resolved within this.
 const RESOLVE: Duration = Duration::from_secs(2);
 
-enum Failed {
+pub(super) enum Failed {
     /// Its kernel says that nobody listens.
     NobodyListens,
     /// It answered, and does not fit.
@@ -41,7 +41,7 @@ pub(super) async fn run(
     let mut pause = PAUSE_FIRST;
     loop {
         let target = address.borrow_and_update().clone();
-        match connect(&shared, peer, &target).await {
+        match connect(&shared, peer, &target, Purpose::Messages).await {
             Ok(stream) => {
                 pause = PAUSE_FIRST;
                 session(&shared, peer, stream).await;
@@ -76,9 +76,15 @@ fn jittered(pause: Duration) -> Duration {
     half + Duration::from_millis(getrandom::u64().unwrap_or(0) % span)
 }
 
-async fn connect(shared: &Shared, peer: NodeId, target: &str) -> Result<TcpStream, Failed> {
+/// Dials a peer and greets it.
+pub(super) async fn connect(
+    shared: &Shared,
+    peer: NodeId,
+    target: &str,
+    purpose: Purpose,
+) -> Result<TcpStream, Failed> {
     let mut stream = open(target).await?;
-    match timeout(HANDSHAKE, greet(shared, peer, &mut stream)).await {
+    match timeout(HANDSHAKE, greet(shared, peer, purpose, &mut stream)).await {
         Err(_) => Err(Failed::Other("the handshake took too long".to_owned())),
         Ok(Err(failed)) => Err(failed),
         Ok(Ok(hello)) => {
@@ -112,10 +118,15 @@ async fn open(target: &str) -> Result<TcpStream, Failed> {
     Err(failed)
 }
 
-async fn greet(shared: &Shared, peer: NodeId, stream: &mut TcpStream) -> Result<Hello, Failed> {
+async fn greet(
+    shared: &Shared,
+    peer: NodeId,
+    purpose: Purpose,
+    stream: &mut TcpStream,
+) -> Result<Hello, Failed> {
     let session = getrandom::u64().map_err(|error| Failed::Other(error.to_string()))?;
     let mut out = Vec::new();
-    put(&mut out, &Hello::new(&shared.us, peer, shared.instance, session));
+    put(&mut out, &Hello::new(&shared.us, purpose, peer, shared.instance, session));
     stream.write_all(&out).await.map_err(|error| Failed::Other(error.to_string()))?;
     match Frames::new(stream, HELLO_BYTES).next::<Reply>().await {
         Ok(Reply::Welcome(hello)) => match hello.objection(&shared.us, Some(peer)) {

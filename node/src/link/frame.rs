@@ -53,6 +53,11 @@ pub(super) fn put(out: &mut Vec<u8>, message: &impl Serialize) -> bool {
     true
 }
 
+/// The head of a frame of so many bytes, which follow it.
+pub(super) fn head(body_bytes: usize) -> [u8; LENGTH_BYTES] {
+    u32::try_from(body_bytes).unwrap_or(u32::MAX).to_be_bytes()
+}
+
 /// The way back of a connection: signs of life only. Returns when that fails.
 pub(super) async fn stay_alive(mut write: impl AsyncWrite + Unpin) -> End {
     loop {
@@ -68,27 +73,42 @@ pub(super) struct Frames<R> {
     from: R,
     buffer: BytesMut,
     bound: usize,
+    patience: Duration,
 }
 
 impl<R: AsyncRead + Unpin> Frames<R> {
     pub(super) fn new(from: R, bound: usize) -> Self {
-        Self { from, buffer: BytesMut::new(), bound }
+        Self { from, buffer: BytesMut::new(), bound, patience: SILENCE }
+    }
+
+    /// Where the frames come from; for a stream that is written to as well.
+    pub(super) fn inner(&mut self) -> &mut R {
+        &mut self.from
     }
 
     pub(super) fn set_bound(&mut self, bound: usize) {
         self.bound = bound;
     }
 
+    /// Ends the connection when nothing comes for so long.
+    pub(super) fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
     /// The next message; frames that only say "alive" are passed over.
     pub(super) async fn next<T: DeserializeOwned>(&mut self) -> Result<T, End> {
+        let frame = self.next_bytes().await?;
+        protocol::native::decode(&frame).map_err(|error| End::Ours(error.to_string()))
+    }
+
+    /// The next frame as it came; those that only say "alive" are passed over.
+    pub(super) async fn next_bytes(&mut self) -> Result<BytesMut, End> {
         loop {
             while let Some(length) = self.whole_frame()? {
                 self.buffer.advance(LENGTH_BYTES);
-                if length == 0 {
-                    continue;
+                if length > 0 {
+                    return Ok(self.buffer.split_to(length));
                 }
-                let frame = self.buffer.split_to(length);
-                return protocol::native::decode(&frame).map_err(|error| End::Ours(error.to_string()));
             }
             self.fill().await?;
         }
@@ -125,8 +145,8 @@ impl<R: AsyncRead + Unpin> Frames<R> {
             self.buffer = BytesMut::new();
         }
         self.buffer.reserve(READ_BYTES);
-        match timeout(SILENCE, self.from.read_buf(&mut self.buffer)).await {
-            Err(_) => Err(End::Ours(format!("nothing came for {} ms", SILENCE.as_millis()))),
+        match timeout(self.patience, self.from.read_buf(&mut self.buffer)).await {
+            Err(_) => Err(End::Ours(format!("nothing came for {} ms", self.patience.as_millis()))),
             Ok(Err(error)) => Err(End::by(&error)),
             Ok(Ok(0)) => Err(End::Gone),
             Ok(Ok(_)) => Ok(()),

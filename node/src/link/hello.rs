@@ -12,13 +12,23 @@ use super::LinkIdentity;
 
 const MAGIC: [u8; 8] = *b"UNDRLINK";
 /// Raised when the frames or messages change in a way older nodes cannot read.
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Purpose {
+    /// Messages of the dialler go to the listener.
+    Messages,
+    /// The dialler asks for bulk, one question at a time.
+    Bulk,
+}
 
 /// Who speaks. Bounded by the size of its frame.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Hello {
     magic: [u8; 8],
     version: u16,
+    pub(super) purpose: Purpose,
     pub(super) cluster: ClusterId,
     pub(super) node: NodeId,
     pub(super) boot: Boot,
@@ -49,10 +59,11 @@ pub(super) enum Reply {
 }
 
 impl Hello {
-    pub(super) fn new(us: &LinkIdentity, to: NodeId, instance: u64, session: u64) -> Self {
+    pub(super) fn new(us: &LinkIdentity, purpose: Purpose, to: NodeId, instance: u64, session: u64) -> Self {
         Self {
             magic: MAGIC,
             version: VERSION,
+            purpose,
             cluster: us.cluster,
             node: us.node,
             boot: us.boot,

@@ -13,9 +13,9 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::frame::{End, Frames, put, stay_alive};
-use super::hello::{Hello, Reply};
+use super::hello::{Hello, Purpose, Reply};
 use super::table::Shared;
-use super::{HANDSHAKE, HELLO_BYTES, LinkTold};
+use super::{HANDSHAKE, HELLO_BYTES, LinkTold, bulk_listener};
 
 /// Connections that may be in their handshake at once; more are closed unread.
 const HANDSHAKES: usize = 64;
@@ -70,6 +70,7 @@ async fn serve(
     };
     let judged = match hello.objection(&shared.us, None) {
         Some(text) => Err(text),
+        None if hello.purpose == Purpose::Bulk => shared.admit_bulk(&hello),
         None => shared.admit(&hello),
     };
     let mut out = Vec::new();
@@ -82,12 +83,23 @@ async fn serve(
             return Err(text);
         }
     };
-    let reply = Hello::new(&shared.us, hello.node, shared.instance, hello.session);
+    let reply = Hello::new(&shared.us, hello.purpose, hello.node, shared.instance, hello.session);
     put(&mut out, &Reply::Welcome(reply));
     let written = timeout(HANDSHAKE, write.write_all(&out)).await;
     drop(permit);
     if let Some(news) = shared.learn(&hello) {
         shared.tell(news).await;
+    }
+    if hello.purpose == Purpose::Bulk {
+        if let Ok(Ok(())) = written {
+            let end = tokio::select! {
+                end = bulk_listener::serve(shared, hello.node, &mut frames, write) => end,
+                _ = &mut replaced => End::Ours("a newer connection took its place".to_owned()),
+            };
+            tracing::debug!(peer = %hello.node, ?end, "consensus link: a bulk connection that came in ended");
+        }
+        shared.leave_bulk(hello.node, hello.session);
+        return Ok(());
     }
     frames.set_bound(MESSAGE_BYTES);
     let end = match written {

@@ -8,6 +8,7 @@ use protocol::limits::MEMBERS;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
+use super::bulk::{Asking, BulkServe};
 use super::hello::{Addresses, Claim, Hello};
 use super::queue::Queue;
 use super::{LinkIdentity, LinkTold};
@@ -17,6 +18,10 @@ pub(super) struct Shared {
     /// Drawn at the start of the link.
     pub(super) instance: u64,
     told: mpsc::Sender<LinkTold>,
+    /// Who answers questions for bulk.
+    pub(super) bulk: Arc<dyn BulkServe>,
+    /// The questions for bulk that this node asks.
+    pub(super) asking: Asking,
     peers: Mutex<BTreeMap<NodeId, Peer>>,
     last_refusal: Mutex<String>,
 }
@@ -28,6 +33,8 @@ pub(super) struct Peer {
     /// The queue of the connection we dialled, while it is up.
     pub(super) outgoing: Option<Arc<Queue>>,
     incoming: Option<Incoming>,
+    /// The bulk connection that came in: its session, and what ends it when dropped.
+    bulk: Option<(u64, oneshot::Sender<()>)>,
     /// What its last hello said.
     known: Option<(Claim, Addresses)>,
     /// It was said that the peer's process is gone, and nothing was heard since.
@@ -46,7 +53,7 @@ pub(super) struct Dialler {
 impl Peer {
     /// It is wanted or connected.
     pub(super) fn is_of_use(&self) -> bool {
-        self.dialler.is_some() || self.incoming.is_some()
+        self.dialler.is_some() || self.incoming.is_some() || self.bulk.is_some()
     }
 }
 
@@ -58,9 +65,14 @@ struct Incoming {
 }
 
 impl Shared {
-    pub(super) fn new(us: LinkIdentity, instance: u64, told: mpsc::Sender<LinkTold>) -> Self {
+    pub(super) fn new(
+        us: LinkIdentity,
+        instance: u64,
+        told: mpsc::Sender<LinkTold>,
+        bulk: Arc<dyn BulkServe>,
+    ) -> Self {
         let (peers, last_refusal) = (Mutex::default(), Mutex::default());
-        Self { us, instance, told, peers, last_refusal }
+        Self { us, instance, told, bulk, asking: Asking::default(), peers, last_refusal }
     }
 
     /// Nothing that panics happens under this lock, and nothing waits under it.
@@ -91,10 +103,7 @@ impl Shared {
     /// Gives a connection that came in its place; the receiver ends when another takes it.
     pub(super) fn admit(&self, hello: &Hello) -> Result<oneshot::Receiver<()>, String> {
         let mut peers = self.peers();
-        if !peers.contains_key(&hello.node) && peers.len() >= MEMBERS {
-            return Err(format!("{MEMBERS} nodes are connected here already"));
-        }
-        let peer = peers.entry(hello.node).or_default();
+        let peer = place(&mut peers, hello.node)?;
         let claim = hello.claim();
         if let Some(live) = peer.incoming.as_ref().filter(|live| !live.claim.yields_to(claim)) {
             return Err(format!(
@@ -108,6 +117,34 @@ impl Shared {
             dialler.nudge.notify_one();
         }
         Ok(replaced)
+    }
+
+    /// Gives a bulk connection that came in its place; a node has one, and the newest stays.
+    pub(super) fn admit_bulk(&self, hello: &Hello) -> Result<oneshot::Receiver<()>, String> {
+        let mut peers = self.peers();
+        let (hold, replaced) = oneshot::channel();
+        place(&mut peers, hello.node)?.bulk = Some((hello.session, hold));
+        Ok(replaced)
+    }
+
+    /// The end of a bulk connection that came in.
+    pub(super) fn leave_bulk(&self, node: NodeId, session: u64) {
+        let mut peers = self.peers();
+        let Some(peer) = peers.get_mut(&node) else { return };
+        if peer.bulk.as_ref().is_some_and(|(live, _)| *live == session) {
+            peer.bulk = None;
+        }
+        if !peer.is_of_use() {
+            peers.remove(&node);
+        }
+    }
+
+    /// Where a peer is dialled now: `HOST:PORT`.
+    pub(super) fn target(&self, node: NodeId) -> Option<String> {
+        let peers = self.peers();
+        let peer = peers.get(&node)?;
+        let dialled = peer.dialler.as_ref().map(|dialler| dialler.address.borrow().clone());
+        dialled.or_else(|| peer.known.as_ref().map(|(_, addresses)| addresses.link.clone()))
     }
 
     /// The end of a connection that came in. False: another one is in its place already.
@@ -164,6 +201,14 @@ impl Shared {
             text.clone_into(&mut last);
         }
     }
+}
+
+/// The entry of a node; strangers cannot make the table grow without end.
+fn place(peers: &mut BTreeMap<NodeId, Peer>, node: NodeId) -> Result<&mut Peer, String> {
+    if !peers.contains_key(&node) && peers.len() >= MEMBERS {
+        return Err(format!("{MEMBERS} nodes are connected here already"));
+    }
+    Ok(peers.entry(node).or_default())
 }
 
 impl Hello {

@@ -6,7 +6,7 @@ use tokio::net::{TcpListener as Listener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::frame::{ALIVE, Frames, KEEPALIVE, SILENCE, put};
-use super::hello::{Hello, Reply};
+use super::hello::{Hello, Purpose, Reply};
 use super::queue::QUEUE_BYTES;
 use super::*;
 
@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What "at once" means on a busy machine; far below the silence.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
-fn identity(node: u64, boot: u64) -> LinkIdentity {
+pub(super) fn identity(node: u64, boot: u64) -> LinkIdentity {
     LinkIdentity {
         cluster: ClusterId(1),
         node: NodeId(node),
@@ -27,6 +27,10 @@ fn identity(node: u64, boot: u64) -> LinkIdentity {
     }
 }
 
+pub(super) fn nothing_kept() -> Arc<dyn BulkServe> {
+    Arc::new(crate::bulk::Shelves::default())
+}
+
 struct Side {
     link: Link,
     told: mpsc::Receiver<LinkTold>,
@@ -35,7 +39,8 @@ struct Side {
 impl Side {
     fn of(identity: LinkIdentity, listen: &str) -> Side {
         let (tell, told) = mpsc::channel(4096);
-        Side { link: Link::start(&Handle::current(), listen, identity, tell).unwrap(), told }
+        let link = Link::start(&Handle::current(), listen, identity, tell, nothing_kept()).unwrap();
+        Side { link, told }
     }
 
     fn new(node: u64) -> Side {
@@ -89,7 +94,7 @@ impl Side {
 }
 
 /// A message of ours, by its bytes: its fields belong to `consensus`.
-fn message(term: u64, data: Vec<u8>) -> Message {
+pub(super) fn message(term: u64, data: Vec<u8>) -> Message {
     let entry = Entry { term, index: 2, kind: Kind::Normal, data: data.into() };
     let fields =
         (0_u32, (1_u64, 2_u64, term), (1_u64, 1_u64, 0_u64, 0_u64), false, 0_u64, Vec::<u8>::new(), [entry]);
@@ -111,7 +116,7 @@ async fn welcome(listener: &Listener) -> TcpStream {
     let (read, mut write) = stream.split();
     let hello: Hello = Frames::new(read, HELLO_BYTES).next().await.unwrap();
     let mut out = Vec::new();
-    put(&mut out, &Reply::Welcome(Hello::new(&identity(2, 1), hello.node, 1, hello.session)));
+    put(&mut out, &Reply::Welcome(Hello::new(&identity(2, 1), hello.purpose, hello.node, 1, hello.session)));
     write.write_all(&out).await.unwrap();
     stream
 }
@@ -257,7 +262,8 @@ async fn another_cluster_and_another_node_are_refused_by_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_of_a_live_node_is_refused_and_a_redial_of_the_same_process_is_not() {
     let side = Side::new(1);
-    let hello = |boot, instance| Hello::new(&identity(2, boot), NodeId(1), instance, instance);
+    let hello =
+        |boot, instance| Hello::new(&identity(2, boot), Purpose::Messages, NodeId(1), instance, instance);
     let (_live, reply) = greet(&side, &hello(3, 10)).await;
     assert!(matches!(reply, Ok(Reply::Welcome(_))));
     for copy in [hello(3, 11), hello(2, 12)] {
@@ -268,7 +274,7 @@ async fn a_copy_of_a_live_node_is_refused_and_a_redial_of_the_same_process_is_no
     assert!(matches!(reply, Ok(Reply::Welcome(_))));
     let (_later, reply) = greet(&side, &hello(4, 13)).await;
     assert!(matches!(reply, Ok(Reply::Welcome(_))));
-    let (_, reply) = greet(&side, &Hello::new(&identity(1, 9), NodeId(1), 1, 1)).await;
+    let (_, reply) = greet(&side, &Hello::new(&identity(1, 9), Purpose::Messages, NodeId(1), 1, 1)).await;
     assert!(matches!(&reply, Ok(Reply::Refused(text)) if text.contains("two nodes")), "{reply:?}");
 }
 
@@ -290,10 +296,12 @@ async fn a_taken_port_is_named_and_a_closed_link_leaves_its_port() {
     let (tell, _told) = mpsc::channel(8);
     let (one, _two) = pair().await;
     let target = one.target();
-    let error = Link::start(&Handle::current(), &target, identity(9, 1), tell.clone()).unwrap_err();
+    let error =
+        Link::start(&Handle::current(), &target, identity(9, 1), tell.clone(), nothing_kept()).unwrap_err();
     assert!(error.to_string().contains(&target), "{error}");
     one.link.close().await;
-    Link::start(&Handle::current(), &target, identity(1, 2), tell).expect("the port is free again");
+    Link::start(&Handle::current(), &target, identity(1, 2), tell, nothing_kept())
+        .expect("the port is free again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
