@@ -14,6 +14,7 @@
 
 mod backlog;
 mod error;
+mod filing;
 mod filter;
 mod find;
 mod holes;
@@ -32,6 +33,7 @@ use tokio::sync::{Notify, watch};
 
 pub(crate) use backlog::Batch;
 pub use error::ArchiveError;
+pub(crate) use filing::Filing;
 pub(crate) use filter::Filter;
 pub(crate) use find::page;
 pub(crate) use holes::Hole;
@@ -103,13 +105,18 @@ impl Archive {
         Ok(Self(inside))
     }
 
-    /// What some entries brought about; whole entries, in order. Never waits.
-    pub(crate) fn push(&self, batch: Batch) {
+    /// What some entries brought about; whole entries, in order. Never waits. Says whether too much waits by now.
+    pub(crate) fn push(&self, batch: Batch) -> bool {
         let wakes = !batch.is_empty();
-        locked(&self.0.backlog).push(batch);
+        let is_full = {
+            let mut backlog = locked(&self.0.backlog);
+            backlog.push(batch);
+            backlog.is_full()
+        };
         if wakes {
             self.0.wake.notify_one();
         }
+        is_full
     }
 
     /// The ledger was replaced by another one: what it holds of history is kept, what it has gone past is missing.
@@ -143,6 +150,7 @@ impl Archive {
     }
 
     /// Why it cannot be written now.
+    #[must_use]
     pub(crate) fn trouble(&self) -> Option<String> {
         locked(&self.0.trouble).clone()
     }

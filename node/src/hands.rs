@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::admit;
+use crate::archive::{Archive, Filing};
 use crate::ask::{Ask, Told, View};
 use crate::broker::{Broker, Lead};
 use crate::bulk::Shelves;
@@ -56,6 +57,17 @@ pub(crate) struct Hands {
     /// Addresses heard from the peers themselves: newer than the ledger's until the ledger learns of a later start.
     hints: BTreeMap<NodeId, (Boot, String)>,
     joining: Option<tokio::task::JoinHandle<()>>,
+    filing: Filing,
+}
+
+/// What is known before the hands do anything.
+pub(crate) struct Known {
+    /// Members that a newcomer heard of.
+    pub(crate) members: Vec<Member>,
+    /// Entries up to this index are no news.
+    pub(crate) quiet_index: u64,
+    /// Where history is kept.
+    pub(crate) archive: Archive,
 }
 
 impl Hands {
@@ -65,9 +77,9 @@ impl Hands {
         identity: Identity,
         boot: Boot,
         slots: Slots,
-        members: Vec<Member>,
-        quiet_index: u64,
+        known: Known,
     ) -> Result<Self, StageError> {
+        let Known { members, quiet_index, archive } = known;
         let settings = Arc::clone(&stage.settings);
         let me = myself(&settings, identity.node, boot);
         let link = open_link(handle, &settings, identity, &me, &slots, Arc::new(Shelves::default()))?;
@@ -114,6 +126,7 @@ impl Hands {
             last_ticket: 0,
             hints,
             joining: None,
+            filing: Filing::new(archive, stage.front.history.clone()),
         };
         if identity.founder == identity.node {
             // Known before the ledger says so: the founder's first lines already bear it.
@@ -354,7 +367,10 @@ impl Hands {
 
     fn show(&mut self, cast: &Cast, output: Output) {
         match &output {
-            Output::Fact { job: Some(job), .. } => self.lab.changed(job),
+            Output::Fact { fact, job } => {
+                self.filing.hear(fact, job.as_ref());
+                job.iter().for_each(|job| self.lab.changed(job));
+            }
             Output::Roster => self.closed_classes = lab::closed_classes(cast),
             _ => {}
         }
@@ -379,7 +395,12 @@ impl Hands {
         }
     }
 
-    fn after_turn(&mut self, cast: &Cast) {
+    fn after_turn(&mut self, cast: &mut Cast) {
+        // Before anybody gets a view: what is in no ledger any more is to be found in the archive.
+        if let Some(burdened) = self.filing.file(cast.ledger()) {
+            cast.handle(Input::Burdened(burdened), wall_ms());
+        }
+        let cast = &*cast;
         self.news.turned(cast, self.shows.leader(), self.shows.members());
         for ticket in self.shows.views_wanted() {
             if let Some(reader) = self.readers.remove(&ticket) {
@@ -430,6 +451,7 @@ impl Hands {
         self.replies.clear();
         self.readers.clear();
         self.runner.kill_all();
+        self.filing.close().await;
         match self.disk.take() {
             Some(disk) => disk.close(),
             None => unreachable!("the loop starts with the disk and ends with it"),

@@ -13,7 +13,7 @@ use crate::broker::BrokerTold;
 use crate::clock::{tick_ms, wall_ms};
 use crate::disk::{Folder, Identity};
 use crate::error::StageError;
-use crate::hands::Hands;
+use crate::hands::{Hands, Known};
 use crate::inbox::{Inboxes, inboxes};
 use crate::stage::Stage;
 
@@ -66,7 +66,8 @@ impl Incarnation {
             stage.log.record(logdb::Level::Warn, "torn-tail", None, &line);
         }
         let told_index = recovered.hard.map_or(0, |hard| hard.commit);
-        let mut hands = Hands::open(stage, handle, identity, boot, slots, members, told_index, archive)?;
+        let known = Known { members, quiet_index: told_index, archive };
+        let mut hands = Hands::open(stage, handle, identity, boot, slots, known)?;
         let cast =
             Cast::open(hands.cast_settings(settings, identity, boot), recovered.hard, recovered.entries)?;
         hands.keep_writer(recovered.writer);

@@ -20,7 +20,10 @@ fn a_burdened_leader_takes_no_new_jobs_and_everything_else_goes_on() {
     let (_, request) = scene.request(spec("echo"));
     assert_eq!(scene.ask(ANNA, request.clone()), Some(Answer::Refused(Refusal::Full)));
     scene.forward_again(ANNA, number, before);
-    assert!(matches!(scene.workers[&ANNA].answers[&number], Answer::Accepted { .. }), "a repeat has its answer");
+    assert!(
+        matches!(scene.workers[&ANNA].answers[&number], Answer::Accepted { .. }),
+        "a repeat has its answer"
+    );
     let (holder, attempt) = scene.holder(running).expect("it runs");
     scene.finish(holder, attempt, success("done"));
     assert_eq!(scene.state(running), JobState::Succeeded);

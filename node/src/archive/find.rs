@@ -58,7 +58,8 @@ impl Archive {
     /// The archive cannot be read now.
     pub(crate) async fn facts_after(&self, number: u64, limit: usize) -> Result<Vec<Fact>, ArchiveError> {
         let sql = "SELECT number, fact FROM facts WHERE number > ? ORDER BY number LIMIT ?";
-        let rows = sqlx::query(sql).bind(signed(number)).bind(signed(limit as u64)).fetch_all(&self.0.pool).await?;
+        let rows =
+            sqlx::query(sql).bind(signed(number)).bind(signed(limit as u64)).fetch_all(&self.0.pool).await?;
         rows.iter().map(read_fact).collect()
     }
 
@@ -93,7 +94,13 @@ impl Archive {
     }
 
     /// The newest rows that fit, from place `first` to below `end`.
-    async fn window(&self, filter: &Filter, first: u64, end: u64, limit: usize) -> Result<Vec<Listed>, ArchiveError> {
+    async fn window(
+        &self,
+        filter: &Filter,
+        first: u64,
+        end: u64,
+        limit: usize,
+    ) -> Result<Vec<Listed>, ArchiveError> {
         let range = (signed(first), signed(end));
         let mut query = QueryBuilder::<Sqlite>::new("SELECT ord, head FROM jobs WHERE ord >= ");
         query.push_bind(range.0).push(" AND ord < ").push_bind(range.1);
@@ -127,7 +134,8 @@ struct Wish<'a> {
 impl Wish<'_> {
     /// It had left the ledger by this moment: not held any more, and not accepted later.
     fn is_history(&self, job: &Job) -> bool {
-        job.order <= self.ledger.last_order() && self.ledger.job(job.id).is_none_or(|held| held.order != job.order)
+        job.order <= self.ledger.last_order()
+            && self.ledger.job(job.id).is_none_or(|held| held.order != job.order)
     }
 
     fn in_memory(&self) -> Part {
@@ -164,7 +172,9 @@ pub(crate) async fn page(
         (ledger, filter, part)
     };
     // Up to hundreds of thousands of jobs are looked at: not in the way of other requests.
-    let Ok((ledger, filter, held)) = tokio::task::spawn_blocking(scan).await else { return Ok(Page::default()) };
+    let Ok((ledger, filter, held)) = tokio::task::spawn_blocking(scan).await else {
+        return Ok(Page::default());
+    };
     let wish = Wish { ledger: &ledger, filter: &filter, below, limit: limit + 1 };
     let mut floor = held.floor;
     let mut found: BTreeMap<u64, Listed> = BTreeMap::new();
@@ -182,7 +192,8 @@ pub(crate) async fn page(
         }
     }
     put(held.jobs);
-    let mut jobs: Vec<Listed> = found.into_values().rev().take_while(|listed| listed.job.order >= floor).collect();
+    let mut jobs: Vec<Listed> =
+        found.into_values().rev().take_while(|listed| listed.job.order >= floor).collect();
     let next = if jobs.len() > limit {
         jobs.truncate(limit);
         jobs.last().map(|listed| listed.job.order)

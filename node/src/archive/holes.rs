@@ -30,7 +30,8 @@ pub(super) struct Holes(Vec<Hole>);
 
 impl Holes {
     pub(super) async fn read(read: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
-        let rows = sqlx::query("SELECT kind, first, last FROM missing ORDER BY kind, first").fetch_all(read).await?;
+        let rows =
+            sqlx::query("SELECT kind, first, last FROM missing ORDER BY kind, first").fetch_all(read).await?;
         let mut holes = Vec::with_capacity(rows.len());
         for row in rows {
             let kind = if row.try_get::<i64, _>("kind")? == 0 { Kind::Ends } else { Kind::Facts };

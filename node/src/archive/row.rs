@@ -177,10 +177,13 @@ pub(super) mod tests {
     #[test]
     fn a_row_written_by_the_first_version_reads_back() {
         let hex = include_str!("row_1.hex").trim();
-        let bytes: Vec<u8> = (0..hex.len() / 2)
-            .map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap())
-            .collect();
-        assert_eq!(Row::read(&bytes, None), Some(ended(9, 4)), "rows are kept for years: give new ones a new form");
+        let bytes: Vec<u8> =
+            (0..hex.len() / 2).map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap()).collect();
+        assert_eq!(
+            Row::read(&bytes, None),
+            Some(ended(9, 4)),
+            "rows are kept for years: give new ones a new form"
+        );
         assert_eq!(Row::of(&ended(9, 4)).head, bytes);
         assert_eq!(Row::read(&bytes[..bytes.len() - 1], None), None);
         assert_eq!(Row::read(&[], None), None);

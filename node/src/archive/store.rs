@@ -7,8 +7,12 @@ use std::sync::Arc;
 
 use protocol::{ClusterId, Fact, Job, JobId, What, native};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, QueryBuilder, Row as _, SqlSafeStr as _, Sqlite, SqliteConnection};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{
+    ConnectOptions as _, Connection as _, QueryBuilder, Row as _, SqlSafeStr as _, Sqlite, SqliteConnection,
+};
 
 use super::backlog::Batch;
 use super::error::ArchiveError;
@@ -237,7 +241,10 @@ async fn forget_until(write: &mut SqliteConnection, after: u64, upto: u64) -> Re
     sqlx::query("DELETE FROM jobs WHERE ended <= ?").bind(signed(upto)).execute(&mut *write).await?;
     let last = last.unwrap_or(0);
     sqlx::query("DELETE FROM facts WHERE number <= ?").bind(last).execute(&mut *write).await?;
-    sqlx::query("UPDATE about SET forgotten_facts = max(forgotten_facts, ?)").bind(last).execute(write).await?;
+    sqlx::query("UPDATE about SET forgotten_facts = max(forgotten_facts, ?)")
+        .bind(last)
+        .execute(write)
+        .await?;
     Ok(last.unsigned_abs())
 }
 

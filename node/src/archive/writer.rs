@@ -20,8 +20,10 @@ pub(super) struct Writer {
 impl Writer {
     /// Starts the thread.
     pub(super) fn start(store: Store, inside: Arc<Inside>) -> Result<(), ArchiveError> {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ArchiveError::Thread)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(ArchiveError::Thread)?;
         let writer = Self { store, inside, unsafe_since: None, unsafe_bytes: 0 };
         std::thread::Builder::new()
             .name("archive".to_string())

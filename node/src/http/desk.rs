@@ -197,15 +197,33 @@ impl Desk {
     /// The job `id` and the state it is in, once this node's ledger holds it as `fits` wants. The leader's answer may be ahead of
     /// the own apply. None when that takes longer than [`APPLY_PATIENCE`].
     pub(super) async fn applied(&self, id: JobId, fits: impl Fn(&Job) -> bool) -> Option<(View, Arc<Job>)> {
-        let find = |view: View| {
-            let job = view.ledger.job(id).filter(|job| fits(job)).cloned();
-            job.map(|job| (view, job))
-        };
-        if let Some(found) = self.view().await.ok().and_then(find) {
-            return Some(found);
+        if let Some((view, Some(job))) = self.with_job(self.view().await.ok(), id).await
+            && fits(&job)
+        {
+            return Some((view, job));
         }
         // A confirmed state is at least as new as the acknowledgement.
-        self.confirmed(APPLY_PATIENCE).await.and_then(find)
+        match self.with_job(self.confirmed(APPLY_PATIENCE).await, id).await {
+            Some((view, Some(job))) if fits(&job) => Some((view, job)),
+            _ => None,
+        }
+    }
+
+    async fn with_job(&self, view: Option<View>, id: JobId) -> Option<(View, Option<Arc<Job>>)> {
+        let view = view?;
+        let job = self.job(&view, id).await.ok()?;
+        Some((view, job))
+    }
+
+    /// A job as of this moment: from the ledger, else from history. None: neither knows it.
+    pub(super) async fn job(&self, view: &View, id: JobId) -> Result<Option<Arc<Job>>, Problem> {
+        if let Some(job) = view.ledger.job(id) {
+            return Ok(Some(Arc::clone(job)));
+        }
+        match self.served.front.history.now() {
+            Some(archive) => archive.job(id).await.map_err(|error| problem::history(&error)),
+            None => Ok(None),
+        }
     }
 
     /// Waits until the job has ended or the time is over; gives the last state seen. None: the node was stopped.
@@ -222,7 +240,9 @@ impl Desk {
                     Ok(_) => {}
                     Err(broadcast::error::RecvError::Lagged(_)) => {
                         let view = self.view().await.ok();
-                        if view.is_some_and(|view| is_ended(&view, id)) {
+                        if let Some(view) = view
+                            && self.is_ended(&view, id).await
+                        {
                             return;
                         }
                     }
@@ -231,7 +251,7 @@ impl Desk {
             }
         };
         let before = self.view().await.ok()?;
-        if is_ended(&before, id) {
+        if self.is_ended(&before, id).await {
             return Some(before);
         }
         tokio::select! {
@@ -239,6 +259,10 @@ impl Desk {
             _ = timeout(wait, hear) => {}
         }
         self.view().await.ok()
+    }
+
+    async fn is_ended(&self, view: &View, id: JobId) -> bool {
+        self.job(view, id).await.is_ok_and(|job| job.is_some_and(|job| job.state.is_terminal()))
     }
 
     /// A new job id.
@@ -254,10 +278,6 @@ fn job_of(request: &Request) -> Option<JobId> {
         Request::Submit { job, .. } | Request::Cancel { job } => Some(*job),
         Request::Join(_) | Request::Transfer { .. } => None,
     }
-}
-
-fn is_ended(view: &View, id: JobId) -> bool {
-    view.ledger.job(id).is_some_and(|job| job.state.is_terminal())
 }
 
 /// An answer with a header that says how old it is.

@@ -8,7 +8,7 @@ use axum::extract::{Request as HttpRequest, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use protocol::submit::{self, FieldError};
-use protocol::{Answer, Job, JobId, JobSpec, JobState, Request, Rev, limits};
+use protocol::{Answer, Job, JobId, JobSpec, JobState, Refusal, Request, Rev, limits};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -152,11 +152,15 @@ pub(super) async fn cancel(
             let found = desk.applied(id, |job| job.state.is_terminal()).await;
             found.map(shown).ok_or_else(|| problem::outcome_unknown(Some(id)))
         }
-        // Cancelled before: that is what was asked for.
-        Err(problem) if problem.kind == Kind::Ended => {
+        // Cancelled before: that is what was asked for. The leader does not know jobs that are history.
+        Err(problem) if matches!(problem.kind, Kind::Ended | Kind::NotFound) => {
             match desk.applied(id, |job| job.state.is_terminal()).await {
                 Some(found) if found.1.state == JobState::Cancelled => Ok(shown(found)),
-                _ => Err(problem),
+                Some(_) => Err(problem::refused(Refusal::Ended { job: id }, Some(id))),
+                None if problem.kind == Kind::NotFound => {
+                    Err(problem::unknown_job(&desk.view().await?.ledger, id))
+                }
+                None => Err(problem),
             }
         }
         Err(problem) => Err(problem),
