@@ -9,6 +9,7 @@ use protocol::{Entry, Fact, NodeId, What, native};
 
 use crate::Output;
 use crate::cast::Cast;
+use crate::mutant::Mutant;
 
 /// A member counts as caught up when its log lacks at most so many entries.
 const CAUGHT_UP_ENTRIES: u64 = 1_000;
@@ -50,10 +51,11 @@ impl Cast {
             retention: self.settings.retention,
             hold_dispatch: self.settings.hold_dispatch,
             #[cfg(feature = "mutants")]
-            mutant: crate::Mutant::of_master(self.settings.mutant),
+            mutant: Mutant::of_master(self.settings.mutant),
         };
         let mut master = Master::take_over(settings, &self.ledger, term);
         master.burden(self.burdened);
+        master.hold(self.disk_hangs.is_some());
         self.master = Some(master);
         self.outputs.push(Output::Promoted { term });
         self.follow(Some((self.me(), term)));
@@ -73,6 +75,7 @@ impl Cast {
                 return;
             }
         };
+        let entry = Mutant::entry(self.settings.mutant, entry, self.wall_ms);
         let effects = self.ledger.apply(committed.index, &entry);
         let me = self.me();
         for effect in &effects {
@@ -144,7 +147,7 @@ impl Cast {
     pub(crate) fn drain_master(&mut self) {
         let Some(master) = &mut self.master else { return };
         let outputs = master.drain();
-        let term = self.consensus.status().term;
+        let term = self.consensus.term();
         for output in outputs {
             match output {
                 master::Output::Send { to, body } => {
@@ -164,7 +167,7 @@ impl Cast {
     }
 
     /// Hands the lead to `to`, or to the voter whose log is the most complete.
-    fn transfer(&mut self, to: Option<NodeId>) {
+    pub(crate) fn transfer(&mut self, to: Option<NodeId>) {
         let status = self.consensus.status();
         let me = Peer(self.me().0);
         let fit = status

@@ -5,6 +5,7 @@ use worker::{GatewayOutput, Output as WorkerOutput, Told};
 
 use crate::Output;
 use crate::cast::Cast;
+use crate::mutant::Mutant;
 
 /// The ticket of this node's own join; users' tickets start at 1.
 const JOIN_TICKET: u64 = 0;
@@ -17,6 +18,10 @@ impl Cast {
     }
 
     pub(crate) fn read(&mut self, ticket: u64) {
+        if Mutant::reads_at_once(self.settings.mutant) {
+            self.outputs.push(Output::ReadReady { ticket });
+            return;
+        }
         let context = self.reads.take(ticket);
         self.ask_consensus(context);
     }

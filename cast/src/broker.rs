@@ -64,7 +64,7 @@ impl Cast {
     /// A node speaks to this one as to the leader of a term. Only that term's leader listens; lower sessions are refused.
     pub(crate) fn hear_node(&mut self, envelope: Envelope<ToMaster>) {
         let (from, boot, session) = (envelope.from, envelope.boot, envelope.session);
-        let leads = self.master.is_some() && self.consensus.status().term == envelope.term;
+        let leads = self.master.is_some() && self.consensus.term() == envelope.term;
         if !leads {
             if let ToMaster::Forward(Forward { number, .. }) = envelope.body {
                 let body = ToNode::Forwarded { number, answer: Answer::Refused(Refusal::NotLeader) };
@@ -72,11 +72,16 @@ impl Cast {
             }
             return;
         }
-        let known = self.sessions.entry(from).or_insert((boot, session));
-        if (boot, session) < *known {
+        let known = self.sessions.get(&from).copied();
+        if known.is_some_and(|known| (boot, session) < known) {
             return;
         }
-        *known = (boot, session);
+        if known != Some((boot, session)) {
+            // What the master has said to the earlier session so far belongs to that one: an answer numbered there would keep
+            // the worker from hearing those of the new session, whose numbers begin anew.
+            self.drain_master();
+            self.sessions.insert(from, (boot, session));
+        }
         self.acknowledge_early(&envelope);
         if let Some(master) = &mut self.master {
             master.heard(&self.ledger, from, boot, session, envelope.body);
@@ -107,7 +112,8 @@ impl Cast {
     /// The leader speaks to this node: heard only from the leader this node follows, in this session and term.
     pub(crate) fn hear_leader(&mut self, envelope: Envelope<ToNode>) {
         let named = Following { node: envelope.from, term: envelope.term, session: envelope.session };
-        if self.following != Some(named) {
+        let same = |ours: Following| Mutant::is_heard(self.settings.mutant, ours, named);
+        if self.following.map(same) != Some(true) {
             return;
         }
         match envelope.body {

@@ -15,6 +15,9 @@ use crate::{Input, Output, SessionKey, Settings};
 /// next turn, so that a turn ends.
 const ROUNDS: usize = 64;
 
+/// How often a leader whose disk hangs offers its lead.
+const HAND_OVER_MS: u64 = 1_000;
+
 /// A session's number is the start it belongs to, and in these lower bits a counter.
 const SESSION_BITS: u32 = 32;
 
@@ -41,6 +44,8 @@ pub struct Cast {
     pub(crate) burdened: bool,
     /// The join of this very start is on its way.
     pub(crate) joining: bool,
+    /// The disk hangs: for so long (milliseconds) the lead has not been offered to another.
+    pub(crate) disk_hangs: Option<u64>,
     pub(crate) wall_ms: u64,
     pub(crate) outputs: Vec<Output>,
 }
@@ -83,8 +88,9 @@ impl Cast {
             consensus: Consensus::open(config, restored)?,
             ledger: Mutant::ledger(settings.mutant).bounded(settings.bounds),
             master: None,
-            worker: Worker::new(settings.offer.clone()).with_windows(settings.windows.clone()),
-            gateway: Gateway::new(),
+            worker: Mutant::worker(settings.mutant, Worker::new(settings.offer.clone()))
+                .with_windows(settings.windows.clone()),
+            gateway: Mutant::gateway(settings.mutant),
             reads: Reads::new(salt),
             following: None,
             // No session of an earlier start comes again: what was said to that one is not for this one.
@@ -95,6 +101,7 @@ impl Cast {
             leaderless_ms: 0,
             burdened: false,
             joining: false,
+            disk_hangs: None,
             wall_ms: 0,
             outputs: Vec::new(),
             settings,
@@ -131,6 +138,7 @@ impl Cast {
                     master.burden(burdened);
                 }
             }
+            Input::DiskHangs(hangs) => self.disk_hangs(hangs),
             Input::SessionLost => {
                 let leader = self.following.map(|f| (f.node, f.term));
                 self.follow(None);
@@ -171,6 +179,12 @@ impl Cast {
     #[must_use]
     pub fn status(&self) -> consensus::Status {
         self.consensus.status()
+    }
+
+    /// The term, as this node knows it.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.consensus.term()
     }
 
     /// Whether this node leads and may act.
@@ -227,10 +241,31 @@ impl Cast {
             self.ask_consensus(context);
         }
         self.join();
+        self.offer_lead(tick_ms);
         if let Some(master) = &mut self.master {
             master.tick(&self.ledger);
         }
         self.look_at_members();
+    }
+
+    /// What this node has not on disk, the others may have: whoever leads it is to have a disk.
+    fn disk_hangs(&mut self, hangs: bool) {
+        self.disk_hangs = hangs.then_some(HAND_OVER_MS);
+        self.worker.hold(hangs);
+        if let Some(master) = &mut self.master {
+            master.hold(hangs);
+        }
+        self.offer_lead(0);
+    }
+
+    /// Offered again each second: a handover ends in silence when the other is away.
+    fn offer_lead(&mut self, passed_ms: u64) {
+        let Some(since_ms) = &mut self.disk_hangs else { return };
+        *since_ms = since_ms.saturating_add(passed_ms);
+        if *since_ms >= HAND_OVER_MS && self.master.is_some() {
+            *since_ms = 0;
+            self.transfer(None);
+        }
     }
 
     fn hear_peer(&mut self, message: consensus::Message) {

@@ -24,6 +24,8 @@ mod broker;
 mod cast;
 mod mutant;
 mod reads;
+#[cfg(test)]
+mod tests;
 
 pub use cast::Cast;
 pub use mutant::Mutant;
@@ -137,6 +139,8 @@ pub enum Input {
     Load(Load),
     /// So much history waits to be written here that, as a leader, this node shall take no new jobs; or that is over.
     Burdened(bool),
+    /// The disk hangs, or goes on: the leader on such a disk gives out no more work and hands over.
+    DiskHangs(bool),
     /// The body had to give up the broker link's present session: a new one begins, and everything is said again.
     SessionLost,
 }

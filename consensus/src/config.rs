@@ -25,6 +25,9 @@ pub enum Mutant {
     /// Messages that promise something leave before that is on disk.
     #[cfg(feature = "mutants")]
     MessagesBeforeSync,
+    /// A vote leaves before it is on disk.
+    #[cfg(feature = "mutants")]
+    VoteBeforeSync,
     /// `Leading` comes with the election, not with the first applied entry of the own term.
     #[cfg(feature = "mutants")]
     LeadBeforeOwnEntry,
@@ -36,6 +39,16 @@ impl Mutant {
             None => false,
             #[cfg(feature = "mutants")]
             Some(mutant) => mutant == Mutant::MessagesBeforeSync,
+            #[cfg(not(feature = "mutants"))]
+            Some(never) => match never {},
+        }
+    }
+
+    pub(crate) fn votes_before_sync(this: Option<Mutant>) -> bool {
+        match this {
+            None => false,
+            #[cfg(feature = "mutants")]
+            Some(mutant) => mutant == Mutant::VoteBeforeSync,
             #[cfg(not(feature = "mutants"))]
             Some(never) => match never {},
         }

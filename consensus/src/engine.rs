@@ -236,6 +236,12 @@ impl Consensus {
         turn
     }
 
+    /// The term at this moment.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.raw.raft.term
+    }
+
     /// The state at this moment.
     pub fn status(&self) -> Status {
         let raft = &self.raw.raft;
@@ -288,9 +294,11 @@ impl Consensus {
         }
         self.raw.mut_store().append(entries);
         let early = Mutant::sends_before_sync(self.config.mutant);
+        let vote_early = Mutant::votes_before_sync(self.config.mutant);
         let leads = self.raw.raft.state == StateRole::Leader;
         for message in ready.take_messages().into_iter().chain(ready.take_persisted_messages()) {
             if let Some(message) = Message::from_engine(message) {
+                let early = early || (vote_early && message.kind() == MessageKind::VoteResponse);
                 self.outbox.put(message, leads, early);
             }
         }

@@ -55,7 +55,9 @@ pub use engine::Consensus;
 pub use entry::{Entry, HardState, Kind, Peer};
 pub use error::{Error, Refused};
 pub use message::{Message, MessageKind};
-pub use recover::{Corrupt, Cut, Recovered, recover};
-pub use segment::{Origin, Piece, Writer};
+#[cfg(feature = "mutants")]
+pub use recover::recover_torn_tails;
+pub use recover::{Corrupt, Cut, Recovered, recover, recover_until};
+pub use segment::{Origin, Piece, Place, Writer};
 pub use status::{Role, Status};
 pub use turn::{Step, Turn, Write};

@@ -48,11 +48,36 @@ pub struct Corrupt {
 /// Reads a log: all its segments by number (any order), whole. With an `origin`, every segment must be of that cluster and
 /// node, and no segment at all is a fresh log; without, the first readable header says whose it is.
 pub fn recover(origin: Option<Origin>, segments: &[(u64, Vec<u8>)]) -> Result<Recovered, Corrupt> {
-    let files = Files::open(origin, segments)?;
+    read(Files::open(origin, segments)?, None)
+}
+
+/// The same by a process that has written this log itself and lost the disk for a while: it knows where the last sync
+/// ended ([`Writer::durable_end`]). What stands behind may be nowhere but in the system's cache (after a failed sync the
+/// pages count as written), so it is left out, and the writer goes on in a fresh segment. A log that ends earlier is damaged.
+pub fn recover_until(
+    origin: Option<Origin>,
+    segments: &[(u64, Vec<u8>)],
+    durable: Place,
+) -> Result<Recovered, Corrupt> {
+    let mut recovered = read(Files::open(origin, segments)?, Some(durable))?;
+    recovered.writer.renew();
+    Ok(recovered)
+}
+
+/// Like [`recover`], but a batch whose header is whole is taken for good, torn or not: a broken rule.
+///
+/// # Errors
+/// As [`recover`].
+#[cfg(feature = "mutants")]
+pub fn recover_torn_tails(origin: Option<Origin>, segments: &[(u64, Vec<u8>)]) -> Result<Recovered, Corrupt> {
+    read(Files { unchecked: true, ..Files::open(origin, segments)? }, None)
+}
+
+fn read(files: Files<'_>, durable: Option<Place>) -> Result<Recovered, Corrupt> {
     let mut log = Log::default();
     let mut end = Place::default();
     let mut generation = 0;
-    loop {
+    while durable != Some(end) {
         if let Some(next) = files.next(end, generation) {
             generation = next.generation;
             end = Place { segment: next.segment, offset: SEGMENT_HEADER_BYTES as u64 };
@@ -63,6 +88,10 @@ pub fn recover(origin: Option<Origin>, segments: &[(u64, Vec<u8>)]) -> Result<Re
         } else {
             break;
         }
+    }
+    if durable.is_some_and(|durable| durable != end) {
+        let Place { segment, offset } = end;
+        return Err(Corrupt { segment, offset, why: "the log ends before what this process had synced" });
     }
     let newest = files.nothing_counts_on(end)?;
     log.check(end)?;
@@ -97,6 +126,8 @@ struct Files<'a> {
     /// By the place that they go on from.
     following: BTreeMap<Place, Vec<SegmentHeader>>,
     origin: Option<Origin>,
+    #[cfg(feature = "mutants")]
+    unchecked: bool,
 }
 
 impl<'a> Files<'a> {
@@ -104,7 +135,13 @@ impl<'a> Files<'a> {
         let mut sorted: Vec<(u64, &[u8])> =
             segments.iter().map(|(n, bytes)| (*n, bytes.as_slice())).collect();
         sorted.sort_by_key(|(number, _)| *number);
-        let mut this = Files { files: Vec::with_capacity(sorted.len()), following: BTreeMap::new(), origin };
+        let mut this = Files {
+            files: Vec::with_capacity(sorted.len()),
+            following: BTreeMap::new(),
+            origin,
+            #[cfg(feature = "mutants")]
+            unchecked: false,
+        };
         for (expected, (number, bytes)) in (1..).zip(sorted) {
             if number != expected {
                 let why = if number < expected { "it is there twice" } else { "the segment is missing" };
@@ -161,6 +198,10 @@ impl<'a> Files<'a> {
         let file = self.file(at.segment)?;
         let bytes = file.bytes.get(usize::try_from(at.offset).ok()?..)?;
         let header = BatchHeader::decode(bytes, at).filter(|header| header.generation >= generation)?;
+        #[cfg(feature = "mutants")]
+        if self.unchecked {
+            return Some((header, header.payload_unchecked(bytes)?));
+        }
         Some((header, header.payload(bytes)?))
     }
 

@@ -39,7 +39,7 @@ pub struct Piece {
 
 /// A place in the log. Places rise along it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
+pub struct Place {
     pub(crate) segment: u64,
     pub(crate) offset: u64,
 }
@@ -124,6 +124,12 @@ impl Writer {
     /// All pieces so far are durable.
     pub fn synced(&mut self) {
         self.synced = self.end;
+    }
+
+    /// Up to where everything is durable: for [`crate::recover_until`], when the log is read again by the same process.
+    #[must_use]
+    pub fn durable_end(&self) -> Place {
+        self.synced
     }
 
     /// A write or sync failed: nothing since the last [`Writer::synced`] counts, and its segment is not used again. The
@@ -284,6 +290,12 @@ impl BatchHeader {
         let end = BATCH_HEADER_BYTES.checked_add(self.length as usize)?;
         let payload = bytes.get(BATCH_HEADER_BYTES..end)?;
         (crc32fast::hash(payload) == self.payload_crc).then_some(payload)
+    }
+
+    /// The bytes behind this header, whatever they are.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn payload_unchecked<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        bytes.get(BATCH_HEADER_BYTES..BATCH_HEADER_BYTES.checked_add(self.length as usize)?)
     }
 
     /// Bytes of the whole batch, with padding.

@@ -2,7 +2,9 @@
 
 #[cfg(test)]
 mod segments {
-    use consensus::{Cut, Entry, HardState, Kind, Origin, Peer, Piece, Recovered, Write, Writer, recover};
+    use consensus::{
+        Cut, Entry, HardState, Kind, Origin, Peer, Piece, Recovered, Write, Writer, recover, recover_until,
+    };
 
     const ORIGIN: Origin = Origin { cluster: 0x1234_5678_9abc_def0_1122_3344_5566_7788, node: 7 };
     const SEGMENT: u64 = 1024;
@@ -270,6 +272,42 @@ mod segments {
                 assert_eq!(back.entries.len(), 7);
             }
         }
+    }
+
+    /// The same process reads again after a failed sync: what it had not synced is left out, however good it looks.
+    #[test]
+    fn what_a_process_had_not_synced_is_left_out_when_it_reads_again() {
+        for rolled_over in [true, false] {
+            let (mut disk, mut writer, _) = log(5, 60);
+            let end = writer.durable_end();
+            let failed = writer.batch(&[write(6, 7, 4, if rolled_over { 900 } else { 60 })]).remove(0);
+            assert_eq!(failed.create.is_some(), rolled_over);
+            disk.put(&failed);
+            assert_eq!(disk.recover().entries.len(), 6, "the cache shows it");
+            for round in 0..3 {
+                let mut back = recover_until(Some(ORIGIN), &disk.files, end).expect("the log is whole");
+                assert_eq!(back.entries.len(), 5, "round {round}");
+                back.writer.set_segment_bytes(SEGMENT);
+                let fresh = back.writer.batch(&[write(1, 7, 5 + round, 60)]).remove(0);
+                assert!(fresh.create.is_some(), "the segment that failed is never used again");
+                assert!(round > 0 || rolled_over || fresh.segment > failed.segment);
+                disk.put(&fresh);
+            }
+            let after = disk.recover();
+            assert_eq!(after.entries.len(), 6);
+            assert_eq!(after.entries[5], entry(7, 7, 60), "the newest start's");
+        }
+    }
+
+    #[test]
+    fn a_log_shorter_than_what_the_process_had_synced_is_refused() {
+        let (mut disk, writer, pieces) = log(5, 60);
+        let at = pieces[4].offset as usize;
+        disk.file(pieces[4].segment)[at..].fill(0);
+        assert_eq!(disk.recover().entries.len(), 4, "a start cannot know better");
+        let corrupt = recover_until(Some(ORIGIN), &disk.files, writer.durable_end());
+        let corrupt = corrupt.expect_err("this process knows better");
+        assert_eq!((corrupt.segment, corrupt.offset), (pieces[4].segment, pieces[4].offset), "{corrupt}");
     }
 
     #[test]

@@ -95,6 +95,10 @@ impl Turn<'_> {
         self.n += 1;
         self.ledger.digest.take(&*fact);
         self.ledger.facts.push(Arc::clone(&fact), self.ledger.bounds.facts);
+        #[cfg(feature = "mutants")]
+        if self.ledger.breaks(crate::LedgerMutant::SkipsFacts) && number % 50 == 0 {
+            return;
+        }
         self.effects.push(Effect::Fact(fact));
     }
 
@@ -122,7 +126,14 @@ impl Turn<'_> {
             Known::Stale => Answer::Refused(Refusal::Stale),
             Known::No => {
                 let key: Option<Arc<str>> = key.map(Arc::from);
-                let answer = match self.repeat(job, key.as_ref(), fingerprint).or_else(|| self.refusal()) {
+                let repeated = self.repeat(
+                    job,
+                    key.as_ref(),
+                    fingerprint,
+                    #[cfg(feature = "mutants")]
+                    origin.gateway,
+                );
+                let answer = match repeated.or_else(|| self.refusal()) {
                     Some(answer) => answer,
                     None => self.accept(job, spec, key, fingerprint, origin),
                 };
@@ -135,11 +146,23 @@ impl Turn<'_> {
     }
 
     /// The answer of a request that was made before, by id or by key. Comes before any limit.
-    fn repeat(&self, job: JobId, key: Option<&Arc<str>>, fingerprint: &[u8; 32]) -> Option<Answer> {
+    fn repeat(
+        &self,
+        job: JobId,
+        key: Option<&Arc<str>>,
+        fingerprint: &[u8; 32],
+        #[cfg(feature = "mutants")] gateway: NodeId,
+    ) -> Option<Answer> {
         if self.job(job).is_some() {
             return Some(Answer::Accepted { job, replayed: false });
         }
         let known = self.ledger.keys.get(key?)?;
+        #[cfg(feature = "mutants")]
+        if self.ledger.breaks(crate::LedgerMutant::KeyPerGateway)
+            && !self.ledger.gateways.answered(gateway, known.job)
+        {
+            return None;
+        }
         Some(if known.fingerprint == *fingerprint {
             Answer::Accepted { job: known.job, replayed: true }
         } else {
@@ -192,6 +215,8 @@ impl Turn<'_> {
     }
 
     fn assign(&mut self, id: JobId, number: u32, node: NodeId, boot: Boot) -> Option<()> {
+        #[cfg(feature = "mutants")]
+        let number = self.number_again(id, number);
         let job = self.job(id)?;
         let fits = job.state == JobState::Queued && job.attempts.len() + 1 == number as usize;
         if !fits || self.ledger.member(node)?.boot != boot {
@@ -225,7 +250,7 @@ impl Turn<'_> {
         let place = (number as usize).checked_sub(1)?;
         let attempt = job.attempts.get(place).filter(|a| a.node == node)?;
         #[cfg(feature = "mutants")]
-        if self.ledger.mutant == Some(crate::ledger::LedgerMutant::SecondResult)
+        if self.ledger.breaks(crate::LedgerMutant::SecondResult)
             && job.state.is_terminal()
             && outcome.end == End::Success
         {
@@ -236,6 +261,8 @@ impl Turn<'_> {
             return None;
         }
         let current = job.state == JobState::Running && place + 1 == job.attempts.len();
+        #[cfg(feature = "mutants")]
+        let current = current || self.ledger.breaks(crate::LedgerMutant::LateFailureCounts);
         match outcome.end {
             _ if job.state.is_terminal() => self.note_on_ended(id, place, node, outcome),
             End::Success => self.succeed(id, place, node, outcome),
@@ -350,6 +377,14 @@ impl Turn<'_> {
     }
 
     fn cancel(&mut self, id: JobId) -> Option<()> {
+        #[cfg(feature = "mutants")]
+        if self.ledger.breaks(crate::LedgerMutant::CancelsEnded) && self.job(id)?.state == JobState::Succeeded
+        {
+            self.change(id, What::Cancelled { job: id }, |job| {
+                (job.state, job.result) = (JobState::Cancelled, None);
+            });
+            return Some(());
+        }
         self.job(id).filter(|job| !job.state.is_terminal())?;
         let wall_ms = self.ledger.wall_ms;
         self.change(id, What::Cancelled { job: id }, |job| {
@@ -401,6 +436,20 @@ impl Turn<'_> {
             }
         }
         Some(())
+    }
+
+    /// Forgets a lost attempt, so that the next one bears its number.
+    #[cfg(feature = "mutants")]
+    fn number_again(&mut self, id: JobId, number: u32) -> u32 {
+        let queued = |job: &&Arc<Job>| job.state == JobState::Queued && !job.attempts.is_empty();
+        if !self.ledger.breaks(crate::LedgerMutant::SameAttemptNumber)
+            || self.job(id).filter(queued).is_none()
+        {
+            return number;
+        }
+        let rev = self.rev();
+        self.ledger.change(id, rev, |job| drop(job.attempts.pop()));
+        number - 1
     }
 
     fn forget(&mut self, after: u64, upto: u64) -> Option<()> {

@@ -74,6 +74,15 @@ impl Gateways {
         }
     }
 
+    /// Whether this job was acknowledged through this gateway.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn answered(&self, gateway: NodeId, job: protocol::JobId) -> bool {
+        let pieces = self.records.get(&gateway).into_iter().flat_map(|record| record.pieces.values());
+        pieces
+            .flat_map(|piece| piece.values())
+            .any(|answer| matches!(answer, Answer::Accepted { job: known, .. } if *known == job))
+    }
+
     pub(crate) fn check(&self) {
         for record in self.records.values() {
             let count: usize = record.pieces.values().map(|p| p.len()).sum();

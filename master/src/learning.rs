@@ -75,6 +75,10 @@ impl Master {
         }
         let spec = ledger.job(attempt.job).map(|job| &job.spec);
         peer.occupy(attempt, Slot::new(spec, false, peer.answered));
+        #[cfg(feature = "mutants")]
+        if self.settings.mutant == Some(crate::Mutant::OverCapacity) {
+            peer.free(attempt);
+        }
         self.dispatch(ledger, node, attempt);
     }
 
@@ -142,6 +146,17 @@ impl Master {
             self.send(node, ToNode::Settled { attempt, verdict });
         }
         let state = ledger.job(id).map(|job| job.state);
+        #[cfg(feature = "mutants")]
+        if self.breaks(crate::Mutant::SlotFreedByJobsEnd) && state.is_some_and(JobState::is_terminal) {
+            let all = AttemptRef { job: id, attempt: 0 }..=AttemptRef { job: id, attempt: u32::MAX };
+            for peer in self.peers.values_mut() {
+                let slots: Vec<AttemptRef> = peer.slots.range(all.clone()).map(|(held, _)| *held).collect();
+                for held in slots {
+                    peer.free(held);
+                }
+            }
+            self.queue.wake();
+        }
         if state.is_none_or(JobState::is_terminal) {
             for asker in self.cancels.remove(&id).unwrap_or_default() {
                 let answer = match state {

@@ -76,6 +76,16 @@ struct Totals {
 pub enum LedgerMutant {
     /// A later success overwrites the result of an ended job.
     SecondResult,
+    /// An ended job can be cancelled.
+    CancelsEnded,
+    /// A failure of an attempt that was given up counts as one of the attempt that runs.
+    LateFailureCounts,
+    /// The attempt after a lost one bears its number again.
+    SameAttemptNumber,
+    /// A key is known only at the gateway that it first came through.
+    KeyPerGateway,
+    /// Now and then nobody is told of a fact.
+    SkipsFacts,
 }
 
 /// What applying an entry brought about; the only source of anything that leaves a node.
@@ -353,6 +363,12 @@ impl Ledger {
         } else if after.state.is_terminal() {
             self.ended(&after, key);
         }
+    }
+
+    /// Whether this rule is broken on purpose.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn breaks(&self, rule: LedgerMutant) -> bool {
+        self.mutant == Some(rule)
     }
 
     fn ended(&mut self, job: &Job, key: Option<Arc<str>>) {

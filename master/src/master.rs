@@ -56,6 +56,12 @@ pub struct Settings {
 pub enum Mutant {
     /// A worker's running attempts are given to another after one missed report.
     RedispatchWhileHeld,
+    /// A slot is free as soon as its job has ended.
+    SlotFreedByJobsEnd,
+    /// What was sent since a worker's last report occupies nothing.
+    OverCapacity,
+    /// That a worker started anew is not seen: its attempts stay with it.
+    ForgetsRestarts,
 }
 
 /// What the leader wants done.
@@ -128,6 +134,8 @@ pub struct Master {
     pub(crate) forgetting: Option<u64>,
     pub(crate) loads_told_ms: Option<u64>,
     swept_ms: u64,
+    /// Nothing is assigned while it is set.
+    held: bool,
     pub(crate) outputs: Vec<Output>,
 }
 
@@ -180,6 +188,7 @@ impl Master {
             forgetting: None,
             loads_told_ms: None,
             swept_ms: now_ms,
+            held: false,
             outputs: Vec::new(),
         };
         for member in ledger.members() {
@@ -253,11 +262,19 @@ impl Master {
         }
         self.line_up(ledger, &mut commands);
         let room = ENTRY_COMMANDS - commands.len();
-        self.fill(ledger, room, &mut commands);
+        if !self.held {
+            self.fill(ledger, room, &mut commands);
+        }
         if commands.is_empty() {
             return None;
         }
         Some(Entry { clock_ms: self.now_ms, wall_ms, term: self.term, commands })
+    }
+
+    /// Gives out no more work, or does again. What is assigned already is not touched.
+    pub fn hold(&mut self, held: bool) {
+        self.held = held;
+        self.queue.wake();
     }
 
     /// Consensus would not take this entry now: it goes first next time.
@@ -309,6 +326,8 @@ impl Master {
         let heard = peer.map_or(Boot(0), |peer| peer.boot);
         let boot = ledger.member(node).map_or(heard, |member| member.boot.max(heard));
         for (attempt, meant_for) in ledger.attempts_on(node) {
+            #[cfg(feature = "mutants")]
+            let boot = if self.breaks(Mutant::ForgetsRestarts) { meant_for } else { boot };
             let cause = match (meant_for < boot, gone) {
                 (true, _) => LossCause::Restarted,
                 (_, true) => LossCause::Silent,
@@ -320,9 +339,15 @@ impl Master {
         }
     }
 
+    /// Whether this rule is broken on purpose.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn breaks(&self, rule: Mutant) -> bool {
+        self.settings.mutant == Some(rule)
+    }
+
     #[cfg(feature = "mutants")]
     fn take_back_too_early(&mut self, ledger: &Ledger) {
-        if self.settings.mutant != Some(Mutant::RedispatchWhileHeld) {
+        if !self.breaks(Mutant::RedispatchWhileHeld) {
             return;
         }
         let now_ms = self.now_ms;

@@ -40,6 +40,7 @@ pub(crate) use holes::Hole;
 pub(crate) use row::Listed;
 
 use backlog::Backlog;
+use limits::CLOSING;
 use writer::Writer;
 
 /// Folder of the archive inside the data folder, and its file.
@@ -159,9 +160,12 @@ impl Archive {
     pub(crate) async fn close(&self) {
         locked(&self.0.backlog).is_closing = true;
         self.0.wake.notify_one();
-        // The writer outlives nobody: it ends and says so.
-        let _ = self.0.closed.subscribe().wait_for(|closed| *closed).await;
-        self.0.pool.close().await;
+        let ended = async {
+            let _ = self.0.closed.subscribe().wait_for(|closed| *closed).await;
+            self.0.pool.close().await;
+        };
+        // On a disk that hangs it ends when it can; what it writes then is what any other start would write.
+        let _ = tokio::time::timeout(CLOSING, ended).await;
     }
 }
 

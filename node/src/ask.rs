@@ -100,6 +100,8 @@ pub struct Front {
     pub events: tokio::sync::broadcast::Sender<Event>,
     /// The soft crash: whether the node is stopped now, and the switch.
     pub valve: Arc<Valve>,
+    /// How the node's disk is.
+    pub disk: crate::disk::Health,
     /// What came to the lab's ports and was let go.
     pub lab: crate::lab::LabCounts,
     /// Where attempts' output can be read while they run.

@@ -1,35 +1,49 @@
 //! The node's memory on disk: who it is, how often it started, and the log.
 //!
 //! ```text
-//!   Folder::open ─▶ Empty ─found─▶ (folder, boot, log) ─▶ Disk::start ──close──▶ Folder ─reopen─▶ …
+//!   Folder::open ─▶ Empty ─found─▶ (folder, boot, log) ─▶ Disk::start ──close──▶ Closing ──▶ Folder ─reopen─▶ …
 //!                └▶ Member ───────────────────────────────┘   │ ▲
 //!                                            Told::Synced ◀───┘ └── write (never blocks)
 //! ```
 //!
 //! One thread takes all writes that wait, makes them one batch, and syncs once: group commit. It only writes, reads and
 //! syncs; the room `consensus` makes and checks the bytes. After a failed write or sync nothing more is written and
-//! nothing more is called durable; [`Folder::reopen`] (or a restart) then reads what the disk itself holds.
+//! nothing more is called durable; [`Folder::reopen`] then reads what the disk itself holds, leaves out what was never
+//! confirmed, and the log goes on in a fresh segment. A disk that hangs is no failure: [`Disk::waits_for`] shows it, and
+//! whoever closes meanwhile waits without blocking ([`Closing`]).
 
+mod closing;
 mod error;
 mod folder;
+mod health;
+mod probe;
 mod segments;
 mod small;
+mod watchdog;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use consensus::{Write, Writer};
+use consensus::{Place, Write, Writer};
+use tokio::sync::watch;
 
+pub use closing::Closing;
 pub use error::DiskError;
 pub use folder::{Folder, Found, Identity};
+pub use health::{Health, HealthState};
+pub(crate) use probe::{Pauses, WELL_FOR};
 use segments::Segments;
+pub use watchdog::Watchdog;
 
 /// Bytes of writes that may wait for the thread. (Their commands are shared with the log in memory, not copied.)
 pub const DISK_QUEUE_BYTES: usize = 128 << 20;
 /// What a write costs beside its commands, in the bound above.
 const WRITE_OVERHEAD_BYTES: usize = 64;
+/// A spare segment that could not be prepared is tried again no sooner than after this.
+const SPARE_RETRY: Duration = Duration::from_secs(1);
 
 /// More waits for the disk than may. The node has promised nothing about these writes; it is to give up its lead, say so
 /// and start again from the disk.
@@ -55,12 +69,23 @@ pub enum Told {
     },
 }
 
-/// The thread that writes and syncs. Dropping it ends it too.
+/// The thread that writes and syncs. Dropping it tells it to end and does not wait.
 #[derive(Debug)]
 pub struct Disk {
-    folder: Option<Folder>,
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    folder: Folder,
+    shared: Leash,
+    thread: JoinHandle<Option<Place>>,
+    ended: watch::Receiver<()>,
+}
+
+/// What the owner shares with the thread; dropped, it tells the thread to end.
+#[derive(Debug)]
+struct Leash(Arc<Shared>);
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +99,8 @@ struct Shared {
 struct Queue {
     writes: VecDeque<Write>,
     bytes: usize,
+    /// Number of the first write of the batch under way.
+    under_way: Option<u64>,
     closing: bool,
     failed: bool,
 }
@@ -83,6 +110,15 @@ impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn end(&self) {
+        {
+            let mut queue = self.queue();
+            queue.closing = true;
+            queue.writes.clear();
+        }
+        self.changed.notify_one();
+    }
 }
 
 impl Disk {
@@ -91,18 +127,28 @@ impl Disk {
     /// # Errors
     /// [`DiskError`] when no thread can be had.
     pub fn start(
-        folder: Folder,
+        mut folder: Folder,
         writer: Writer,
         told: impl Fn(Told) + Send + 'static,
     ) -> Result<Disk, DiskError> {
         let shared = Arc::new(Shared::default());
         let segments = Segments::new(folder.path(), folder.progress());
-        let loop_ = Loop { shared: Arc::clone(&shared), segments, writer, prepares: true };
+        let (alive, ended) = watch::channel(());
+        let loop_ = Loop {
+            shared: Arc::clone(&shared),
+            segments,
+            writer,
+            // From here on only the thread knows how far the log is durable; it says so at its end.
+            doubted: folder.take_doubt(),
+            prepares: true,
+            prepare_again: Instant::now(),
+            _alive: alive,
+        };
         let thread = std::thread::Builder::new()
             .name("disk".to_owned())
             .spawn(move || loop_.run(told))
             .map_err(DiskError::system("starting the thread for", folder.path()))?;
-        Ok(Disk { folder: Some(folder), shared, thread: Some(thread) })
+        Ok(Disk { folder, shared: Leash(shared), thread, ended })
     }
 
     /// Hands writes over, in order. Never blocks. After [`Told::Failed`] they are dropped.
@@ -111,7 +157,7 @@ impl Disk {
     /// [`Full`]: none of them was taken.
     pub fn write(&self, writes: Vec<Write>) -> Result<(), Full> {
         let bytes: usize = writes.iter().map(write_bytes).sum();
-        let mut queue = self.shared.queue();
+        let mut queue = self.shared.0.queue();
         if queue.failed || writes.is_empty() {
             return Ok(());
         }
@@ -122,48 +168,36 @@ impl Disk {
         queue.bytes += bytes;
         queue.writes.extend(writes);
         drop(queue);
-        self.shared.changed.notify_one();
+        self.shared.0.changed.notify_one();
         Ok(())
+    }
+
+    /// Number of the oldest write that was handed over and is not durable yet; none: nothing waits.
+    #[must_use]
+    pub fn waits_for(&self) -> Option<u64> {
+        let queue = self.shared.0.queue();
+        if queue.failed {
+            return None;
+        }
+        queue.under_way.or_else(|| queue.writes.front().map(|write| write.number))
     }
 
     /// How often data was synced for writes.
     #[must_use]
     pub fn syncs(&self) -> u64 {
-        self.shared.syncs.load(Ordering::Relaxed)
+        self.shared.0.syncs.load(Ordering::Relaxed)
     }
 
-    /// Stops at once: what the thread has not begun is forgotten. Waits for at most the one batch under way. The folder stays
-    /// locked.
+    /// Stops at once: what the thread has not begun is forgotten. The folder, still locked, comes back when the one batch
+    /// under way is over.
     #[must_use]
-    pub fn close(mut self) -> Folder {
-        self.end();
-        match self.folder.take() {
-            Some(folder) => folder,
-            None => unreachable!("the folder is taken only here, and `self` ends here"),
-        }
-    }
-
-    fn end(&mut self) {
-        {
-            let mut queue = self.shared.queue();
-            queue.closing = true;
-            queue.writes.clear();
-        }
-        self.shared.changed.notify_one();
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!(
-                "the disk thread ended by a panic; what it had not reported is not counted as written"
-            );
-        }
+    pub fn close(self) -> Closing {
+        self.shared.0.end();
+        Closing::new(self)
     }
 }
 
-impl Drop for Disk {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
+/// Bytes of a write in the bound of the queue.
 fn write_bytes(write: &Write) -> usize {
     let entries = write.entries.iter().map(|entry| entry.data.len() + WRITE_OVERHEAD_BYTES);
     entries.sum::<usize>() + WRITE_OVERHEAD_BYTES
@@ -174,11 +208,18 @@ struct Loop {
     shared: Arc<Shared>,
     segments: Segments,
     writer: Writer,
+    /// Everything in the files behind this place is to be left out: an earlier thread failed there. None once the log goes on
+    /// elsewhere.
+    doubted: Option<Place>,
     prepares: bool,
+    prepare_again: Instant,
+    /// Dropped when the thread ends, however it ends.
+    _alive: watch::Sender<()>,
 }
 
 impl Loop {
-    fn run(mut self, told: impl Fn(Told)) {
+    /// Gives the place behind which the files must not be believed, if there is one.
+    fn run(mut self, told: impl Fn(Told)) -> Option<Place> {
         while let Some(writes) = self.next_batch() {
             let Some(number) = writes.last().map(|write| write.number) else { continue };
             let pieces = self.writer.batch(&writes);
@@ -189,12 +230,15 @@ impl Loop {
                 queue.bytes = 0;
                 drop(queue);
                 told(Told::Failed { text: error.to_string() });
-                return;
+                return Some(self.writer.durable_end());
             }
             self.writer.synced();
+            self.doubted = None;
+            self.shared.queue().under_way = None;
             self.shared.syncs.store(self.segments.syncs(), Ordering::Relaxed);
             told(Told::Synced { number });
         }
+        self.doubted
     }
 
     /// All that waits; while nothing does, prepares the next segment, then sleeps. `None`: closing.
@@ -207,15 +251,17 @@ impl Loop {
             if queue.closing {
                 return None;
             }
-            if !queue.writes.is_empty() {
+            if let Some(first) = queue.writes.front() {
+                queue.under_way = Some(first.number);
                 queue.bytes = 0;
                 // The batch may use up the spare.
-                self.prepares = true;
+                self.prepares = Instant::now() >= self.prepare_again;
                 return Some(queue.writes.drain(..).collect());
             }
             drop(queue);
             self.prepares = self.segments.prepare().unwrap_or_else(|error| {
-                tracing::warn!(%error, "no spare log segment could be prepared; it is tried again when one is needed");
+                tracing::warn!(%error, "no spare log segment could be prepared; it is tried again when more is written");
+                self.prepare_again = Instant::now() + SPARE_RETRY;
                 false
             });
         }

@@ -12,8 +12,11 @@ pub enum StageError {
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// A write or sync failed.
-    #[error("stopping this node: {0}")]
+    #[error("{0}")]
     DiskFailed(String),
+    /// A thread that read the disk ended by a broken invariant.
+    #[error("reading the data folder: its thread ended by a broken invariant")]
+    Thread,
     /// The consensus link could not be opened.
     #[error("listening for the consensus link on {address}: {cause}")]
     Link {
@@ -54,4 +57,24 @@ pub enum StageError {
     /// This node would differ from the others if it went on.
     #[error("stopping this node: {0}")]
     Fatal(String),
+}
+
+impl StageError {
+    /// What failed, when it was the disk and may pass: the node then waits for its disk instead of ending.
+    pub(crate) fn disk_trouble(&self) -> Option<String> {
+        match self {
+            Self::DiskFailed(why) => Some(why.clone()),
+            Self::Disk(error) if error.may_pass() => Some(error.to_string()),
+            Self::Runner { cause, .. } if is_of_disk(cause) => Some(self.to_string()),
+            Self::Archive(error) if error.may_pass() => Some(self.to_string()),
+            _ => None,
+        }
+    }
+}
+
+/// Errors of a disk that is full, read-only or broken.
+pub(crate) fn is_of_disk(cause: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let broken = cause.raw_os_error() == Some(nix::errno::Errno::EIO as i32);
+    broken || matches!(cause.kind(), StorageFull | ReadOnlyFilesystem | QuotaExceeded)
 }

@@ -16,7 +16,7 @@ use crate::ask::{Ask, Told, View};
 use crate::broker::{Broker, Lead};
 use crate::bulk::Shelves;
 use crate::clock::{tick_ms, wall_ms};
-use crate::disk::{Disk, Folder, Identity, Told as DiskTold};
+use crate::disk::{Closing, Disk, Folder, Identity, Told as DiskTold};
 use crate::error::StageError;
 use crate::inbox::{DiskState, Slots};
 use crate::lab::{self, Lab, LabTold};
@@ -184,6 +184,11 @@ impl Hands {
         })?;
         self.disk = Some(disk);
         Ok(())
+    }
+
+    /// The oldest write that is not durable yet.
+    pub(crate) fn disk_waits_for(&self) -> Option<u64> {
+        self.disk.as_ref().and_then(Disk::waits_for)
     }
 
     /// Makes this start known through the addresses of `--join`, when the cluster cannot learn of it from the links.
@@ -440,7 +445,7 @@ impl Hands {
     }
 
     /// Closes everything, silent first, and gives the folder back.
-    pub(crate) async fn close(mut self) -> Folder {
+    pub(crate) async fn close(mut self) -> Closing {
         if let Some(joining) = self.joining.take() {
             joining.abort();
         }

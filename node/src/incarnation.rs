@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::archive::Archive;
 use crate::broker::BrokerTold;
 use crate::clock::{tick_ms, wall_ms};
-use crate::disk::{Folder, Identity};
+use crate::disk::{Closing, Folder, HealthState, Identity, Watchdog};
 use crate::error::StageError;
 use crate::hands::{Hands, Known};
 use crate::inbox::{Inboxes, inboxes};
@@ -27,12 +27,14 @@ const LAG_WORTH_A_LINE: Duration = Duration::from_millis(100);
 const HANDOVER: Duration = Duration::from_secs(1);
 
 /// How a start ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// By `/stop`.
     Stopped,
     /// The process is to end.
     Asked,
+    /// By its disk: a write or sync failed, at this file with this error.
+    DiskFailed(String),
 }
 
 /// One start.
@@ -43,6 +45,7 @@ pub(crate) struct Incarnation {
     synced: u64,
     tick: Duration,
     next_tick: Instant,
+    watchdog: Watchdog,
 }
 
 impl Incarnation {
@@ -72,7 +75,8 @@ impl Incarnation {
             Cast::open(hands.cast_settings(settings, identity, boot), recovered.hard, recovered.entries)?;
         hands.keep_writer(recovered.writer);
         let tick = Duration::from_millis(tick_ms(settings.heartbeat_ms));
-        Ok(Self { cast, hands, inboxes, synced: 0, tick, next_tick: Instant::now() + tick })
+        let watchdog = Watchdog::new(settings.disk.hangs_ms, tick_ms(settings.heartbeat_ms));
+        Ok(Self { cast, hands, inboxes, synced: 0, tick, next_tick: Instant::now() + tick, watchdog })
     }
 
     /// Turns until stopped or told to end; gives the folder back.
@@ -80,7 +84,7 @@ impl Incarnation {
         mut self,
         stage: &mut Stage,
         folder: Folder,
-    ) -> Result<(Folder, Ended), StageError> {
+    ) -> Result<(Closing, Ended), StageError> {
         self.hands.start_disk(folder)?;
         stage.front.valve.reach(false);
         if stage.was_stopped {
@@ -100,9 +104,17 @@ impl Incarnation {
                     return Ok((self.silence().await, Ended::Asked));
                 }
             }
-            self.wait(stage, &mut inputs).await?;
-            self.turn(stage, &mut inputs)?;
+            if let Err(error) = self.wait_and_turn(stage, &mut inputs).await {
+                let Some(why) = error.disk_trouble() else { return Err(error) };
+                // Nothing more leaves: memory proves nothing now. The others see closed links, as after a crash.
+                return Ok((self.silence().await, Ended::DiskFailed(why)));
+            }
         }
+    }
+
+    async fn wait_and_turn(&mut self, stage: &mut Stage, inputs: &mut Vec<Input>) -> Result<(), StageError> {
+        self.wait(stage, inputs).await?;
+        self.turn(stage, inputs)
     }
 
     /// Waits for whatever comes first, then takes all that waits, peers first, each kind up to its bound.
@@ -176,11 +188,31 @@ impl Incarnation {
                 stage.log.record(logdb::Level::Warn, "lag", None, &line);
             }
             self.next_tick = now + self.tick.saturating_sub(late.min(self.tick / 2));
+            self.watch_disk(stage, wall_ms);
             self.cast.handle(Input::Tick, wall_ms);
             self.hands.ask_again(&mut self.cast, wall_ms);
         }
         let outputs: Vec<Output> = self.cast.turn(wall_ms);
         self.hands.carry_out(&mut self.cast, outputs)
+    }
+
+    /// A disk that hangs is told to the minds and to people: the leader hands over, and goes on when the disk does.
+    fn watch_disk(&mut self, stage: &Stage, wall_ms: u64) {
+        let Some(hangs) = self.watchdog.look(self.hands.disk_waits_for()) else { return };
+        let (level, line) = if hangs {
+            let limit_ms = stage.settings.disk.hangs_ms;
+            (
+                logdb::Level::Error,
+                format!(
+                    "Disk hangs: a write takes over {limit_ms} ms. Nothing is acknowledged until it is done"
+                ),
+            )
+        } else {
+            (logdb::Level::Info, "Disk goes on: what hung is written".to_string())
+        };
+        stage.log.record(level, if hangs { "disk-hangs" } else { "disk-well" }, None, &line);
+        stage.front.disk.set(hangs.then_some(HealthState::Hangs));
+        self.cast.handle(Input::DiskHangs(hangs), wall_ms);
     }
 
     /// A leader gives its lead away before it goes.
@@ -194,7 +226,7 @@ impl Incarnation {
     }
 
     /// Falls silent at once: sockets closed, children dead, what was not on disk forgotten.
-    async fn silence(self) -> Folder {
+    async fn silence(self) -> Closing {
         drop(self.cast);
         self.hands.close().await
     }

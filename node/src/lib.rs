@@ -36,6 +36,7 @@ mod run;
 pub mod runner;
 pub mod settings;
 mod shows;
+mod sickbed;
 pub mod stage;
 
 pub use error::StageError;

@@ -1,5 +1,6 @@
 //! One node from its first line to its last: folder and HTTP first, then the stage, until a signal says that it is enough.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,13 +9,13 @@ use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::ask::{ASKS, Front, Valve};
-use crate::disk::{DiskError, Folder};
+use crate::disk::{DiskError, Folder, Found};
 use crate::error::StageError;
 use crate::http::{self, Served};
 use crate::news::Board;
 use crate::runner::Outputs;
 use crate::settings::Settings;
-use crate::stage::Stage;
+use crate::stage::{Begin, Stage};
 
 /// Events a slow reader may lag behind until it is told to start over.
 const EVENTS: usize = 4_096;
@@ -95,14 +96,14 @@ async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) ->
     let listener = TcpListener::bind(&address)
         .await
         .map_err(|cause| RunError::Listen { address: address.clone(), cause })?;
-    let found = Folder::open(&settings.data)?;
-    let log_folder = settings.data.join(LOG_FOLDER);
-    let log = logdb::Log::open(&settings.name, Some(&log_folder), Some(logdb::stdout_console()))?;
+    let begin = begin(&settings.data)?;
+    let log = open_log(&settings)?;
     let (asks, asked) = mpsc::channel(ASKS);
     let front = Front {
         asks,
         events: broadcast::Sender::new(EVENTS),
         valve: Arc::new(Valve::unopened()),
+        disk: crate::disk::Health::default(),
         outputs: Outputs::default(),
         lab: crate::lab::LabCounts::default(),
         history: crate::archive::History::default(),
@@ -119,7 +120,7 @@ async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) ->
         let _ = http_ending.wait_for(|end| *end).await;
     }));
     let stage = Stage::new(settings, log.clone(), front, asked, ending);
-    let mut stage = on_its_own_thread(stage, found)?;
+    let mut stage = on_its_own_thread(stage, begin)?;
     let outcome = tokio::select! {
         outcome = &mut stage => outcome,
         () = logdb::door::told_to_end() => {
@@ -144,10 +145,36 @@ async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) ->
     outcome
 }
 
+/// Reads the data folder. A disk that is full or broken now is waited for; a folder that is damaged or in use is not.
+fn begin(data: &Path) -> Result<Begin, RunError> {
+    let mut folder = Folder::lock(data)?;
+    match folder.read() {
+        Ok(None) => Ok(Begin::With(Found::Empty(folder))),
+        Ok(Some((identity, boot, recovered))) => {
+            Ok(Begin::With(Found::Member(folder, identity, boot, recovered)))
+        }
+        Err(error) if error.may_pass() => Ok(Begin::Out { folder, identity: None, why: error.to_string() }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The node's own log. Where its files cannot be had, its lines stay in memory: no job waits for a line.
+fn open_log(settings: &Settings) -> Result<logdb::Log, logdb::OpenError> {
+    let folder = settings.data.join(LOG_FOLDER);
+    match logdb::Log::open(&settings.name, Some(&folder), Some(logdb::stdout_console())) {
+        Err(error @ logdb::OpenError::Folder { .. }) => {
+            let log = logdb::Log::open(&settings.name, None, Some(logdb::stdout_console()))?;
+            log.record(logdb::Level::Warn, "log", None, &format!("{error}; lines stay in memory only"));
+            Ok(log)
+        }
+        opened => opened,
+    }
+}
+
 /// The owner loop has a thread to itself: nothing else may make it wait.
 fn on_its_own_thread(
     stage: Stage,
-    found: crate::disk::Found,
+    begin: Begin,
 ) -> Result<oneshot::Receiver<Result<(), StageError>>, RunError> {
     let handle = tokio::runtime::Handle::current();
     let runtime =
@@ -157,7 +184,7 @@ fn on_its_own_thread(
         .name("stage".to_string())
         .spawn(move || {
             // Nobody listens any more only when the whole process is ending.
-            let _ = told.send(runtime.block_on(stage.serve(handle, found)));
+            let _ = told.send(runtime.block_on(stage.serve(handle, begin)));
         })
         .map_err(RunError::Start)?;
     Ok(outcome)

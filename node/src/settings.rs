@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 pub use cast::Windows;
 pub use master::Retention;
+use protocol::limits;
 
 /// Folder of the private sockets behind the gates, inside the data folder.
 pub(crate) const SOCKETS: &str = "gate";
@@ -48,6 +49,8 @@ pub struct Settings {
     pub heartbeat_ms: u64,
     /// Shortest election timeout; the longest is twice that.
     pub election_ms: u64,
+    /// When its disk counts as one that hangs or is nearly full.
+    pub disk: DiskSettings,
     /// Jobs it runs at once.
     pub slots: u32,
     /// Capability headers it carries.
@@ -74,6 +77,24 @@ pub struct Settings {
     pub ended_jobs: u64,
     /// Test hook: a leader records assignments and does not send them.
     pub hold_dispatch: bool,
+}
+
+/// When a disk counts as one that hangs or is nearly full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskSettings {
+    /// A write that takes longer than this hangs.
+    pub hangs_ms: u64,
+    /// Nearly full is a disk with less free than this,
+    pub low_bytes: u64,
+    /// and less than this share of it.
+    pub low_percent: u8,
+}
+
+impl Default for DiskSettings {
+    fn default() -> Self {
+        let (hangs_ms, low_bytes) = (limits::DISK_HANGS_MS, limits::DISK_LOW_BYTES);
+        Self { hangs_ms, low_bytes, low_percent: limits::DISK_LOW_PERCENT }
+    }
 }
 
 /// How programs that speak the lab wire are served.

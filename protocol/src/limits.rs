@@ -77,6 +77,12 @@ pub const MAX_LIVENESS: u64 = 10;
 pub const LIVENESS_MS: u64 = REPORT_MS * MAX_LIVENESS;
 /// A result or a forward without an answer is sent again after this.
 pub const RESEND_MS: u64 = 1_000;
+/// A disk whose write takes longer than this hangs: its leader hands over.
+pub const DISK_HANGS_MS: u64 = 1_000;
+/// A disk with less free than this, and less than [`DISK_LOW_PERCENT`] of it, is nearly full.
+pub const DISK_LOW_BYTES: u64 = 512 << 20;
+/// See [`DISK_LOW_BYTES`].
+pub const DISK_LOW_PERCENT: u8 = 10;
 /// Members of one cluster.
 pub const MEMBERS: usize = 1_000;
 /// Facts a node keeps in memory for events and `/logging?source=cluster`.

@@ -10,16 +10,21 @@ use worker::Told;
 
 use crate::fold::Fold;
 use crate::limits::{MS, OPEN_JOBS, SECOND};
-use crate::node::{self, CLASS};
+use crate::node::{CLASS, LAB_CLASS};
 use crate::runner::Work;
-use crate::watch::{Asked, Held, must};
+use crate::watch::{self, Asked, Held, must};
 use crate::world::{Event, World};
+
+/// So often a node is refused for its name until it gets another one.
+const NAME_PATIENCE: u32 = 20;
 
 /// A job that a client wants.
 #[derive(Clone, Debug)]
 pub(crate) struct Wish {
     pub(crate) key: Option<String>,
     pub(crate) work: Work,
+    /// For attached workers.
+    is_lab: bool,
     /// A key is used for another request: this must be refused.
     misuse: bool,
 }
@@ -32,8 +37,8 @@ pub(crate) enum Op {
     Submitted(JobId, Wish),
     Cancel(JobId),
     Transfer,
-    /// The number of jobs acknowledged before it began.
-    Read(usize),
+    /// What had been told before it began.
+    Read(watch::Told),
     Join {
         of: usize,
         boot: Boot,
@@ -79,7 +84,7 @@ impl World<'_> {
         }
         let pause_us = self.chance.between(20 * MS, 400 * MS);
         self.after(pause_us, Event::Client(client));
-        let full = self.watch.open_jobs() + self.clients.waiting() >= OPEN_JOBS;
+        let full = self.watch.open + self.clients.waiting() >= OPEN_JOBS;
         let op = match self.chance.below(100) {
             0..66 if full => return,
             0..66 => Op::Submit(self.wish()),
@@ -89,10 +94,15 @@ impl World<'_> {
                 Op::Cancel(job)
             }
             78..79 => Op::Transfer,
-            _ => Op::Read(self.watch.acknowledged.len()),
+            _ => Op::Read(self.watch.told()),
         };
         if let Op::Submit(Wish { key: Some(_), .. }) = &op {
             self.clients.wishes += 1;
+            // An impatient client asks twice at once, through two nodes or one.
+            if self.chance.percent(10) {
+                self.clients.wishes += 1;
+                self.ask(op.clone());
+            }
         }
         self.ask(op);
     }
@@ -108,7 +118,10 @@ impl World<'_> {
             wish.misuse = self.chance.percent(30);
             return wish;
         }
+        let is_lab = self.chance.percent(25);
         let run_ms = match self.chance.below(100) {
+            // An attached worker that is well answers within its window.
+            _ if is_lab => self.chance.between(5, self.common.window_ms / 2),
             0..80 => self.chance.between(5, 300),
             80..97 => self.chance.between(300, 1_500),
             _ => self.chance.between(1_500, 4_000),
@@ -120,7 +133,7 @@ impl World<'_> {
             clients.last_key += 1;
             format!("key-{}", clients.last_key)
         });
-        Wish { key, work, misuse: false }
+        Wish { key, work, is_lab, misuse: false }
     }
 
     /// Asks a node that can be reached; a wish waits for one.
@@ -151,7 +164,9 @@ impl World<'_> {
             }
             Op::Transfer => {
                 let ticket = self.clients.ticket(op, place, boot);
-                self.hand(place, Input::Ask { ticket, request: Request::Transfer { to: None } });
+                let whom = self.chance.place(self.nodes.len());
+                let to = self.chance.percent(60).then(|| self.nodes[whom].id);
+                self.hand(place, Input::Ask { ticket, request: Request::Transfer { to } });
             }
             Op::Read(_) => {
                 let ticket = self.clients.ticket(op, place, boot);
@@ -173,6 +188,9 @@ impl World<'_> {
                 {
                     live.joined = true;
                 }
+            }
+            (Op::Join { of, boot }, Told::Answer(Answer::Refused(Refusal::NameTaken { .. }))) => {
+                self.name_taken(of, boot);
             }
             _ => {}
         }
@@ -202,8 +220,12 @@ impl World<'_> {
                 })?;
                 self.clients.wishes -= 1;
             }
-            // Not now, or nobody knows: whoever has a key may ask again.
-            _ => self.again(Op::Submit(wish)),
+            Told::Answer(_) | Told::Busy | Told::NoQuorum { handed_over: false } => {
+                self.watch.not_taken(asked)?;
+                self.again(Op::Submit(wish));
+            }
+            // Nobody knows: whoever has a key may ask again.
+            Told::NoQuorum { handed_over: true } => self.again(Op::Submit(wish)),
         }
         Ok(())
     }
@@ -212,6 +234,9 @@ impl World<'_> {
     /// have left the ledger), and when it is said to be cancelled, or ended, it is.
     fn cancelled(&mut self, job: JobId, answer: &Answer) -> Held {
         let state = self.watch.jobs.get(&job).map(|known| known.state);
+        if matches!(answer, Answer::Done | Answer::Refused(Refusal::Ended { .. })) {
+            self.watch.ended.push(job);
+        }
         let right = match answer {
             Answer::Done => state == Some(protocol::JobState::Cancelled),
             Answer::Refused(Refusal::Ended { .. } | Refusal::NotFound) => {
@@ -225,11 +250,27 @@ impl World<'_> {
     }
 
     pub(crate) fn read_ready(&mut self, place: usize, ticket: u64) -> Held {
-        let Some((Op::Read(acknowledged), ..)) = self.clients.open.remove(&ticket) else { return Ok(()) };
+        let Some((Op::Read(told), ..)) = self.clients.open.remove(&ticket) else { return Ok(()) };
         self.counts.reads += 1;
         let node = &self.nodes[place];
         let Some(live) = &node.live else { return Ok(()) };
-        self.watch.read(place + 1, live.cast.ledger(), &node.shelf, acknowledged)
+        self.watch.read(place + 1, live.cast.ledger(), &node.shelf, told)
+    }
+
+    /// A successor under the name of a node whose disk is lost is refused while that one counts. Its people choose another
+    /// name after a while.
+    fn name_taken(&mut self, place: usize, boot: Boot) {
+        let node = &mut self.nodes[place];
+        if node.boot != boot || node.live.is_none() {
+            return;
+        }
+        node.refused += 1;
+        if node.refused >= NAME_PATIENCE {
+            node.refused = 0;
+            node.name.push('x');
+            self.crash(place);
+            self.after(SECOND, Event::Start(place));
+        }
     }
 
     /// A node's start is over: nobody who asked it will hear from it.
@@ -247,7 +288,7 @@ impl World<'_> {
     fn again(&mut self, op: Op) {
         if matches!(&op, Op::Submit(Wish { key: Some(_), .. })) {
             let pause_us = self.chance.between(20 * MS, SECOND / 2);
-            self.after(pause_us, Event::Again(op));
+            self.after(pause_us, Event::Again(Box::new(op)));
         }
     }
 
@@ -255,19 +296,20 @@ impl World<'_> {
     pub(crate) fn last_wish(&mut self, place: usize) {
         self.clients.last_job += 1;
         let work = Work { number: self.clients.last_job, run_ms: 50, fails: 0 };
-        let key = Some(format!("last-{}", node::id(place).0));
+        let key = Some(format!("last-{}", place + 1));
         self.clients.wishes += 1;
-        self.ask_at(place, Op::Submit(Wish { key, work, misuse: false }));
+        self.ask_at(place, Op::Submit(Wish { key, work, is_lab: false, misuse: false }));
     }
 }
 
 /// What the gateway makes of a wish.
 fn paper(wish: &Wish) -> (JobSpec, [u8; 32]) {
     let payload = wish.work.payload();
+    let class = if wish.is_lab { LAB_CLASS } else { CLASS };
     let priority = 2 + (wish.work.number % 5) as u8;
     let mut fingerprint = [u8::from(wish.misuse); 32];
     let mut fold = Fold::new();
     fold.bytes(&payload);
     fingerprint[..8].copy_from_slice(&fold.value().to_le_bytes());
-    (JobSpec { payload, priority, retry_base_ms: 200, ..submit::defaults(CLASS) }, fingerprint)
+    (JobSpec { payload, priority, retry_base_ms: 200, ..submit::defaults(class) }, fingerprint)
 }

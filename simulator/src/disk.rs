@@ -1,6 +1,5 @@
-//! A pretend disk: it holds the very bytes the real log has, and forgets at a crash what was not synced.
-
-use std::collections::BTreeMap;
+//! A pretend disk: it holds the very bytes the real log has, and forgets at a crash what was not synced. It can be slow, hang,
+//! be full, fail a sync, and lose a byte of what was safe.
 
 use consensus::{Corrupt, Entry, HardState, Origin, Piece, Write, Writer, recover};
 
@@ -10,11 +9,16 @@ use crate::limits::{SECTOR_BYTES, SEGMENT_BYTES};
 const CLUSTER: u128 = 0x5eed;
 /// The log's first entry comes after the pretended snapshot at index 1.
 const FIRST_INDEX: u64 = 2;
+/// A new segment begins with its header; the first batch comes after it.
+const SEGMENT_HEADER_BYTES: u64 = 88;
+/// All of a batch's header is under its checksum, wherever the batch ends.
+const BATCH_HEADER_BYTES: u64 = 40;
 
 /// Files that are safe, and the one batch that is on its way to them.
 #[derive(Default)]
 pub(crate) struct Disk {
-    files: BTreeMap<u64, Vec<u8>>,
+    /// By rising number.
+    files: Vec<(u64, Vec<u8>)>,
     writer: Option<Writer>,
     waiting: Vec<Write>,
     flying: Option<Flight>,
@@ -22,6 +26,32 @@ pub(crate) struct Disk {
     safe: Vec<u64>,
     /// The same for all that was handed in.
     handed_in: Vec<u64>,
+    /// Where each batch that is safe begins: segment and offset.
+    batches: Vec<(u64, u64)>,
+    /// What is wrong with it.
+    pub(crate) ill: Option<Ill>,
+    /// A byte of it was changed.
+    pub(crate) damaged: bool,
+}
+
+/// What can be wrong with a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ill {
+    /// Writes fail, until there is room again.
+    Full,
+    /// The next sync fails.
+    FailsOnce,
+    /// A sync does not come to its end.
+    Hangs,
+}
+
+/// How far a batch on its way came when it was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reached {
+    Nothing,
+    All,
+    Front,
+    Sectors,
 }
 
 /// A batch between its write and its sync.
@@ -34,9 +64,12 @@ struct Flight {
 
 impl Disk {
     /// Reads the log as a start does.
-    pub(crate) fn open(&mut self, node: u64) -> Result<(Option<HardState>, Vec<Entry>), Corrupt> {
-        let files: Vec<(u64, Vec<u8>)> = self.files.iter().map(|(n, bytes)| (*n, bytes.clone())).collect();
-        let recovered = recover(Some(Origin { cluster: CLUSTER, node }), &files)?;
+    pub(crate) fn open(
+        &mut self,
+        node: u64,
+        mutant: Option<cast::Mutant>,
+    ) -> Result<(Option<HardState>, Vec<Entry>), Corrupt> {
+        let recovered = read(mutant, Some(Origin { cluster: CLUSTER, node }), &self.files)?;
         let mut writer = recovered.writer;
         writer.set_segment_bytes(SEGMENT_BYTES);
         self.writer = Some(writer);
@@ -75,6 +108,8 @@ impl Disk {
         for piece in &flight.pieces {
             self.create(piece);
             self.put(piece, 0..piece.bytes.len());
+            let header_bytes = if piece.create.is_some() { SEGMENT_HEADER_BYTES } else { 0 };
+            self.batches.push((piece.segment, piece.offset + header_bytes));
         }
         for (index, term) in flight.entries {
             put_term(&mut self.safe, index, term);
@@ -99,24 +134,55 @@ impl Disk {
     /// The end of a start: what waits is lost; of the batch on its way nothing, all, a front part, or any sectors reached
     /// the disk.
     pub(crate) fn crash(&mut self, chance: &mut Chance) {
+        use Reached::{All, Front, Nothing, Sectors};
+        let reached = [Nothing, All, Front, Sectors][chance.place(4)];
+        self.give_up(reached, chance);
+    }
+
+    /// A stop in good order: what waits is lost, the batch on its way comes to its end.
+    pub(crate) fn close(&mut self, chance: &mut Chance) {
+        self.give_up(Reached::All, chance);
+    }
+
+    /// The write or sync under way has failed, so nothing after it counts either. A full disk took a front part; of a failed
+    /// sync any sectors may be there.
+    pub(crate) fn fail(&mut self, chance: &mut Chance) {
+        let reached = if self.ill == Some(Ill::Full) { Reached::Front } else { Reached::Sectors };
+        self.give_up(reached, chance);
+        if self.ill == Some(Ill::FailsOnce) {
+            self.ill = None;
+        }
+    }
+
+    fn give_up(&mut self, reached: Reached, chance: &mut Chance) {
         self.waiting.clear();
         self.writer = None;
         let Some(flight) = self.flying.take() else { return };
-        let how = chance.below(4);
         for piece in &flight.pieces {
             // A new file is made, and made safe, before anything is written into it.
-            if how == 0 && chance.percent(50) {
+            if reached == Reached::Nothing && chance.percent(50) {
                 return;
             }
             self.create(piece);
             let length = piece.bytes.len();
-            match how {
-                0 => {}
-                1 => self.put(piece, 0..length),
-                2 => self.put(piece, 0..chance.place(length + 1)),
-                _ => self.put_some_sectors(piece, chance),
+            match reached {
+                Reached::Nothing => {}
+                Reached::All => self.put(piece, 0..length),
+                Reached::Front => self.put(piece, 0..chance.place(length + 1)),
+                Reached::Sectors => self.put_some_sectors(piece, chance),
             }
         }
+    }
+
+    /// Changes a byte of a batch that is safe and that a later one counts on. Says where; nowhere while there are too few.
+    pub(crate) fn damage(&mut self, chance: &mut Chance) -> Option<(u64, u64)> {
+        let place = chance.place(self.batches.len().checked_sub(1).filter(|older| *older > 0)?);
+        let (segment, start) = self.batches[place];
+        let offset = start + chance.below(BATCH_HEADER_BYTES);
+        let byte = self.file(segment)?.get_mut(offset as usize)?;
+        *byte ^= 1 << chance.below(8);
+        self.damaged = true;
+        Some((segment, offset))
     }
 
     fn put_some_sectors(&mut self, piece: &Piece, chance: &mut Chance) {
@@ -132,18 +198,49 @@ impl Disk {
         }
     }
 
+    fn file(&mut self, number: u64) -> Option<&mut Vec<u8>> {
+        let place = self.files.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        Some(&mut self.files[place].1)
+    }
+
     fn create(&mut self, piece: &Piece) {
         if let Some(size) = piece.create {
-            self.files.insert(piece.segment, vec![0; size as usize]);
+            let new = (piece.segment, vec![0; size as usize]);
+            match self.files.binary_search_by_key(&piece.segment, |(number, _)| *number) {
+                Ok(place) => self.files[place] = new,
+                Err(place) => self.files.insert(place, new),
+            }
         }
     }
 
     fn put(&mut self, piece: &Piece, range: std::ops::Range<usize>) {
-        if let Some(file) = self.files.get_mut(&piece.segment) {
+        if let Some(file) = self.file(piece.segment) {
             let start = piece.offset as usize;
             file[start + range.start..start + range.end].copy_from_slice(&piece.bytes[range]);
         }
     }
+}
+
+/// Reads a log as a start does, by the broken rule if that is the one.
+#[cfg(feature = "mutants")]
+fn read(
+    mutant: Option<cast::Mutant>,
+    origin: Option<Origin>,
+    files: &[(u64, Vec<u8>)],
+) -> Result<consensus::Recovered, Corrupt> {
+    if mutant == Some(cast::Mutant::TornTailTaken) {
+        return consensus::recover_torn_tails(origin, files);
+    }
+    recover(origin, files)
+}
+
+#[cfg(not(feature = "mutants"))]
+fn read(
+    _: Option<cast::Mutant>,
+    origin: Option<Origin>,
+    files: &[(u64, Vec<u8>)],
+) -> Result<consensus::Recovered, Corrupt> {
+    recover(origin, files)
 }
 
 /// An entry replaces all from its index on.

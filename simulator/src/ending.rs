@@ -55,12 +55,35 @@ impl World<'_> {
 
     /// `acked_survives`, `one_result`: every node has every acknowledged job, ended as it ended.
     fn check_all(&mut self) -> Held {
-        let acknowledged = self.watch.acknowledged.len();
+        let told = self.watch.told();
         for (place, node) in self.nodes.iter().enumerate() {
             let Some(live) = &node.live else { continue };
             live.cast.ledger().check();
-            self.watch.read(place + 1, live.cast.ledger(), &node.shelf, acknowledged)?;
+            self.watch.read(place + 1, live.cast.ledger(), &node.shelf, told)?;
+            self.same_jobs(place)?;
+            self.facts_without_holes(place)?;
         }
         Ok(())
+    }
+
+    /// `same_ledger`: not only the digest of what was applied is equal, but every job as it stands, and who is a member.
+    fn same_jobs(&self, place: usize) -> Held {
+        let ledger_of = |place: usize| self.nodes[place].live.as_ref().map(|live| live.cast.ledger());
+        let (Some(one), Some(other)) = (ledger_of(0), ledger_of(place)) else { return Ok(()) };
+        let jobs = one.newest(None).eq(other.newest(None));
+        let others = one.members().eq(other.members()) && one.counts() == other.counts();
+        must(jobs && others, "same_ledger", || format!("n1 and n{} differ in a job or a member", place + 1))
+    }
+
+    /// `logs_complete`: what a node keeps of the facts has no hole and ends with the last one; and of every acknowledged job
+    /// beginning and end are among them.
+    fn facts_without_holes(&self, place: usize) -> Held {
+        let Some(live) = &self.nodes[place].live else { return Ok(()) };
+        let ledger = live.cast.ledger();
+        let first = ledger.first_fact_kept();
+        let numbers = ledger.facts_after(0).map(|fact| fact.number);
+        must(numbers.eq(first..=ledger.last_fact()), "logs_complete", || {
+            format!("n{} keeps facts with a hole between {first} and {}", place + 1, ledger.last_fact())
+        })
     }
 }

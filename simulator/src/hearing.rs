@@ -15,9 +15,11 @@ const SILENCE_US: u64 = (LIVENESS_MS - 2 * TICK_MS) * MS;
 #[derive(Default)]
 pub(crate) struct Hearing {
     heard: BTreeMap<(usize, NodeId), Heard>,
+    /// When each place's lead began.
+    since_us: BTreeMap<usize, u64>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Heard {
     since_us: u64,
     session: (Boot, u64),
@@ -28,11 +30,16 @@ struct Heard {
 
 impl Hearing {
     /// A lead begins: every silence counts from now.
-    pub(crate) fn promoted(&mut self, leader: usize, nodes: usize, now_us: u64) {
-        for node in 1..=nodes as u64 {
-            let heard = Heard { since_us: now_us, session: (Boot(0), 0), echo: 0, was_silent: false };
-            self.heard.insert((leader, NodeId(node)), heard);
-        }
+    pub(crate) fn promoted(&mut self, leader: usize, now_us: u64) {
+        self.heard.retain(|(by, _), _| *by != leader);
+        self.since_us.insert(leader, now_us);
+    }
+
+    /// What a leader has heard of a node in this lead.
+    fn of(&self, leader: usize, node: NodeId) -> Option<Heard> {
+        let since_us = *self.since_us.get(&leader)?;
+        let nothing = Heard { since_us, session: (Boot(0), 0), echo: 0, was_silent: false };
+        Some(self.heard.get(&(leader, node)).copied().unwrap_or(nothing))
     }
 
     /// A leader takes a report. It is fresh when it shows that its worker heard a newer answer.
@@ -43,7 +50,8 @@ impl Hearing {
         report: &Report,
         now_us: u64,
     ) {
-        let Some(heard) = self.heard.get_mut(&(leader, envelope.from)) else { return };
+        let Some(nothing) = self.of(leader, envelope.from) else { return };
+        let heard = self.heard.entry((leader, envelope.from)).or_insert(nothing);
         let session = (envelope.boot, envelope.session);
         if session > heard.session {
             heard.session = session;
@@ -68,16 +76,18 @@ impl Hearing {
         let Some(given) = watch.given(attempt) else { return Ok(()) };
         let lost = match cause {
             LossCause::Restarted => boot_now(given.node) > given.boot,
-            // Nothing is attached to these nodes, so nobody may say so of them.
-            LossCause::Late | LossCause::Left => false,
+            // Its window is over, it lost its connection or came anew; or nobody was there to take it.
+            LossCause::Late => watch.given_up.contains(&attempt) || !watch.starts.contains_key(&attempt),
+            LossCause::Left => watch.given_up.contains(&attempt),
+            LossCause::Silent if boot_now(given.node) == Boot(u64::MAX) => true,
             LossCause::Silent if given.node == name => false,
             LossCause::Silent => self
-                .heard
-                .get(&(leader, given.node))
+                .of(leader, given.node)
                 .is_some_and(|heard| heard.was_silent || now_us - heard.since_us >= SILENCE_US),
         };
         must(lost, "no_run_while_held", || {
-            format!("{name:?} takes {attempt:?} from {given:?} ({cause:?}), which is alive and heard")
+            let heard = self.of(leader, given.node);
+            format!("{name:?} takes {attempt:?} from {given:?} ({cause:?}), which is alive and {heard:?}")
         })
     }
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use protocol::{AttemptRef, Boot, End, Fact, Job, JobId, JobState, LossCause, NodeId, What};
 
 use crate::fold::Fold;
+use crate::node::LAB_CLASS;
 use crate::runner::Work;
 use crate::watch::{Held, Watch, must};
 
@@ -16,6 +17,8 @@ pub(crate) struct Known {
     pub(crate) state: JobState,
     pub(crate) attempts: Vec<Given>,
     pub(crate) acknowledged_us: Option<u64>,
+    /// Only attached workers do it.
+    pub(crate) is_lab: bool,
     /// Digest of state and result at its end.
     end: Option<u64>,
     /// Its place among the ends.
@@ -50,6 +53,10 @@ fn end_of(job: &Job) -> u64 {
 impl Watch {
     /// One more fact of the agreed history.
     pub(crate) fn news(&mut self, now_us: u64, fact: &Fact, job: Option<&Arc<Job>>) -> Held {
+        let before = std::mem::replace(&mut self.wall_ms, fact.wall_ms);
+        must(fact.wall_ms >= before, "logs_complete", || {
+            format!("fact {} is {} ms older than the one before it", fact.number, before - fact.wall_ms)
+        })?;
         match &fact.what {
             What::Accepted { job: id, .. } => return self.accepted(*id, job),
             What::Joined { .. } | What::Opened | What::Left { .. } => return Ok(()),
@@ -71,7 +78,10 @@ impl Watch {
             What::Requeued { attempt, cause, state, .. } => {
                 self.requeued(now_us, *attempt, *cause, *state, after)
             }
-            What::Failed { .. } => self.turns(id, JobState::Scheduled, after),
+            What::Failed { attempt, .. } => {
+                self.is_current(*attempt)?;
+                self.turns(id, JobState::Scheduled, after)
+            }
             What::Cancelled { .. } => self.turns(id, JobState::Cancelled, after),
             What::Expired { .. } => self.turns(id, JobState::Failed, after),
             What::Released { .. } => self.turns(id, JobState::Queued, after),
@@ -87,6 +97,9 @@ impl Watch {
         must(asked.is_some_and(|asked| asked.payload == payload), "result_is_of_its_payload", || {
             format!("{id} is accepted with {payload:?}, asked was {asked:?}")
         })?;
+        must(!self.not_taken.contains(&id), "acked_survives", || {
+            format!("{id} is accepted after its refusal")
+        })?;
         if let Some(key) = asked.and_then(|asked| asked.key.clone()) {
             let first = *self.keys.entry(key.clone()).or_insert(id);
             must(first == id, "key_is_one_job", || format!("key {key} made {first} and {id}"))?;
@@ -96,9 +109,11 @@ impl Watch {
             state: JobState::Queued,
             attempts: Vec::new(),
             acknowledged_us: None,
+            is_lab: job.is_some_and(|job| job.spec.class == LAB_CLASS),
             end: None,
             number: None,
         };
+        self.open += 1;
         let before = self.jobs.insert(id, known);
         must(before.is_none(), "key_is_one_job", || format!("{id} is accepted twice"))
     }
@@ -114,12 +129,23 @@ impl Watch {
         Ok(())
     }
 
+    /// `no_run_while_held`: only a failure of the attempt that counts takes the job from it.
+    fn is_current(&self, attempt: AttemptRef) -> Held {
+        let current = self.jobs.get(&attempt.job).and_then(|known| Some(known.current()?.0));
+        must(current == Some(attempt.attempt), "no_run_while_held", || {
+            format!("a failure of {attempt:?} counts while attempt {current:?} runs")
+        })
+    }
+
     /// `result_is_of_its_payload`: the recorded result is the one that this attempt, which did run there, brought back.
     fn finished(&mut self, attempt: AttemptRef, node: NodeId, state: JobState, after: &Arc<Job>) -> Held {
         let ran = self.starts.get(&attempt).is_some_and(|(by, _)| *by == node);
         must(ran, "result_is_of_its_payload", || {
             format!("{attempt:?} ends on {node:?} and never started there")
         })?;
+        if state == JobState::Failed {
+            self.is_current(attempt)?;
+        }
         let work = self.jobs.get(&attempt.job).and_then(|known| Work::read(&known.payload));
         if let (Some(work), JobState::Succeeded) = (work, state) {
             let outcome = work.outcome(attempt.attempt);
@@ -156,6 +182,7 @@ impl Watch {
         if let Some(known) = self.jobs.get_mut(&id) {
             known.state = state;
             if state.is_terminal() {
+                self.open -= 1;
                 known.end = Some(end_of(after));
                 known.number = after.ending.map(|ending| ending.number);
             }

@@ -17,14 +17,17 @@
 //!
 //! Reading order: `world` (events), `turn` (one node), `watch` and `history` (the promises), `faults`, `clients`.
 
+mod cables;
 mod chance;
 mod clients;
 mod disk;
 mod ending;
 mod faults;
 mod fold;
+mod foreign;
 mod hearing;
 mod history;
+mod ills;
 pub mod limits;
 mod network;
 mod node;
@@ -35,6 +38,7 @@ mod watch;
 mod world;
 
 pub use cast::Mutant;
+pub use faults::Fault;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -76,8 +80,8 @@ pub struct Summary {
     pub acknowledged: u64,
     /// Terms in which somebody acted as leader.
     pub elections: u64,
-    /// Faults.
-    pub faults: u64,
+    /// Faults of each kind, in the order of [`Fault::ALL`].
+    pub faults: [u64; Fault::ALL.len()],
     /// Ends of a node's start among them.
     pub crashes: u64,
     /// Attempts that started.
@@ -99,7 +103,7 @@ impl fmt::Display for Summary {
             self.attempts,
             self.reads,
             self.elections,
-            self.faults,
+            self.faults.iter().sum::<u64>(),
             self.crashes,
             self.digest
         )

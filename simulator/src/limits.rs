@@ -41,6 +41,12 @@ pub(crate) const LOOK_US: u64 = 250 * MS;
 pub(crate) const JOIN_US: u64 = 500 * MS;
 /// How often a node measures its load.
 pub(crate) const PROBE_US: u64 = 1_000 * MS;
+/// How often a node whose disk fails tries to start again.
+pub(crate) const RETRY_US: u64 = 500 * MS;
+/// Every so many applied entries the whole ledger is walked.
+pub(crate) const WALK_ENTRIES: u64 = 32;
+/// Results of ended jobs that one read compares with how they ended.
+pub(crate) const READ_RESULTS: usize = 16;
 /// Silence after which a link is taken for closed.
 pub(crate) const LINK_SILENCE_US: u64 = SECOND;
 

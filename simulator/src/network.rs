@@ -1,5 +1,8 @@
 //! A pretend network: what is on its way takes time, may be lost, doubled or overtaken, and cables can be cut in one
 //! direction or in both.
+//!
+//! A consensus link is worse here than a connection is in truth: within one session messages are doubled and overtake each
+//! other. What was sent in a session that has ended never arrives. A broker session keeps its order, and delivers late.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -28,6 +31,8 @@ pub(crate) struct Network {
     nodes: usize,
     /// How many faults cut the way from one node to another.
     cuts: Vec<u32>,
+    /// The present session of the consensus link between two nodes, under both orders of them.
+    links: Vec<u64>,
     pub(crate) weather: Weather,
     /// Broker messages under way, first in, first out on each session.
     letters: BTreeMap<Way, VecDeque<Letter>>,
@@ -64,7 +69,13 @@ pub(crate) enum Post {
 
 impl Network {
     pub(crate) fn new(nodes: usize) -> Self {
-        Self { nodes, cuts: vec![0; nodes * nodes], weather: Weather::FAIR, letters: BTreeMap::new() }
+        Self {
+            nodes,
+            cuts: vec![0; nodes * nodes],
+            links: vec![0; nodes * nodes],
+            weather: Weather::FAIR,
+            letters: BTreeMap::new(),
+        }
     }
 
     /// Cuts the way from one node to another, or undoes one such cut.
@@ -75,6 +86,17 @@ impl Network {
 
     pub(crate) fn is_cut(&self, from: usize, to: usize) -> bool {
         self.cuts[from * self.nodes + to] > 0
+    }
+
+    /// The session of the consensus link between two nodes: what was sent in an earlier one never arrives.
+    pub(crate) fn link(&self, one: usize, other: usize) -> u64 {
+        self.links[one * self.nodes + other]
+    }
+
+    /// The connection ends, and all that is on its way with it.
+    pub(crate) fn end_link(&mut self, one: usize, other: usize) {
+        self.links[one * self.nodes + other] += 1;
+        self.links[other * self.nodes + one] += 1;
     }
 
     pub(crate) fn delay(&self, chance: &mut Chance) -> u64 {

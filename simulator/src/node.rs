@@ -5,48 +5,122 @@ use std::collections::BTreeSet;
 use cast::{Cast, Input, Settings};
 use protocol::{Boot, Member, NodeId, Offer};
 
+use crate::chance::Chance;
 use crate::disk::Disk;
-use crate::limits::{ELECTION_TICKS, ENDED_JOBS, HEARTBEAT_TICKS, TICK_MS, TURN_INPUTS};
+use crate::foreign::Foreigners;
+use crate::limits::{ELECTION_TICKS, ENDED_JOBS, HEARTBEAT_TICKS, MS, TICK_MS, TURN_INPUTS};
 use crate::runner::Runner;
 use crate::shelf::Shelf;
 
-/// The class of all pretend jobs.
+/// The class of jobs that nodes run themselves.
 pub(crate) const CLASS: &str = "pretend";
+/// The class of jobs that only attached workers do.
+pub(crate) const LAB_CLASS: &str = "lab";
+
+/// Ids of one place are so far apart: a node whose disk is new is another node.
+const PLACES: u64 = 8;
 
 /// What survives: the disk, the identity, the number of starts.
 pub(crate) struct Node {
+    /// Another one with every new disk.
+    pub(crate) id: NodeId,
+    pub(crate) name: String,
+    /// How often it was refused for its name.
+    pub(crate) refused: u32,
     pub(crate) boot: Boot,
     pub(crate) disk: Disk,
     pub(crate) shelf: Shelf,
     pub(crate) live: Option<Live>,
     pub(crate) slots: u32,
+    /// Workers that attach themselves to each of its starts.
+    pub(crate) foreigners: u64,
     /// Its wall clock is off by this.
-    pub(crate) skew_ms: u64,
+    pub(crate) skew_ms: i64,
     /// Its ticks are this long.
     pub(crate) tick_us: u64,
     /// Its disk needs up to this long for a sync.
     pub(crate) sync_us: u64,
+    /// Its loop comes to its turn so much late.
+    pub(crate) lag_us: u64,
+}
+
+impl Node {
+    pub(crate) fn new(place: usize, chance: &mut Chance) -> Self {
+        Self {
+            id: first_id(place),
+            name: format!("n{}", place + 1),
+            refused: 0,
+            boot: Boot(0),
+            disk: Disk::default(),
+            shelf: Shelf::default(),
+            live: None,
+            slots: chance.between(1, 4) as u32,
+            foreigners: chance.below(3),
+            skew_ms: chance.below(20_000) as i64,
+            tick_us: TICK_MS * MS + chance.below(MS),
+            sync_us: chance.between(MS, 8 * MS),
+            lag_us: 0,
+        }
+    }
+
+    /// The disk is lost: what comes up here is another node. Its boot number goes on, so that no two starts here look alike.
+    pub(crate) fn renew(&mut self, keeps_name: bool) {
+        self.id.0 += PLACES;
+        if !keeps_name {
+            self.name = format!("{}-{}", self.name, self.id.0 / PLACES);
+        }
+        self.disk = Disk::default();
+        self.shelf = Shelf::default();
+    }
+
+    /// How this start makes itself known.
+    pub(crate) fn member(&self) -> Member {
+        let address = |port: u16| format!("{}:{port}", self.name);
+        Member {
+            id: self.id,
+            number: 0,
+            boot: self.boot,
+            name: self.name.clone(),
+            http: address(3002),
+            link: address(9991),
+            broker: address(9990),
+        }
+    }
 }
 
 /// One start.
 pub(crate) struct Live {
     pub(crate) cast: Cast,
     pub(crate) runner: Runner,
+    pub(crate) foreigners: Foreigners,
     pub(crate) inbox: Inbox,
     /// A turn is due already.
     pub(crate) woken: bool,
     /// The process gets no time.
     pub(crate) paused: bool,
     /// Whom the broker link leads to, and whether the address is known.
-    pub(crate) lead: Option<(usize, bool)>,
+    pub(crate) lead: Option<(NodeId, bool)>,
     /// Its join was answered.
     pub(crate) joined: bool,
+    /// Number of the last fact that it told.
+    pub(crate) last_fact: u64,
 }
 
 impl Live {
     pub(crate) fn new(cast: Cast) -> Self {
-        let (runner, inbox) = Default::default();
-        Self { cast, runner, inbox, woken: false, paused: false, lead: None, joined: false }
+        let last_fact = cast.ledger().last_fact();
+        let (runner, foreigners, inbox) = Default::default();
+        Self {
+            cast,
+            runner,
+            foreigners,
+            inbox,
+            woken: false,
+            paused: false,
+            lead: None,
+            joined: false,
+            last_fact,
+        }
     }
 }
 
@@ -86,28 +160,14 @@ impl Inbox {
     }
 }
 
-/// The id of the node at this place.
-pub(crate) fn id(place: usize) -> NodeId {
+/// The id of the first node at this place.
+pub(crate) fn first_id(place: usize) -> NodeId {
     NodeId(place as u64 + 1)
 }
 
-/// The place of a node of ours.
+/// Where a node is, or was.
 pub(crate) fn place(id: NodeId) -> usize {
-    id.0 as usize - 1
-}
-
-/// How the node at this place makes itself known.
-pub(crate) fn member(place: usize, boot: Boot) -> Member {
-    let address = |port: u16| format!("n{}:{port}", place + 1);
-    Member {
-        id: id(place),
-        number: 0,
-        boot,
-        name: format!("n{}", place + 1),
-        http: address(3002),
-        link: address(9991),
-        broker: address(9990),
-    }
+    ((id.0 - 1) % PLACES) as usize
 }
 
 /// What a cluster's nodes have in common.
@@ -117,24 +177,26 @@ pub(crate) struct Common {
     pub(crate) expect: usize,
     pub(crate) voters: usize,
     pub(crate) runs_jobs: master::RunsJobs,
+    /// How long an attached worker has for a job.
+    pub(crate) window_ms: u64,
     /// Ended jobs that history keeps.
     pub(crate) keep_jobs: u64,
     pub(crate) mutant: Option<cast::Mutant>,
 }
 
 /// The settings of one start.
-pub(crate) fn settings(common: Common, place: usize, boot: Boot, slots: u32) -> Settings {
+pub(crate) fn settings(common: Common, node: &Node) -> Settings {
     Settings {
-        member: member(place, boot),
-        founder: id(0),
-        seed: common.seed ^ (place as u64) << 32 ^ boot.0,
+        member: node.member(),
+        founder: first_id(0),
+        seed: common.seed ^ node.id.0 << 32 ^ node.boot.0,
         tick_ms: TICK_MS,
         heartbeat_ticks: HEARTBEAT_TICKS,
         election_ticks: ELECTION_TICKS,
         expect: common.expect,
         voters: common.voters,
-        offer: Offer { slots, classes: BTreeSet::from([CLASS.to_string()]), ..Offer::default() },
-        windows: cast::Windows::default(),
+        offer: Offer { slots: node.slots, classes: BTreeSet::from([CLASS.to_string()]), ..Offer::default() },
+        windows: cast::Windows { default_ms: common.window_ms, ..cast::Windows::default() },
         runs_jobs: common.runs_jobs,
         max_offers: protocol::limits::MAX_OFFERS,
         bounds: master::Bounds { ended_jobs: ENDED_JOBS, ..master::Bounds::default() },

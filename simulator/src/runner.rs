@@ -63,6 +63,11 @@ impl Runner {
         self.running.len()
     }
 
+    /// Those that occupy the machine.
+    pub(crate) fn running(&self) -> impl Iterator<Item = AttemptRef> + '_ {
+        self.running.keys().copied()
+    }
+
     /// Tells an attempt to end. Says whether it is there.
     pub(crate) fn kill(&mut self, attempt: AttemptRef) -> bool {
         let found = self.running.get_mut(&attempt);

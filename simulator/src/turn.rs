@@ -1,9 +1,11 @@
 //! One turn of one node: its inbox goes into its minds, and what they want is carried out and checked.
 
 use cast::{Input, Output};
-use protocol::{Boot, Command, Dispatch, Entry, Envelope, ToMaster, ToNode, native};
+use protocol::{Boot, Command, Dispatch, Entry, Envelope, NodeId, ToMaster, ToNode, native};
 
+use crate::disk::Ill;
 use crate::limits::MS;
+use crate::limits::WALK_ENTRIES;
 use crate::network::{Body, Post, Way};
 use crate::node;
 use crate::runner::Work;
@@ -20,13 +22,15 @@ impl World<'_> {
         live.woken = false;
         let inputs = live.inbox.take();
         let more = !live.inbox.is_empty();
-        let leads = live.cast.is_master().then(|| live.cast.status().term);
+        let leads = live.cast.is_master().then(|| live.cast.term());
+        let mut dispatched = false;
         for input in inputs {
             if let (Some(term), Input::ToMaster(envelope)) = (leads, &input)
                 && let (true, ToMaster::Report(report)) = (envelope.term == term, &envelope.body)
             {
                 self.hearing.report(place, envelope, report, self.now_us);
             }
+            dispatched |= matches!(&input, Input::ToNode(Envelope { body: ToNode::Dispatch(_), .. }));
             live.cast.handle(input, wall_ms);
         }
         let outputs = live.cast.turn(wall_ms);
@@ -39,6 +43,9 @@ impl World<'_> {
             self.carry_out(place, output)?;
         }
         self.flush(place);
+        if dispatched {
+            self.holds_no_more_than_it_can(place)?;
+        }
         self.check_ledger(place, members_changed)
     }
 
@@ -48,15 +55,15 @@ impl World<'_> {
             Output::Write(write) => return self.write(place, write),
             Output::Follow(lead) => {
                 if let Some(live) = &mut self.nodes[place].live {
-                    live.lead = lead.map(|lead| (node::place(lead.node), lead.address.is_some()));
+                    live.lead = lead.map(|lead| (lead.node, lead.address.is_some()));
                 }
             }
             Output::ToMaster(envelope) => self.send_to_master(place, envelope),
-            Output::ToNode { to, envelope } => self.send_to_node(place, node::place(to), envelope),
+            Output::ToNode { to, envelope } => self.send_to_node(place, to, envelope),
             Output::Run(dispatch) => return self.run_attempt(place, &dispatch),
             Output::Kill(attempt) => {
                 let boot = self.nodes[place].boot;
-                self.watch.killed((node::id(place), boot), attempt)?;
+                self.watch.killed((self.nodes[place].id, boot), attempt)?;
                 if self.nodes[place].live.as_mut().is_some_and(|live| live.runner.kill(attempt)) {
                     let grace_us = self.chance.between(MS, 500 * MS);
                     self.after(grace_us, Event::Ends(place, boot, attempt, false));
@@ -66,7 +73,13 @@ impl World<'_> {
             Output::ReadReady { ticket } => return self.read_ready(place, ticket),
             Output::ReadLost { ticket } => self.clients.forget(ticket),
             Output::Fact { fact, job } => {
-                self.fold.take(&*fact);
+                self.fold.word(fact.number);
+                if let Some(live) = &mut self.nodes[place].live {
+                    let before = std::mem::replace(&mut live.last_fact, fact.number);
+                    must(fact.number == before + 1, "logs_complete", || {
+                        format!("n{} tells fact {} after fact {before}", place + 1, fact.number)
+                    })?;
+                }
                 self.nodes[place].shelf.hear(&fact, job.as_ref());
                 self.watch.fact(self.now_us, &fact, job.as_ref())?;
             }
@@ -80,21 +93,22 @@ impl World<'_> {
             Output::Fatal(text) => {
                 return must(false, "same_ledger", || format!("n{} must stop: {text}", place + 1));
             }
-            Output::Hand { .. } | Output::Late { .. } | Output::TooManyAttached { .. } => {
-                return must(false, "no_run_while_held", || {
-                    format!("n{} has no attached worker and gives it something", place + 1)
-                });
+            Output::Hand { worker, dispatch } => return self.handed(place, worker, &dispatch),
+            Output::Late { worker, attempt } => return self.late(place, worker, attempt),
+            Output::TooManyAttached { worker } => {
+                return must(false, "queue_moves", || format!("n{} has no room for {worker:?}", place + 1));
             }
-            Output::Led { .. } | Output::Looked(_) | Output::Members | Output::Roster => {}
+            Output::Led { term, leader } => return self.watch.led(place + 1, term, leader),
+            Output::Looked(_) | Output::Members | Output::Roster => {}
         }
         Ok(())
     }
 
     fn promoted(&mut self, place: usize, term: u64) -> Held {
         self.tell(|| format!("n{} leads term {term}", place + 1));
-        self.hearing.promoted(place, self.nodes.len(), self.now_us);
+        self.hearing.promoted(place, self.now_us);
         let applied = self.nodes[place].live.as_ref().map_or(0, |live| live.cast.ledger().applied());
-        self.watch.promoted(place + 1, term, applied)
+        self.watch.promoted(self.nodes[place].id, term, applied)
     }
 
     fn write(&mut self, place: usize, write: consensus::Write) -> Held {
@@ -106,14 +120,18 @@ impl World<'_> {
     /// What a leader writes into the log for the first time must be right to propose.
     fn proposes_rightly(&self, place: usize, write: &consensus::Write) -> Held {
         let leads = self.nodes[place].live.as_ref().filter(|live| live.cast.is_master());
-        let Some(term) = leads.map(|live| live.cast.status().term) else { return Ok(()) };
+        let Some(term) = leads.map(|live| live.cast.term()) else { return Ok(()) };
         for entry in write.entries.iter().filter(|e| e.term == term && e.kind == consensus::Kind::Normal) {
             let Ok(entry) = native::decode::<Entry>(&entry.data) else { continue };
             for command in &entry.commands {
                 if let Command::Requeue { job, attempt, cause } = command {
                     let attempt = protocol::AttemptRef { job: *job, attempt: *attempt };
-                    let boot_now = |id| self.nodes[node::place(id)].boot;
-                    let who = (place, node::id(place));
+                    // One whose disk is lost never starts again.
+                    let boot_now = |id: NodeId| {
+                        let node = &self.nodes[node::place(id)];
+                        if node.id == id { node.boot } else { Boot(u64::MAX) }
+                    };
+                    let who = (place, self.nodes[place].id);
                     self.hearing.takes_back(&self.watch, who, attempt, (*cause, boot_now, self.now_us))?;
                 }
             }
@@ -128,9 +146,11 @@ impl World<'_> {
         for piece in node.disk.flying() {
             self.fold.bytes(piece);
         }
-        let (boot, sync_us) = (node.boot, node.sync_us);
+        let (boot, sync_us, node_ill) = (node.boot, node.sync_us, node.disk.ill);
         let time_us = self.chance.between(200, sync_us) + bytes as u64 / 100;
-        self.after(time_us, Event::Synced(place, boot));
+        let fails = matches!(node_ill, Some(Ill::Full | Ill::FailsOnce));
+        let ended = if fails { Event::DiskFailed(place, boot) } else { Event::Synced(place, boot) };
+        self.after(time_us, ended);
     }
 
     /// Looks at the ledger after a turn that applied something.
@@ -145,15 +165,17 @@ impl World<'_> {
             return Ok(());
         }
         self.watch.reached = applied;
-        ledger.check();
+        if applied % WALK_ENTRIES == 0 {
+            ledger.check();
+        }
         let status = live.cast.status();
         if members_changed || status.joint {
             return Ok(());
         }
         let term = self.nodes[place].disk.term(applied);
         let safe = status.voters.iter().filter(|voter| {
-            let node = &self.nodes[node::place(protocol::NodeId(voter.0))];
-            term.is_some_and(|term| node.disk.holds(applied, term))
+            let node = &self.nodes[node::place(NodeId(voter.0))];
+            node.id.0 == voter.0 && term.is_some_and(|term| node.disk.holds(applied, term))
         });
         let (safe, voters) = (safe.count(), status.voters.len());
         must(2 * safe > voters, "acked_survives", || {
@@ -161,9 +183,22 @@ impl World<'_> {
         })
     }
 
+    /// `never_over_capacity`: a leader never sends more than a worker has slots for, counting what still occupies one there
+    /// whatever became of its job.
+    fn holds_no_more_than_it_can(&self, place: usize) -> Held {
+        let node = &self.nodes[place];
+        let Some(live) = &node.live else { return Ok(()) };
+        let own =
+            |attempt: &protocol::AttemptRef| self.watch.jobs.get(&attempt.job).is_some_and(|job| !job.is_lab);
+        let held = live.cast.worker().held().filter(own).count();
+        must(held <= node.slots as usize, "never_over_capacity", || {
+            format!("n{} holds {held} attempts for {} slots", place + 1, node.slots)
+        })
+    }
+
     fn run_attempt(&mut self, place: usize, dispatch: &Dispatch) -> Held {
         let node = &mut self.nodes[place];
-        let (boot, slots) = (node.boot, node.slots);
+        let (id, boot, slots) = (node.id, node.boot, node.slots);
         let Some(live) = node.live.as_mut() else { return Ok(()) };
         let work = Work::read(&dispatch.spec.payload);
         let Some(work) = work else {
@@ -172,34 +207,50 @@ impl World<'_> {
         let runs_us = live.runner.start(dispatch.attempt, work);
         let running = live.runner.len();
         self.fold.take(&dispatch.attempt);
-        self.watch.started((node::id(place), boot), dispatch, running, slots)?;
+        must(running <= slots as usize, "never_over_capacity", || {
+            format!("n{} runs {running} attempts in {slots} slots", place + 1)
+        })?;
+        self.watch.started((id, boot), dispatch)?;
         self.after(runs_us, Event::Ends(place, boot, dispatch.attempt, true));
         Ok(())
     }
 
     fn send_peer(&mut self, from: usize, message: consensus::Message) {
         self.fold.take(&message);
-        let to = node::place(protocol::NodeId(message.to().0));
+        let id = NodeId(message.to().0);
+        let to = node::place(id);
+        // The link's handshake tells who is there.
+        if self.nodes[to].id != id {
+            return;
+        }
+        let link = self.network.link(from, to);
         let [first, second] = self.network.copies(&mut self.chance);
         if let Some(delay_us) = second {
-            self.after(delay_us, Event::Peer(from, to, Box::new(message.clone())));
+            self.after(delay_us, Event::Peer(from, to, link, Box::new(message.clone())));
         }
         if let Some(delay_us) = first {
-            self.after(delay_us, Event::Peer(from, to, Box::new(message)));
+            self.after(delay_us, Event::Peer(from, to, link, Box::new(message)));
         }
     }
 
     fn send_to_master(&mut self, from: usize, envelope: Envelope<ToMaster>) {
         self.fold.take(&envelope);
         let lead = self.nodes[from].live.as_ref().and_then(|live| live.lead);
-        if let Some((to, true)) = lead {
+        if let Some((id, true)) = lead
+            && self.nodes[node::place(id)].id == id
+        {
+            let to = node::place(id);
             let way = Way { from, to, session: envelope.session, to_leader: true };
             self.post(way, Body::ToMaster(envelope));
         }
     }
 
-    fn send_to_node(&mut self, from: usize, to: usize, envelope: Envelope<ToNode>) {
+    fn send_to_node(&mut self, from: usize, id: NodeId, envelope: Envelope<ToNode>) {
         self.fold.take(&envelope);
+        let to = node::place(id);
+        if self.nodes[to].id != id {
+            return;
+        }
         let way = Way { from, to, session: envelope.session, to_leader: false };
         self.post(way, Body::ToNode(envelope));
     }

@@ -12,7 +12,7 @@ use protocol::{AttemptRef, Boot, Dispatch, Fact, Job, JobId, NodeId};
 
 use crate::fold::Fold;
 use crate::history::Known;
-use crate::limits::{CALM_AFTER_US, STARVE_US};
+use crate::limits::{CALM_AFTER_US, READ_RESULTS, STARVE_US};
 use crate::shelf::Shelf;
 
 /// What was promised and did not hold.
@@ -52,11 +52,21 @@ pub(crate) struct Watch {
     digests: BTreeMap<u64, u64>,
     /// Highest index applied anywhere.
     pub(crate) reached: u64,
-    leaders: BTreeMap<u64, usize>,
+    leaders: BTreeMap<u64, NodeId>,
+    /// Wall time of the last fact.
+    pub(crate) wall_ms: u64,
     /// Every start of an attempt: who ran it, in which start.
     pub(crate) starts: BTreeMap<AttemptRef, (NodeId, Boot)>,
     /// Jobs in the order in which clients heard that they are safe.
     pub(crate) acknowledged: Vec<JobId>,
+    /// Jobs of which somebody was told that they have ended, in this order.
+    pub(crate) ended: Vec<JobId>,
+    /// Ids under which clients asked and heard that nothing of it was taken.
+    pub(crate) not_taken: BTreeSet<JobId>,
+    /// Attempts that an attached worker was late with or lost.
+    pub(crate) given_up: BTreeSet<AttemptRef>,
+    /// How many have not ended.
+    pub(crate) open: usize,
     starving: BTreeMap<JobId, u64>,
     /// Faults under way now, and when the last one began or ended.
     faults: usize,
@@ -81,7 +91,8 @@ impl Watch {
         (self.faults == 0 && now_us >= since).then_some(since)
     }
 
-    /// `same_ledger`: a fact of a number is the same on every node. `logs_complete`: facts are numbered without holes.
+    /// `same_ledger`: a fact of a number is the same on every node. `logs_complete`: facts are numbered without holes (that
+    /// each node tells them so is looked at where it tells them).
     pub(crate) fn fact(&mut self, now_us: u64, fact: &Fact, job: Option<&Arc<Job>>) -> Held {
         let digest = Fold::of(fact);
         let place = (fact.number - 1) as usize;
@@ -110,14 +121,23 @@ impl Watch {
     }
 
     /// `one_leader_a_term`, and `acked_survives`: whoever begins to act as leader has applied all that anyone has applied.
-    pub(crate) fn promoted(&mut self, name: usize, term: u64, applied: u64) -> Held {
+    pub(crate) fn promoted(&mut self, name: NodeId, term: u64, applied: u64) -> Held {
         let first = *self.leaders.entry(term).or_insert(name);
-        must(first == name, "one_leader_a_term", || format!("n{first} and n{name} both lead term {term}"))?;
+        must(first == name, "one_leader_a_term", || format!("{first:?} and {name:?} both lead term {term}"))?;
         let reached = self.reached;
         must(applied >= reached, "acked_survives", || {
             format!(
-                "n{name} acts as leader of term {term} at index {applied}, index {reached} was applied elsewhere"
+                "{name:?} acts as leader of term {term} at index {applied}, index {reached} was applied elsewhere"
             )
+        })
+    }
+
+    /// `one_leader_a_term`: whoever follows in a term follows the one that leads it.
+    pub(crate) fn led(&mut self, name: usize, term: u64, leader: Option<NodeId>) -> Held {
+        let Some(leader) = leader else { return Ok(()) };
+        let first = *self.leaders.entry(term).or_insert(leader);
+        must(first == leader, "one_leader_a_term", || {
+            format!("n{name} follows {leader:?} in term {term}, which {first:?} leads")
         })
     }
 
@@ -125,22 +145,12 @@ impl Watch {
         self.leaders.len() as u64
     }
 
-    /// An attempt starts on a worker.
-    /// - `never_over_capacity`: a worker never runs more than it has slots.
+    /// An attempt starts on a worker, which has room for it.
     /// - `no_run_while_held`: only what an applied `Assign` gave to this very start of this worker, and only while it counts.
     /// - `result_is_of_its_payload`: it gets what the client asked for.
     /// - `no_repeat_in_calm`: one attempt starts once.
-    pub(crate) fn started(
-        &mut self,
-        on: (NodeId, Boot),
-        dispatch: &Dispatch,
-        running: usize,
-        slots: u32,
-    ) -> Held {
+    pub(crate) fn started(&mut self, on: (NodeId, Boot), dispatch: &Dispatch) -> Held {
         let attempt = dispatch.attempt;
-        must(running <= slots as usize, "never_over_capacity", || {
-            format!("node {:?} runs {running} attempts in {slots} slots", on.0)
-        })?;
         let job = self.jobs.get(&attempt.job);
         let given = job.and_then(|job| job.attempts.get(attempt.attempt as usize - 1));
         must(given.is_some_and(|given| (given.node, given.boot) == on), "no_run_while_held", || {
@@ -191,41 +201,62 @@ impl Watch {
     }
 
     /// `acked_survives`: whoever reads sees every job that was acknowledged before the read began, and an ended one as it
-    /// ended, in the ledger or in the archive, until it is forgotten.
-    pub(crate) fn read(&self, name: usize, ledger: &Ledger, shelf: &Shelf, acknowledged: usize) -> Held {
+    /// ended, in the ledger or in the archive, until it is forgotten. (Of the results of ended jobs each read compares a few.)
+    pub(crate) fn read(&self, name: usize, ledger: &Ledger, shelf: &Shelf, told: Told) -> Held {
         let forgotten = ledger.forgotten().upto;
-        for id in self.acknowledged.iter().take(acknowledged) {
-            let job = ledger.job(*id).or_else(|| shelf.get(*id));
-            let is_forgotten = || self.jobs.get(id).is_some_and(|known| known.is_among(forgotten));
-            must(job.is_some() || is_forgotten(), "acked_survives", || {
-                format!("a read at n{name} does not see {id}")
-            })?;
-            job.map_or(Ok(()), |job| self.ended_job_is_as_it_ended(job))?;
+        let look = |id: &JobId| ledger.job(*id).or_else(|| shelf.get(*id));
+        let is_forgotten = |id: &JobId| self.jobs.get(id).is_some_and(|known| known.is_among(forgotten));
+        let known = &self.acknowledged[..told.acknowledged];
+        let gone = known.iter().find(|id| look(id).is_none() && !is_forgotten(id));
+        must(gone.is_none(), "acked_survives", || format!("a read at n{name} does not see {gone:?}"))?;
+        let open = |id: &&JobId| look(id).is_some_and(|job| !job.state.is_terminal());
+        let open = self.ended[..told.ended].iter().find(open);
+        must(open.is_none(), "acked_survives", || {
+            format!("a read at n{name} does not see the end of {open:?}")
+        })?;
+        let every = known.len() / READ_RESULTS + 1;
+        let some = known.iter().rev().step_by(every).filter_map(look);
+        for job in some {
+            self.ended_job_is_as_it_ended(job)?;
         }
         Ok(())
     }
 
-    /// `queue_moves`: in calm, no job stays queued for long while there is a free slot that could take it.
-    pub(crate) fn queue(&mut self, now_us: u64, queued: &[JobId], free_slots: usize) -> Held {
-        if self.calm_since(now_us).is_none() || free_slots == 0 {
-            self.starving.clear();
-            return Ok(());
-        }
-        self.starving.retain(|job, _| queued.contains(job));
-        for job in queued {
-            let since = *self.starving.entry(*job).or_insert(now_us);
+    /// All that was told so far.
+    pub(crate) fn told(&self) -> Told {
+        Told { acknowledged: self.acknowledged.len(), ended: self.ended.len() }
+    }
+
+    /// `acked_survives`: who hears that nothing of a request was taken finds no job of it, now or later.
+    pub(crate) fn not_taken(&mut self, asked: JobId) -> Held {
+        self.not_taken.insert(asked);
+        must(!self.jobs.contains_key(&asked), "acked_survives", || {
+            format!("{asked} was refused, and is there")
+        })
+    }
+
+    /// `queue_moves`: in calm, no job waits for long while there is a free place that could take it.
+    pub(crate) fn queue(&mut self, now_us: u64, queues: [(&Vec<JobId>, usize); 3]) -> Held {
+        let moving = self.calm_since(now_us).is_some();
+        let could_go = |(_, free): &&(&Vec<JobId>, usize)| moving && *free > 0;
+        let waiting: BTreeSet<JobId> =
+            queues.iter().filter(could_go).flat_map(|(jobs, _)| jobs.iter().copied()).collect();
+        self.starving.retain(|job, _| waiting.contains(job));
+        for job in waiting {
+            let since = *self.starving.entry(job).or_insert(now_us);
             must(now_us - since < STARVE_US, "queue_moves", || {
-                format!(
-                    "{job} is queued beside {free_slots} free slots since {} ms",
-                    (now_us - since) / 1_000
-                )
+                format!("{job} waits beside a free place since {} ms", (now_us - since) / 1_000)
             })?;
         }
         Ok(())
     }
+}
 
-    /// Jobs that have not ended.
-    pub(crate) fn open_jobs(&self) -> usize {
-        self.jobs.values().filter(|job| !job.state.is_terminal()).count()
-    }
+/// How much had been told when a read began.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told {
+    /// Jobs that were acknowledged.
+    acknowledged: usize,
+    /// Jobs that had ended.
+    ended: usize,
 }

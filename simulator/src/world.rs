@@ -1,19 +1,21 @@
 //! A pretend cluster in virtual time: events in their order, each followed by the checks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use cast::{Cast, Input};
-use protocol::{AttemptRef, Boot, Load, Request};
+use cast::{AttachedId, Cast, Input};
+use protocol::{AttemptRef, Boot, Load, NodeId, Request};
 
 use crate::Plan;
 use crate::chance::Chance;
 use crate::clients::{Clients, Op};
-use crate::faults::Heal;
+use crate::disk::Ill;
+use crate::faults::{Fault, Heal};
 use crate::fold::Fold;
+use crate::foreign::Step;
 use crate::hearing::Hearing;
-use crate::limits::{CLIENTS, EVENTS, JOIN_US, KEEP_JOBS, LOOK_US, MS, PROBE_US, SECOND, TICK_MS};
+use crate::limits::{CLIENTS, EVENTS, JOIN_US, KEEP_JOBS, LOOK_US, MS, PROBE_US, RETRY_US, SECOND, TICK_MS};
 use crate::network::{Network, Way};
-use crate::node::{self, Common, Live, Node};
+use crate::node::{self, Common, LAB_CLASS, Live, Node};
 use crate::watch::{Broken, Held, Watch, must};
 
 /// Wall time at the beginning of every history, milliseconds since 1970.
@@ -28,14 +30,17 @@ pub(crate) enum Event {
     Probe(usize, Boot),
     Join(usize, Boot),
     Synced(usize, Boot),
+    DiskFailed(usize, Boot),
+    Foreign(usize, Boot, AttachedId, Step),
     Ends(usize, Boot, AttemptRef, bool),
-    Peer(usize, usize, Box<consensus::Message>),
+    /// A consensus message from one node to another, of this session of their link.
+    Peer(usize, usize, u64, Box<consensus::Message>),
     /// The first letter of a broker session is due.
     Letter(Way),
     /// The first node notices that its link with the second one closed.
-    LinkClosed(usize, usize, bool),
+    LinkClosed(usize, usize, NodeId, bool),
     Client(usize),
-    Again(Op),
+    Again(Box<Op>),
     Fault,
     Heal(Heal),
     Look,
@@ -68,19 +73,29 @@ pub(crate) struct World<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) crashes: u64,
-    pub(crate) faults: u64,
+    pub(crate) faults: [u64; Fault::ALL.len()],
     pub(crate) reads: u64,
     pub(crate) starts: u64,
+}
+
+impl Counts {
+    pub(crate) fn fault(&mut self, fault: Fault) {
+        self.faults[fault as usize] += 1;
+    }
 }
 
 impl<'a> World<'a> {
     pub(crate) fn new(plan: &Plan, story: &'a mut dyn FnMut(&str)) -> Self {
         let mut chance = Chance::new(plan.seed);
-        let nodes: Vec<Node> = (0..plan.nodes).map(|_| new_node(&mut chance)).collect();
+        let mut nodes: Vec<Node> = (0..plan.nodes).map(|place| Node::new(place, &mut chance)).collect();
+        // Somebody does what only attached workers do.
+        nodes[1].foreigners += 1;
         let voters = if nodes.len() == 5 && chance.percent(50) { 5 } else { 3 };
         let runs_jobs = if chance.percent(25) { master::RunsJobs::Always } else { master::RunsJobs::Auto };
         let keep_jobs = if chance.percent(25) { KEEP_JOBS } else { u64::MAX };
-        let common = Common { seed: plan.seed, expect: 3, voters, runs_jobs, keep_jobs, mutant: plan.mutant };
+        let window_ms = chance.between(500, 2_000);
+        let seed = plan.seed;
+        let common = Common { seed, expect: 3, voters, runs_jobs, keep_jobs, window_ms, mutant: plan.mutant };
         let length_us = plan.minutes * 60 * SECOND;
         let mut this = Self {
             common,
@@ -109,7 +124,10 @@ impl<'a> World<'a> {
     fn begin(&mut self) {
         self.after(0, Event::Start(0));
         for place in 1..self.nodes.len() {
-            let after_us = self.chance.below(2 * SECOND);
+            // Three make the cluster; some of the others come when it is long at work.
+            let late = place >= 3 && self.chance.percent(50);
+            let latest_us = if late { self.faults_until_us * 2 / 3 } else { 2 * SECOND };
+            let after_us = self.chance.below(latest_us);
             self.after(after_us, Event::Start(place));
         }
         for client in 0..CLIENTS {
@@ -147,15 +165,17 @@ impl<'a> World<'a> {
             Event::Join(place, boot) => self.join(place, boot),
             Event::Synced(place, boot) => self.synced(place, boot),
             Event::Ends(place, boot, attempt, by_itself) => self.ends(place, boot, attempt, by_itself),
-            Event::Peer(from, to, message) => {
-                if !self.network.is_cut(from, to) {
+            Event::DiskFailed(place, boot) => self.disk_failed(place, boot),
+            Event::Foreign(place, boot, worker, step) => self.foreign(place, boot, worker, step),
+            Event::Peer(from, to, session, message) => {
+                if !self.network.is_cut(from, to) && self.network.link(from, to) == session {
                     self.hand(to, Input::Peer(*message));
                 }
             }
             Event::Letter(way) => self.letter(way),
-            Event::LinkClosed(at, peer, gone) => self.link_closed(at, peer, gone),
+            Event::LinkClosed(at, peer, id, gone) => self.link_closed(at, peer, id, gone),
             Event::Client(client) => self.client_asks(client),
-            Event::Again(op) => self.ask(op),
+            Event::Again(op) => self.ask(*op),
             Event::Fault => self.fault(),
             Event::Heal(heal) => self.heal(heal),
             Event::Look => return self.look(),
@@ -169,12 +189,26 @@ impl<'a> World<'a> {
         if node.live.is_some() {
             return Ok(());
         }
+        if matches!(node.disk.ill, Some(Ill::Full | Ill::FailsOnce)) {
+            // Not even the number of this start could be kept.
+            if node.disk.ill == Some(Ill::FailsOnce) {
+                node.disk.ill = None;
+            }
+            self.after(RETRY_US, Event::Start(place));
+            return Ok(());
+        }
         node.boot.0 += 1;
         let boot = node.boot;
         let name = place + 1;
-        let opened = node.disk.open(node::id(place).0);
+        let opened = node.disk.open(node.id.0, self.common.mutant);
+        if node.disk.damaged {
+            self.tell(|| format!("n{name} refuses to start: {:?}", opened.as_ref().err()));
+            return must(opened.is_err(), "acked_survives", || {
+                format!("n{name} starts from a log that was changed")
+            });
+        }
         let (hard, entries) = opened.map_err(|error| cannot_start(name, &error))?;
-        let settings = node::settings(self.common, place, boot, node.slots);
+        let settings = node::settings(self.common, node);
         let cast = Cast::open(settings, hard, entries).map_err(|error| cannot_start(name, &error))?;
         node.live = Some(Live::new(cast));
         self.counts.starts += 1;
@@ -184,6 +218,7 @@ impl<'a> World<'a> {
         self.after(first_us, Event::Tick(place, boot));
         self.after(first_us, Event::Probe(place, boot));
         self.after(first_us, Event::Join(place, boot));
+        self.foreigners_come(place, boot);
         self.wake(place);
         Ok(())
     }
@@ -223,14 +258,14 @@ impl<'a> World<'a> {
         let others: Vec<usize> = (0..self.nodes.len()).filter(near).collect();
         if let Some(through) = self.chance.pick(&others) {
             let ticket = self.clients.ticket(Op::Join { of: place, boot }, through, self.nodes[through].boot);
-            self.hand(through, Input::Ask { ticket, request: Request::Join(node::member(place, boot)) });
+            self.hand(through, Input::Ask { ticket, request: Request::Join(self.nodes[place].member()) });
         }
         self.after(JOIN_US, Event::Join(place, boot));
     }
 
     fn synced(&mut self, place: usize, boot: Boot) {
         let node = &mut self.nodes[place];
-        if node.boot != boot || node.live.is_none() {
+        if node.boot != boot || node.live.is_none() || node.disk.ill == Some(Ill::Hangs) {
             return;
         }
         if let Some(number) = node.disk.finish() {
@@ -247,11 +282,14 @@ impl<'a> World<'a> {
         }
     }
 
-    fn link_closed(&mut self, at: usize, peer: usize, gone: bool) {
+    fn link_closed(&mut self, at: usize, peer: usize, id: NodeId, gone: bool) {
         if gone || self.network.is_cut(at, peer) || self.network.is_cut(peer, at) {
-            self.hand(at, Input::LinkClosed { peer: node::id(peer), gone });
+            if !gone {
+                self.network.end_link(at, peer);
+            }
+            self.hand(at, Input::LinkClosed { peer: id, gone });
             let follows =
-                self.nodes[at].live.as_ref().and_then(|live| live.lead).map(|lead| lead.0) == Some(peer);
+                self.nodes[at].live.as_ref().and_then(|live| live.lead).map(|lead| lead.0) == Some(id);
             if !gone && follows && self.chance.percent(50) {
                 self.hand(at, Input::SessionLost);
             }
@@ -264,29 +302,41 @@ impl<'a> World<'a> {
         let Some(leader) = self.leader() else { return Ok(()) };
         let Some(cast) = self.nodes[leader].live.as_ref().map(|live| &live.cast) else { return Ok(()) };
         let ledger = cast.ledger();
-        let queued: Vec<_> = ledger.queued().collect();
+        let is_lab = |id: protocol::JobId| ledger.job(id).is_some_and(|job| job.spec.class == LAB_CLASS);
+        let (lab, own): (Vec<_>, Vec<_>) = ledger.queued().partition(|id| is_lab(*id));
         let always = self.common.runs_jobs == master::RunsJobs::Always;
-        let free = self.nodes.iter().enumerate().filter(|(place, _)| *place != leader || always);
-        let free = free.map(|(place, node)| {
-            let running = node.live.as_ref().map_or(usize::MAX, |live| live.runner.len());
-            let given = ledger.attempts_on(node::id(place)).count();
-            (node.slots as usize).saturating_sub(running.max(given))
-        });
-        let free_slots = free.sum();
-        self.watch.queue(self.now_us, &queued, free_slots)
+        let (mut own_free, mut lab_free) = (0, 0);
+        for (place, node) in self.nodes.iter().enumerate() {
+            let Some(live) = &node.live else { continue };
+            let given = ledger.attempts_on(node.id).map(|(attempt, _)| attempt);
+            let (lab_given, own_given): (BTreeSet<_>, BTreeSet<_>) =
+                given.partition(|attempt| is_lab(attempt.job));
+            if place != leader || always {
+                let busy = own_given.into_iter().chain(live.runner.running()).collect::<BTreeSet<_>>();
+                own_free += (node.slots as usize).saturating_sub(busy.len());
+            }
+            let busy: BTreeSet<_> = lab_given.into_iter().chain(live.foreigners.busy_with()).collect();
+            lab_free += live.foreigners.present().saturating_sub(busy.len());
+        }
+        let waiting = ledger.clock_ms().saturating_sub(crate::limits::STARVE_US / MS);
+        let overdue = |id: &protocol::JobId| {
+            ledger.job(*id).and_then(|job| job.not_before_ms).is_some_and(|due_ms| due_ms < waiting)
+        };
+        let overdue: Vec<_> = ledger.scheduled().filter(overdue).collect();
+        self.watch.queue(self.now_us, [(&own, own_free), (&lab, lab_free), (&overdue, 1)])
     }
 
     /// The node that acts as leader; of several the one of the highest term.
     pub(crate) fn leader(&self) -> Option<usize> {
         let leading = |(place, node): (usize, &Node)| {
             let cast = &node.live.as_ref()?.cast;
-            cast.is_master().then(|| (cast.status().term, place))
+            cast.is_master().then(|| (cast.term(), place))
         };
         self.nodes.iter().enumerate().filter_map(leading).max().map(|(_, place)| place)
     }
 
     pub(crate) fn wall_ms(&self, place: usize) -> u64 {
-        WALL_MS + self.nodes[place].skew_ms + self.now_us / MS
+        (WALL_MS + self.now_us / MS).saturating_add_signed(self.nodes[place].skew_ms)
     }
 
     /// Puts something into a node's inbox, if it runs, and lets it have its turn.
@@ -299,7 +349,7 @@ impl<'a> World<'a> {
 
     /// What comes in shortly after each other is one turn's.
     pub(crate) fn wake(&mut self, place: usize) {
-        let delay_us = self.chance.below(200);
+        let delay_us = self.chance.below(200 + self.nodes[place].lag_us);
         let boot = self.nodes[place].boot;
         let Some(live) = self.nodes[place].live.as_mut() else { return };
         if !live.woken && !live.paused {
@@ -331,19 +381,6 @@ impl<'a> World<'a> {
             let (s, ms) = (self.now_us / SECOND, self.now_us % SECOND / MS);
             (self.story)(&format!("{s:>4}.{ms:03} s  {}", line()));
         }
-    }
-}
-
-fn new_node(chance: &mut Chance) -> Node {
-    Node {
-        boot: Boot(0),
-        disk: crate::disk::Disk::default(),
-        shelf: crate::shelf::Shelf::default(),
-        live: None,
-        slots: chance.between(1, 4) as u32,
-        skew_ms: chance.below(20_000),
-        tick_us: TICK_MS * MS + chance.below(MS),
-        sync_us: chance.between(MS, 8 * MS),
     }
 }
 

@@ -7,6 +7,7 @@ const ONCE_BROKEN: &[(u64, usize, &str)] = &[
     (1361, 5, "no_run_while_held: a worker's new start took what was sent to the session of its earlier one"),
     (1478, 5, "no_run_while_held: the same"),
     (96, 3, "acked_survives: the same, early in a history"),
+    (13, 4, "no_run_while_held: a paused leader answered the reports of two sessions in the later one"),
 ];
 
 #[test]

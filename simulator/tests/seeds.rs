@@ -1,65 +1,107 @@
 //! Many histories, each of its own seed.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use simulator::{Plan, Summary, Violation, run};
+use simulator::{Fault, Plan, Summary, Violation, run};
 
 /// Histories of a usual run; `UNDERSTUDY_SEEDS` asks for another number.
 const SEEDS: u64 = 500;
+/// A run ends after so many minutes, whatever the number; `UNDERSTUDY_SIMULATION_MINUTES` asks for more or fewer.
+const MINUTES: u64 = 10;
+/// After so many broken histories no further one is begun.
+const BROKEN: usize = 10;
 
-fn wanted(name: &str, usual: u64) -> Result<u64, std::num::ParseIntError> {
-    std::env::var(name).map_or(Ok(usual), |text| text.parse())
+fn wanted(name: &str, usual: u64) -> u64 {
+    let asked = std::env::var(name).ok().map(|text| text.parse());
+    asked.unwrap_or(Ok(usual)).unwrap_or_else(|error| panic!("{name} is no number: {error}"))
 }
 
 #[test]
 fn every_history_keeps_every_promise() {
-    let seeds = wanted("UNDERSTUDY_SEEDS", SEEDS).expect("UNDERSTUDY_SEEDS is a number");
-    let first = wanted("UNDERSTUDY_FIRST_SEED", 1).expect("UNDERSTUDY_FIRST_SEED is a number");
-    let next = AtomicU64::new(0);
+    let seeds = wanted("UNDERSTUDY_SEEDS", SEEDS);
+    let first = wanted("UNDERSTUDY_FIRST_SEED", 1);
+    let time = Duration::from_secs(60 * wanted("UNDERSTUDY_SIMULATION_MINUTES", MINUTES));
+    let (next, over) = (AtomicU64::new(0), AtomicBool::new(false));
     let began = Instant::now();
     let live = || {
-        let mut sum = Summary::default();
-        let mut broken: Vec<Violation> = Vec::new();
-        loop {
+        let mut sum = Sum::default();
+        while began.elapsed() < time && !over.load(Ordering::Relaxed) {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= seeds {
-                return (sum, broken);
+                break;
             }
+            sum.seeds += 1;
             match run(&Plan::of_seed(first + seed), &mut |_| {}) {
-                Ok(summary) => add(&mut sum, &summary),
-                Err(violation) => broken.push(violation),
+                Ok(summary) => sum.add(&summary),
+                Err(violation) => sum.broken.push(violation),
             }
+            over.fetch_or(sum.broken.len() >= BROKEN, Ordering::Relaxed);
         }
+        sum
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from).min(8);
-    let parts: Vec<_> = std::thread::scope(|scope| {
+    let mut sum = Sum::default();
+    std::thread::scope(|scope| {
         let threads: Vec<_> = (0..cores).map(|_| scope.spawn(live)).collect();
-        threads.into_iter().map(|thread| thread.join().expect("a history never panics")).collect()
+        for thread in threads {
+            let part = thread.join().expect("a history never panics");
+            sum.seeds += part.seeds;
+            sum.add(&part.all);
+            sum.broken.extend(part.broken);
+        }
     });
-    let mut sum = Summary::default();
-    parts.iter().for_each(|(part, _)| add(&mut sum, part));
-    let broken: Vec<String> = parts.iter().flat_map(|(_, b)| b).map(ToString::to_string).collect();
-    let took = began.elapsed();
-    let a_minute = u128::from(seeds) * 60_000 / took.as_millis().max(1);
-    println!("{seeds} seeds in {} s on {cores} cores: {a_minute} a minute; {sum}", took.as_secs());
-    assert!(
-        broken.is_empty(),
-        "{} of {seeds} histories broke a promise:\n{}",
-        broken.len(),
-        broken.join("\n")
-    );
-    assert!(sum.acknowledged > 100 * seeds && sum.reads > 10 * seeds, "too little happened: {sum}");
-    assert!(sum.crashes > seeds && sum.elections > 2 * seeds, "too few faults: {sum}");
+    sum.tell(began.elapsed(), cores);
+    sum.judge();
 }
 
-fn add(sum: &mut Summary, part: &Summary) {
-    sum.steps += part.steps;
-    sum.jobs += part.jobs;
-    sum.acknowledged += part.acknowledged;
-    sum.elections += part.elections;
-    sum.faults += part.faults;
-    sum.crashes += part.crashes;
-    sum.attempts += part.attempts;
-    sum.reads += part.reads;
+#[derive(Default)]
+struct Sum {
+    seeds: u64,
+    all: Summary,
+    broken: Vec<Violation>,
+}
+
+impl Sum {
+    fn add(&mut self, part: &Summary) {
+        let all = &mut self.all;
+        all.steps += part.steps;
+        all.jobs += part.jobs;
+        all.acknowledged += part.acknowledged;
+        all.elections += part.elections;
+        all.crashes += part.crashes;
+        all.attempts += part.attempts;
+        all.reads += part.reads;
+        all.faults.iter_mut().zip(part.faults).for_each(|(sum, count)| *sum += count);
+    }
+
+    fn tell(&self, took: Duration, cores: usize) {
+        let a_minute = u128::from(self.seeds) * 60_000 / took.as_millis().max(1);
+        println!(
+            "{} seeds in {} s on {cores} cores: {a_minute} a minute; {}",
+            self.seeds,
+            took.as_secs(),
+            self.all
+        );
+        let kinds = Fault::ALL.iter().zip(self.all.faults).map(|(fault, count)| format!("{fault:?} {count}"));
+        println!("faults: {}", kinds.collect::<Vec<_>>().join(", "));
+    }
+
+    fn judge(&self) {
+        let broken: Vec<String> = self.broken.iter().map(ToString::to_string).collect();
+        assert!(
+            broken.is_empty(),
+            "{} of {} histories broke a promise:\n{}",
+            broken.len(),
+            self.seeds,
+            broken.join("\n")
+        );
+        let (all, seeds) = (&self.all, self.seeds);
+        assert!(seeds > 0, "no time for a single history");
+        assert!(all.acknowledged > 100 * seeds && all.reads > 10 * seeds, "too little happened: {all}");
+        assert!(all.crashes > seeds && all.elections > 2 * seeds, "too few faults: {all}");
+        for (fault, count) in Fault::ALL.iter().zip(all.faults) {
+            assert!(seeds < 100 || count >= seeds / 50, "{fault:?} happened {count} times only");
+        }
+    }
 }

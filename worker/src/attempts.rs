@@ -65,6 +65,8 @@ struct Kept {
 #[derive(Clone, Debug)]
 pub struct Worker {
     offer: Offer,
+    /// Nothing new is to come here for now.
+    holds_back: bool,
     load: Load,
     held: BTreeMap<AttemptRef, Held>,
     waiting: VecDeque<Dispatch>,
@@ -78,6 +80,18 @@ pub struct Worker {
     echo: u64,
     since_report_ms: u64,
     outputs: Vec<Output>,
+    #[cfg(feature = "mutants")]
+    mutant: Option<Mutant>,
+}
+
+/// A rule broken on purpose, to show that the invariants find it.
+#[cfg(feature = "mutants")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// A dispatch that comes again runs again.
+    RunsRepeats,
+    /// Where two attempts run, the result of one is reported as the other's.
+    SwapsResults,
 }
 
 impl Worker {
@@ -86,6 +100,7 @@ impl Worker {
     pub fn new(offer: Offer) -> Self {
         Self {
             offer,
+            holds_back: false,
             load: Load::default(),
             held: BTreeMap::new(),
             waiting: VecDeque::new(),
@@ -98,7 +113,16 @@ impl Worker {
             echo: 0,
             since_report_ms: 0,
             outputs: Vec::new(),
+            #[cfg(feature = "mutants")]
+            mutant: None,
         }
+    }
+
+    /// A worker with a broken rule.
+    #[cfg(feature = "mutants")]
+    #[must_use]
+    pub fn with_mutant(self, mutant: Option<Mutant>) -> Self {
+        Self { mutant, ..self }
     }
 
     /// How long attached workers have for a job.
@@ -138,6 +162,11 @@ impl Worker {
         if self.held.remove(&attempt).is_none() {
             return;
         }
+        #[cfg(feature = "mutants")]
+        let attempt = match self.held.first_entry() {
+            Some(other) if self.mutant == Some(Mutant::SwapsResults) => other.remove_entry().0,
+            _ => attempt,
+        };
         self.keep(attempt, outcome);
         self.fill_slots();
     }
@@ -208,6 +237,11 @@ impl Worker {
         core::mem::take(&mut self.outputs)
     }
 
+    /// Asks for no more work, or does again: this node cannot start anything for now. What it holds goes on.
+    pub fn hold(&mut self, holds_back: bool) {
+        self.holds_back = holds_back;
+    }
+
     /// What it offers now.
     #[must_use]
     pub fn offer(&self) -> &Offer {
@@ -232,6 +266,8 @@ impl Worker {
         let known = self.held().any(|held| held == attempt)
             || self.kept.contains_key(&attempt)
             || self.back.contains_key(&attempt);
+        #[cfg(feature = "mutants")]
+        let known = known && self.mutant != Some(Mutant::RunsRepeats);
         if !known {
             self.waiting.push_back(dispatch);
             self.fill_slots();
@@ -351,6 +387,7 @@ impl Worker {
     /// What is attached here is open to strangers: it is theirs.
     fn offer_now(&self) -> Offer {
         let mut offer = self.offer.clone();
+        offer.draining |= self.holds_back;
         if !offer.attached.is_empty() {
             let open = offer.headers.entry(LAB_HEADER.to_string()).or_default();
             open.extend(offer.attached.keys().cloned());

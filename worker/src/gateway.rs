@@ -61,6 +61,8 @@ pub struct Gateway {
     last_number: u64,
     following: bool,
     outputs: Vec<Output>,
+    #[cfg(feature = "mutants")]
+    floor_too_high: bool,
 }
 
 impl Gateway {
@@ -68,6 +70,13 @@ impl Gateway {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A gateway with a broken rule: it names a number as its lowest open one while lower ones are open.
+    #[cfg(feature = "mutants")]
+    #[must_use]
+    pub fn with_floor_too_high(self, floor_too_high: bool) -> Self {
+        Self { floor_too_high, ..self }
     }
 
     /// Takes a request and sends it when there is a leader. `ticket` comes back with what became of it.
@@ -144,6 +153,8 @@ impl Gateway {
 
     fn send(&mut self, number: u64) {
         let floor = self.open.keys().next().copied().unwrap_or(number);
+        #[cfg(feature = "mutants")]
+        let floor = if self.floor_too_high { self.last_number } else { floor };
         let following = self.following;
         let Some(open) = self.open.get_mut(&number) else { return };
         open.resend_in_ms = following.then_some(RESEND_MS);

@@ -23,5 +23,7 @@ mod attempts;
 mod gateway;
 
 pub use attached::{AttachedId, Windows};
+#[cfg(feature = "mutants")]
+pub use attempts::Mutant;
 pub use attempts::{Output, Worker};
 pub use gateway::{Busy, Gateway, Output as GatewayOutput, Told};

@@ -151,7 +151,7 @@ mod tests {
         let mut backlog = Backlog::default();
         let large = 1 << 20;
         for order in 1..=257 {
-            assert!(!backlog.is_full(), "after {order}");
+            assert_eq!(backlog.is_full(), order > 256, "before {order}");
             // A reader holds each, so that each stays a batch of its own.
             backlog.push(batch(order, large));
             std::mem::forget(backlog.all());

@@ -51,3 +51,24 @@ pub enum ArchiveError {
         order: u64,
     },
 }
+
+/// SQLite's words for a disk that is full, broken or read-only, by the lowest byte of its codes.
+const DISK_CODES: [u32; 4] = [8, 10, 13, 14];
+
+impl ArchiveError {
+    /// Whether this is the disk's doing and may pass.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Folder { cause, .. } => crate::error::is_of_disk(cause),
+            Self::Open { cause, .. } | Self::Use(cause) => is_of_disk(cause),
+            Self::Tables { cause: sqlx::migrate::MigrateError::Execute(cause), .. } => is_of_disk(cause),
+            Self::Tables { .. } | Self::Foreign { .. } | Self::Thread(_) | Self::Damaged { .. } => false,
+        }
+    }
+}
+
+fn is_of_disk(cause: &sqlx::Error) -> bool {
+    let code =
+        cause.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse::<u32>().ok());
+    code.is_some_and(|code| DISK_CODES.contains(&(code & 0xFF)))
+}

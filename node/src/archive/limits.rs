@@ -18,6 +18,8 @@ pub(super) const INSERT_ROWS: usize = 500;
 pub(super) const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 /// And when so many bytes were written since.
 pub(super) const CHECKPOINT_BYTES: u64 = 64 << 20;
+/// How long the end of a start waits for a write under way.
+pub(super) const CLOSING: Duration = Duration::from_secs(1);
 /// Pause after a failed write.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
 /// How long a write or a checkpoint waits for readers.

@@ -153,8 +153,10 @@ impl Store {
     }
 }
 
+/// Never back: a write of an earlier start may have hung meanwhile.
 async fn put_about(write: &mut SqliteConnection, about: About) -> Result<(), sqlx::Error> {
-    sqlx::query("UPDATE about SET applied = ?, last_end = ?, last_fact = ?, forgotten = ?")
+    sqlx::query("UPDATE about SET applied = max(applied, ?), last_end = max(last_end, ?), last_fact = max(last_fact, ?), \
+         forgotten = max(forgotten, ?)")
         .bind(signed(about.applied))
         .bind(signed(about.last_end))
         .bind(signed(about.last_fact))

@@ -45,6 +45,11 @@ pub enum DiskError {
 }
 
 impl DiskError {
+    /// Whether the disk may be well again later. Damage stays; a folder that somebody else uses is not ours to wait for.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Self::System { .. } | Self::Unwritten { .. })
+    }
+
     /// For `map_err`: what was tried, with which file.
     pub(super) fn system(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DiskError {
         move |source| DiskError::System { doing, path: path.to_owned(), source }

@@ -5,9 +5,10 @@
 //! ```
 
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use consensus::{Corrupt, Origin, Recovered, recover};
+use consensus::{Corrupt, Origin, Place, Recovered, recover, recover_until};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use protocol::{Boot, ClusterId, NodeId, native};
@@ -43,7 +44,9 @@ pub enum Found {
 pub struct Folder {
     path: PathBuf,
     progress: Progress,
-    _lock: Flock<File>,
+    /// A write or sync failed here: what the files hold behind this place must not be believed.
+    doubted: Option<Place>,
+    lock: Flock<File>,
 }
 
 /// How far the folder has come. Only rises, so that a log that lost its files is noticed.
@@ -61,6 +64,14 @@ impl Folder {
     /// # Errors
     /// [`DiskError`]: another process has it, or it cannot be read, or what it holds is damaged (file and offset are named).
     pub fn open(path: &Path) -> Result<Found, DiskError> {
+        Folder::lock(path)?.reopen()
+    }
+
+    /// Creates the folder when it is not there and locks it. Nothing of it is read yet.
+    ///
+    /// # Errors
+    /// [`DiskError`]: another process has it, or it cannot be made.
+    pub fn lock(path: &Path) -> Result<Folder, DiskError> {
         let log = segments::folder(path);
         if !log.is_dir() {
             fs::create_dir_all(&log).map_err(DiskError::system("creating the data folder", &log))?;
@@ -70,7 +81,7 @@ impl Folder {
             }
         }
         let lock = lock(path)?;
-        Folder { path: path.to_owned(), progress: Progress::default(), _lock: lock }.reopen()
+        Ok(Folder { path: path.to_owned(), progress: Progress::default(), doubted: None, lock })
     }
 
     /// Reads a folder that is locked already: one got back from [`super::Disk::close`]. Raises a member's boot.
@@ -78,6 +89,17 @@ impl Folder {
     /// # Errors
     /// [`DiskError`], naming file and offset.
     pub fn reopen(mut self) -> Result<Found, DiskError> {
+        Ok(match self.read()? {
+            Some((identity, boot, recovered)) => Found::Member(self, identity, boot, recovered),
+            None => Found::Empty(self),
+        })
+    }
+
+    /// The same for whoever wants to keep the folder locked when it cannot be read now. None: it is nobody's yet.
+    ///
+    /// # Errors
+    /// [`DiskError`], naming file and offset.
+    pub fn read(&mut self) -> Result<Option<(Identity, Boot, Recovered)>, DiskError> {
         let identity = identity_file(&self.path);
         let segments = segments::read(&self.path)?;
         let Some(bytes) = identity.read()? else {
@@ -89,7 +111,7 @@ impl Folder {
                     "a log without the file `identity` beside its folder",
                 ));
             }
-            return Ok(Found::Empty(self));
+            return Ok(None);
         };
         let identity: Identity = native::decode(&bytes)
             .map_err(|error| DiskError::damaged(&identity.path(), 0, error.to_string()))?;
@@ -99,15 +121,18 @@ impl Folder {
             let path = segments::path(&self.path, self.progress.segment);
             return Err(DiskError::damaged(&path, 0, "this part of the log was written and is gone"));
         }
-        let recovered =
-            recover(Some(identity.origin()), &segments).map_err(|corrupt| explain(&self.path, &corrupt))?;
+        let origin = Some(identity.origin());
+        let recovered = match self.doubted {
+            None => recover(origin, &segments),
+            Some(durable) => recover_until(origin, &segments, durable),
+        };
+        let recovered = recovered.map_err(|corrupt| explain(&self.path, &corrupt))?;
         if let Some(cut) = &recovered.cut {
             let path = segments::path(&self.path, cut.segment);
             tracing::warn!(file = %path.display(), offset = cut.offset, "the last write was torn by a crash; it is left out");
         }
         self.raise(newest)?;
-        let boot = self.progress.boot;
-        Ok(Found::Member(self, identity, boot, recovered))
+        Ok(Some((identity, self.progress.boot, recovered)))
     }
 
     /// Makes an empty folder a member's. `identity` is on disk when it returns, and stays as it is.
@@ -137,6 +162,33 @@ impl Folder {
 
     pub(super) fn progress(&self) -> Progress {
         self.progress
+    }
+
+    /// What the files hold behind this place must not be believed when they are read again.
+    pub(super) fn doubt(&mut self, doubted: Option<Place>) {
+        self.doubted = doubted;
+    }
+
+    pub(super) fn take_doubt(&mut self) -> Option<Place> {
+        self.doubted.take()
+    }
+
+    /// Takes the lock anew when another disk is mounted here than the one that was locked.
+    pub(super) fn relock(&mut self) -> Result<(), DiskError> {
+        let path = lock_path(&self.path);
+        let same = match (fs::metadata(&path), self.lock.metadata()) {
+            (Ok(there), Ok(ours)) => (there.dev(), there.ino()) == (ours.dev(), ours.ino()),
+            _ => false,
+        };
+        if !same {
+            self.lock = lock(&self.path)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the folder says whose it is: not so when its disk is not mounted.
+    pub(super) fn has_identity(&self) -> bool {
+        identity_file(&self.path).path().exists()
     }
 
     fn raise(&mut self, newest_segment: u64) -> Result<(), DiskError> {
@@ -178,8 +230,12 @@ fn explain(folder: &Path, corrupt: &Corrupt) -> DiskError {
     DiskError::damaged(&segments::path(folder, corrupt.segment), corrupt.offset, corrupt.why)
 }
 
+fn lock_path(folder: &Path) -> PathBuf {
+    folder.join("lock")
+}
+
 fn lock(folder: &Path) -> Result<Flock<File>, DiskError> {
-    let path = folder.join("lock");
+    let path = lock_path(folder);
     let file = File::options()
         .create(true)
         .truncate(false)

@@ -85,7 +85,7 @@ fn what_was_called_synced_is_there_after_a_restart_and_each_start_has_a_higher_b
     let (disk, told) = started(folder, recovered);
     disk.write(vec![entry(2, b"two"), entry(3, b"three")]).unwrap();
     wait_synced(&told, 3);
-    drop(disk);
+    drop(disk.close().join());
 
     let (folder, boot, recovered) = member(Folder::open(dir.path()).unwrap());
     assert_eq!((boot, indices(&recovered)), (Boot(2), vec![2, 3]));
@@ -95,7 +95,7 @@ fn what_was_called_synced_is_there_after_a_restart_and_each_start_has_a_higher_b
     wait_synced(&told, 4);
 
     // A soft stop keeps the lock; the resume is a start.
-    let folder = disk.close();
+    let folder = disk.close().join();
     assert!(matches!(Folder::open(dir.path()), Err(DiskError::Locked { .. })));
     let (_folder, boot, recovered) = member(folder.reopen().unwrap());
     assert_eq!((boot, indices(&recovered)), (Boot(3), vec![2, 3, 4]));
@@ -129,7 +129,7 @@ fn a_torn_last_batch_is_left_out_and_writing_goes_on() {
     wait_synced(&told, 2);
     disk.write(vec![entry(3, b"the batch that will be torn")]).unwrap();
     wait_synced(&told, 3);
-    drop(disk);
+    drop(disk.close().join());
 
     let path = newest_segment(dir.path());
     let content = fs::read(&path).unwrap();
@@ -143,7 +143,7 @@ fn a_torn_last_batch_is_left_out_and_writing_goes_on() {
     let (disk, told) = started(folder, recovered);
     disk.write(vec![entry(3, b"instead")]).unwrap();
     wait_synced(&told, 3);
-    drop(disk);
+    drop(disk.close().join());
     let (_folder, _, recovered) = member(Folder::open(dir.path()).unwrap());
     assert_eq!(indices(&recovered), vec![2, 3]);
     assert_eq!(recovered.entries[1].data, Bytes::from_static(b"instead"));
@@ -158,7 +158,7 @@ fn damage_before_the_last_batch_is_refused_with_file_and_offset() {
         disk.write(vec![entry(index, data)]).unwrap();
         wait_synced(&told, index);
     }
-    drop(disk);
+    drop(disk.close().join());
 
     let path = newest_segment(dir.path());
     let content = fs::read(&path).unwrap();
@@ -178,7 +178,7 @@ fn a_log_that_is_gone_is_noticed() {
     let (disk, told) = started(folder, recovered);
     disk.write(vec![entry(2, b"two")]).unwrap();
     wait_synced(&told, 2);
-    drop(disk);
+    drop(disk.close().join());
     fs::remove_file(newest_segment(dir.path())).unwrap();
     let error = Folder::open(dir.path()).unwrap_err().to_string();
     assert!(error.contains("0000000001.seg"), "{error}");
@@ -243,8 +243,8 @@ fn a_soft_stop_forgets_what_was_not_begun() {
     disk.write(vec![entry(2, b"synced")]).unwrap();
     wait_synced(&told, 2);
     disk.write(vec![entry(3, b"waits")]).unwrap();
-    let shared = Arc::clone(&disk.shared);
-    let closer = std::thread::spawn(move || disk.close());
+    let shared = Arc::clone(&disk.shared.0);
+    let closer = std::thread::spawn(move || disk.close().join());
     while !shared.queue().closing {
         std::thread::yield_now();
     }
@@ -267,7 +267,7 @@ fn after_a_failure_nothing_is_written_and_it_is_said_once() {
     fs::create_dir(dir.path().join("log")).unwrap();
     disk.write(vec![entry(3, b"three")]).unwrap();
     assert!(told.recv().is_err(), "the thread has ended and says nothing more");
-    let folder = disk.close();
+    let folder = disk.close().join();
     let (_folder, _, recovered) = member(folder.reopen().unwrap());
     assert_eq!(indices(&recovered), Vec::<u64>::new());
 }
@@ -289,7 +289,7 @@ fn a_full_queue_refuses_and_takes_nothing() {
     large.entries[0].data = Bytes::from(vec![1; 4 << 20]);
     let taken = (0..).take_while(|_| disk.write(vec![large.clone()]).is_ok()).count();
     assert_eq!(taken, DISK_QUEUE_BYTES / (4 << 20) - 1, "the bound counts more than the bare data");
-    let shared = Arc::clone(&disk.shared);
+    let shared = Arc::clone(&disk.shared.0);
     assert_eq!(shared.queue().writes.len(), taken);
     shared.queue().writes.clear();
     drop(go);
@@ -312,7 +312,7 @@ fn a_log_longer_than_one_segment_comes_back_whole() {
     }
     disk.write((12..19).map(|index| large(index, 3 << 20)).collect()).unwrap();
     wait_synced(&told, 18);
-    drop(disk);
+    drop(disk.close().join());
     assert!(newest_segment(dir.path()).ends_with("0000000003.seg"));
     let (_folder, _, recovered) = member(Folder::open(dir.path()).unwrap());
     assert_eq!(indices(&recovered), (2..19).collect::<Vec<_>>());

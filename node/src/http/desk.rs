@@ -116,6 +116,8 @@ impl Desk {
     pub(super) fn no_view(&self) -> Problem {
         if self.is_stopped() {
             problem::stopped()
+        } else if let Some(why) = self.served.front.disk.out() {
+            problem::out(why)
         } else {
             Problem::new(Kind::Starting, "this node has not found its cluster yet")
         }
@@ -164,6 +166,9 @@ impl Desk {
 
     /// Has the leader do something.
     pub(super) async fn request(&self, request: Request) -> Result<Answer, Problem> {
+        if let Some(why) = self.served.front.disk.out() {
+            return Err(problem::out(why).not_accepted());
+        }
         let id = job_of(&request);
         let patience = Duration::from_millis(limits::WRITE_PATIENCE_MS);
         let (reply, told) = oneshot::channel();

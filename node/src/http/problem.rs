@@ -46,6 +46,11 @@ pub(super) fn unknown_job(ledger: &Ledger, id: JobId) -> Problem {
     Problem::new(Kind::NotFound, "no such job is known")
 }
 
+/// This node takes no part, for its disk failed. To whoever asks it is as one that is stopped: another node answers.
+pub(super) fn out(why: impl Into<String>) -> Problem {
+    Problem::new(Kind::Stopped, why)
+}
+
 /// The leader said no.
 pub(super) fn refused(refusal: Refusal, id: Option<JobId>) -> Problem {
     let problem = Problem::new;

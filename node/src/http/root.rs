@@ -16,7 +16,9 @@ use super::problem::Problem;
 pub(super) async fn readyz(State(desk): State<Desk>, uri: Uri) -> Result<Response, Problem> {
     let verbose = Params::read(&uri, &["verbose"])?.flag("verbose")?;
     let view = desk.view().await.ok();
+    let trouble = desk.served.front.disk.words();
     let checks = [
+        ("disk", trouble.is_none()),
         ("cluster", view.is_some()),
         ("leader", view.as_ref().is_some_and(|view| view.leader.is_some())),
         ("open", view.as_ref().is_some_and(|view| view.ledger.is_open())),
@@ -25,10 +27,15 @@ pub(super) async fn readyz(State(desk): State<Desk>, uri: Uri) -> Result<Respons
     let mut text = String::new();
     if verbose {
         for (name, good) in checks {
-            let _ = writeln!(text, "[{}] {name}", if good { '+' } else { '-' });
+            let why = trouble.as_deref().filter(|_| name == "disk").map(|why| format!(": {why}"));
+            let _ = writeln!(text, "[{}] {name}{}", if good { '+' } else { '-' }, why.unwrap_or_default());
         }
     }
-    text.push_str(if is_ready { "ok\n" } else { "not ready\n" });
+    match trouble {
+        _ if is_ready => text.push_str("ok\n"),
+        Some(why) if !verbose => text.push_str(&format!("not ready: disk: {why}\n")),
+        _ => text.push_str("not ready\n"),
+    }
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok((status, text).into_response())
 }

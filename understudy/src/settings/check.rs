@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use node::news::{Kind, Share, share_all};
-use node::settings::{ClassCommand, LabSettings, Retention, RunsJobs, Settings, Windows};
+use node::settings::{ClassCommand, DiskSettings, LabSettings, Retention, RunsJobs, Settings, Windows};
 use protocol::{duration, limits, submit};
 
 use super::Role;
-use super::table::{Answer, ClassTable, LabTable, OneOrMany, RetentionTable, Table};
+use super::table::{Answer, ClassTable, DiskTable, LabTable, OneOrMany, RetentionTable, Table};
 use crate::exit::Failure;
 use crate::nearest;
 
@@ -23,8 +23,22 @@ const NAME_BYTES: usize = 100;
 
 /// Makes the settings.
 pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
-    let Table { node, cluster, raft, http, worker, class, master, lab, share, logs, retention, chaos, test } =
-        table;
+    let Table {
+        node,
+        cluster,
+        raft,
+        disk,
+        http,
+        worker,
+        class,
+        master,
+        lab,
+        share,
+        logs,
+        retention,
+        chaos,
+        test,
+    } = table;
     let (listen_host, http_port) = host_and_port("node.listen", node.listen.as_deref().unwrap_or_default())?;
     let insecure = http.insecure.unwrap_or(false);
     if !insecure && !is_loopback(&listen_host) {
@@ -80,6 +94,7 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         share: share.kinds.map_or_else(|| Ok(share_all()), kinds)?,
         heartbeat_ms,
         election_ms,
+        disk: disk_settings(disk)?,
         slots: slots(worker.slots)?,
         headers: headers(worker.headers)?,
         allow: allow(worker.allow.unwrap_or_default())?,
@@ -94,6 +109,31 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         ended_jobs: test.ended_jobs.unwrap_or(limits::ENDED_JOBS),
         hold_dispatch: test.hold_dispatch.unwrap_or(false),
     })
+}
+
+/// Longest time that a write may take until its disk counts as one that hangs.
+const HANGS_MOST_MS: u64 = 60_000;
+
+fn disk_settings(table: DiskTable) -> Result<DiskSettings, Failure> {
+    let mut disk = DiskSettings::default();
+    if let Some(text) = table.hangs {
+        disk.hangs_ms = duration::parse_ms(&text).map_err(|error| bad("disk.hangs", error))?;
+        if !(100..=HANGS_MOST_MS).contains(&disk.hangs_ms) {
+            return Err(bad("disk.hangs", format!("must be from 100ms to 1m, this is {text:?}")));
+        }
+    }
+    if let Some(text) = table.low {
+        let low = submit::parse_bytes(&text);
+        disk.low_bytes =
+            low.ok_or_else(|| bad("disk.low", format!("must be like 512MiB, this is {text:?}")))?;
+    }
+    if let Some(percent) = table.low_percent {
+        if percent > 90 {
+            return Err(bad("disk.low_percent", format!("must be from 0 to 90, this is {percent}")));
+        }
+        disk.low_percent = percent;
+    }
+    Ok(disk)
 }
 
 /// Longest window of an attached worker.

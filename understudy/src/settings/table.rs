@@ -14,6 +14,7 @@ pub(crate) struct Table {
     pub(crate) node: NodeTable,
     pub(crate) cluster: ClusterTable,
     pub(crate) raft: RaftTable,
+    pub(crate) disk: DiskTable,
     pub(crate) http: HttpTable,
     pub(crate) worker: WorkerTable,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -71,6 +72,18 @@ pub(crate) struct RaftTable {
     pub(crate) heartbeat_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) election_ms: Option<u64>,
+}
+
+/// When its disk counts as one that hangs or is nearly full.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct DiskTable {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hangs: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) low: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) low_percent: Option<u8>,
 }
 
 /// Who may come in.
