@@ -55,6 +55,8 @@ pub(crate) struct Progress {
     pub(crate) durable: u64,
     /// Number of the newest end that it knows of.
     pub(crate) last_end: u64,
+    /// Number of the last fact that is forgotten.
+    pub(crate) forgotten_facts: u64,
     /// What it never saw.
     pub(crate) holes: Vec<Hole>,
 }
@@ -91,6 +93,7 @@ impl Archive {
             applied: about.applied,
             durable: 0,
             last_end: about.last_end,
+            forgotten_facts: about.forgotten_facts,
             holes: store.holes().to_vec(),
         };
         let inside = Arc::new(Inside {
@@ -151,7 +154,6 @@ impl Archive {
     }
 
     /// Why it cannot be written now.
-    #[must_use]
     pub(crate) fn trouble(&self) -> Option<String> {
         locked(&self.0.trouble).clone()
     }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
 
 use cast::{Cast, Input, Output};
 use consensus::{Peer, Writer};
@@ -11,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::admit;
+use crate::again::Again;
 use crate::archive::{Archive, Filing};
 use crate::ask::{Ask, Told, View};
 use crate::broker::{Broker, Lead};
@@ -28,9 +28,6 @@ use crate::runner::Runner;
 use crate::settings::Settings;
 use crate::shows::Shows;
 use crate::stage::Stage;
-
-/// How often requests from the lab's ports that nobody could decide are asked again.
-const ASK_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Sockets, disk, children and open questions of one start.
 pub(crate) struct Hands {
@@ -50,7 +47,7 @@ pub(crate) struct Hands {
     lab: Lab,
     /// Classes nobody names at the lab's ports, as of the newest roster.
     closed_classes: Arc<BTreeSet<String>>,
-    since_asked_again: Instant,
+    again: Again,
     replies: BTreeMap<u64, oneshot::Sender<Told>>,
     readers: BTreeMap<u64, oneshot::Sender<View>>,
     last_ticket: u64,
@@ -120,7 +117,7 @@ impl Hands {
             shows,
             lab,
             closed_classes: Arc::new(BTreeSet::new()),
-            since_asked_again: Instant::now(),
+            again: Again::new(),
             replies: BTreeMap::new(),
             readers: BTreeMap::new(),
             last_ticket: 0,
@@ -166,6 +163,11 @@ impl Hands {
             hold_dispatch: settings.hold_dispatch,
             mutant: None,
         }
+    }
+
+    /// The ledger as the disk left it.
+    pub(crate) fn begin_history(&mut self, ledger: &master::Ledger) {
+        self.filing.begin(ledger);
     }
 
     /// Keeps the log's writer until the disk is started.
@@ -266,19 +268,26 @@ impl Hands {
         }
     }
 
-    /// Requests from the lab's ports that nobody could decide are asked again, each second.
+    /// Before requests that nobody could decide are asked again, this node's ledger has to catch up.
     pub(crate) fn ask_again(&mut self, cast: &mut Cast, wall_ms: u64) {
-        if self.since_asked_again.elapsed() < ASK_AGAIN {
+        if self.lab.has_undecided() && self.again.wants_read() {
+            let ticket = self.nobodys_ticket();
+            self.again.reads(ticket);
+            cast.handle(Input::Read { ticket }, wall_ms);
+        }
+    }
+
+    fn ask_undecided(&mut self, cast: &mut Cast) {
+        if !self.again.take_due() {
             return;
         }
-        self.since_asked_again = Instant::now();
         let last_ticket = &mut self.last_ticket;
         let again = self.lab.ask_again(|| {
             *last_ticket += 1;
             *last_ticket
         });
         for (ticket, request) in again {
-            cast.handle(Input::Ask { ticket, request }, wall_ms);
+            cast.handle(Input::Ask { ticket, request }, wall_ms());
         }
     }
 
@@ -355,8 +364,12 @@ impl Hands {
                         let _ = reply.send(told);
                     }
                 }
+                Output::ReadReady { ticket } if self.again.confirmed(ticket) => {}
                 Output::ReadReady { ticket } => self.shows.want_view(ticket),
-                Output::ReadLost { ticket } => drop(self.readers.remove(&ticket)),
+                Output::ReadLost { ticket } => {
+                    self.again.lost(ticket);
+                    self.readers.remove(&ticket);
+                }
                 Output::NotAdmitted(refusal) => {
                     return Err(StageError::NotAdmitted(admission_words(&refusal)));
                 }
@@ -405,6 +418,7 @@ impl Hands {
         if let Some(burdened) = self.filing.file(cast.ledger()) {
             cast.handle(Input::Burdened(burdened), wall_ms());
         }
+        self.ask_undecided(cast);
         let cast = &*cast;
         self.news.turned(cast, self.shows.leader(), self.shows.members());
         for ticket in self.shows.views_wanted() {

@@ -73,6 +73,7 @@ impl Incarnation {
         let mut hands = Hands::open(stage, handle, identity, boot, slots, known)?;
         let cast =
             Cast::open(hands.cast_settings(settings, identity, boot), recovered.hard, recovered.entries)?;
+        hands.begin_history(cast.ledger());
         hands.keep_writer(recovered.writer);
         let tick = Duration::from_millis(tick_ms(settings.heartbeat_ms));
         let watchdog = Watchdog::new(settings.disk.hangs_ms, tick_ms(settings.heartbeat_ms));

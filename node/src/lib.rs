@@ -10,9 +10,10 @@
 //! **Decides:** nothing about jobs; when to tick, how to carry out what the minds say, what `/stop` closes.
 //! **May not touch:** the inside of a mind; nothing but the stage holds a `cast`.
 //! **Driven by:** [`run`], which serves until it is told to end.
-//! **Leaves out:** sealing of links, the archive (later versions).
+//! **Leaves out:** sealing of links (later versions).
 
 pub mod admit;
+mod again;
 pub mod archive;
 pub mod ask;
 pub mod broker;

@@ -111,10 +111,6 @@ impl Backlog {
         self.batches.iter().cloned().collect()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.batches.is_empty()
-    }
-
     pub(super) fn is_full(&self) -> bool {
         self.is_full
     }
@@ -162,7 +158,7 @@ mod tests {
         backlog.written(60);
         assert!(!backlog.is_full());
         backlog.written(1_000);
-        assert_eq!((backlog.bytes(), backlog.is_empty(), backlog.applied()), (0, true, 257));
+        assert_eq!((backlog.bytes(), backlog.all().len(), backlog.applied()), (0, 0, 257));
     }
 
     #[test]

@@ -12,8 +12,9 @@ pub(crate) struct Filing {
     archive: Archive,
     history: History,
     batch: Batch,
-    /// Index of the last entry that was handed over.
+    /// Index of the last entry that was handed over, and the number of the last fact.
     filed: u64,
+    last_fact: u64,
     is_full: bool,
 }
 
@@ -21,7 +22,15 @@ impl Filing {
     /// From here on HTTP finds this archive too.
     pub(crate) fn new(archive: Archive, history: History) -> Self {
         history.set(Some(archive.clone()));
-        Self { archive, history, batch: Batch::default(), filed: 0, is_full: false }
+        Self { archive, history, batch: Batch::default(), filed: 0, last_fact: 0, is_full: false }
+    }
+
+    /// A start begins with this ledger. One that is ahead of the archive has gone past what was never seen here.
+    pub(crate) fn begin(&mut self, ledger: &Ledger) {
+        (self.filed, self.last_fact) = (ledger.applied(), ledger.last_fact());
+        if ledger.applied() > self.archive.progress().borrow().applied {
+            self.archive.restored(ledger);
+        }
     }
 
     /// The ledger recorded something; the job is as the whole entry left it.
@@ -35,6 +44,11 @@ impl Filing {
         if ledger.applied() != self.filed {
             self.filed = ledger.applied();
             let mut batch = std::mem::take(&mut self.batch);
+            if self.last_fact + batch.facts.len() as u64 != ledger.last_fact() {
+                // It was replaced by a later one: what it holds is kept, what it has gone past is missing from now on.
+                self.archive.restored(ledger);
+            }
+            self.last_fact = ledger.last_fact();
             (batch.applied, batch.last_end, batch.last_fact) =
                 (ledger.applied(), ledger.last_end(), ledger.last_fact());
             self.is_full = self.archive.push(batch);

@@ -25,6 +25,15 @@ pub(crate) struct Page {
     pub(crate) next: Option<u64>,
 }
 
+/// Facts from a number on.
+#[derive(Debug, Default)]
+pub(crate) struct FactsFrom {
+    /// Number of the first one wanted that is not forgotten.
+    pub(crate) start: u64,
+    /// The facts from there on.
+    pub(crate) facts: Vec<Fact>,
+}
+
 /// What was found of a list in one place, and down to where that place was looked through.
 struct Part {
     jobs: Vec<Listed>,
@@ -52,15 +61,36 @@ impl Archive {
         Ok(Some(Arc::new(job)))
     }
 
-    /// Kept facts with a higher number, in order; those in the ledger's memory may be missing at the end.
+    /// Facts with a higher number, at most `limit`, in order and without a hole: where some are missing here, this ends before them.
     ///
     /// # Errors
     /// The archive cannot be read now.
-    pub(crate) async fn facts_after(&self, number: u64, limit: usize) -> Result<Vec<Fact>, ArchiveError> {
-        let sql = "SELECT number, fact FROM facts WHERE number > ? ORDER BY number LIMIT ?";
+    pub(crate) async fn facts_after(&self, number: u64, limit: usize) -> Result<FactsFrom, ArchiveError> {
+        let start = number.max(self.0.progress.borrow().forgotten_facts) + 1;
+        let waiting = locked(&self.0.backlog).all();
+        let sql = "SELECT number, fact FROM facts WHERE number >= ? ORDER BY number LIMIT ?";
         let rows =
-            sqlx::query(sql).bind(signed(number)).bind(signed(limit as u64)).fetch_all(&self.0.pool).await?;
-        rows.iter().map(read_fact).collect()
+            sqlx::query(sql).bind(signed(start)).bind(signed(limit as u64)).fetch_all(&self.0.pool).await?;
+        let mut found: BTreeMap<u64, Fact> = BTreeMap::new();
+        for row in &rows {
+            let fact = read_fact(row)?;
+            found.insert(fact.number, fact);
+        }
+        for fact in waiting.iter().flat_map(|batch| &batch.facts).filter(|fact| fact.number >= start) {
+            found.entry(fact.number).or_insert_with(|| Fact::clone(fact));
+        }
+        let in_row = (start..).zip(found).take_while(|(wanted, (number, _))| wanted == number);
+        Ok(FactsFrom { start, facts: in_row.map(|(_, (_, fact))| fact).take(limit).collect() })
+    }
+
+    /// Number of the oldest fact in the tables; none: there are none.
+    ///
+    /// # Errors
+    /// The archive cannot be read now.
+    pub(crate) async fn first_fact(&self) -> Result<Option<u64>, ArchiveError> {
+        let first: Option<i64> =
+            sqlx::query_scalar("SELECT min(number) FROM facts").fetch_one(&self.0.pool).await?;
+        Ok(first.map(i64::unsigned_abs))
     }
 
     /// What is kept of one job's story, in order; facts that are still waiting are not among it.

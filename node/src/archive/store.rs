@@ -38,6 +38,7 @@ pub(super) struct About {
     pub(super) last_end: u64,
     pub(super) last_fact: u64,
     pub(super) forgotten: u64,
+    pub(super) forgotten_facts: u64,
 }
 
 /// Opens the tables at `path`, makes them where there are none, and gives the connections to read by.
@@ -76,6 +77,7 @@ pub(super) async fn open(path: &Path, cluster: ClusterId) -> Result<(Store, Sqli
         last_end: number("last_end")?,
         last_fact: number("last_fact")?,
         forgotten: number("forgotten")?,
+        forgotten_facts: number("forgotten_facts")?,
     };
     let holes = Holes::read(&mut write).await?;
     let reading = options.pragma("query_only", "ON");
@@ -129,6 +131,7 @@ impl Store {
         if forget > about.forgotten {
             let last_fact = forget_until(&mut write, about.forgotten, forget).await?;
             about.forgotten = forget;
+            about.forgotten_facts = about.forgotten_facts.max(last_fact);
             holes.forget(Kind::Ends, forget);
             holes.forget(Kind::Facts, last_fact);
         }
@@ -156,11 +159,12 @@ impl Store {
 /// Never back: a write of an earlier start may have hung meanwhile.
 async fn put_about(write: &mut SqliteConnection, about: About) -> Result<(), sqlx::Error> {
     sqlx::query("UPDATE about SET applied = max(applied, ?), last_end = max(last_end, ?), last_fact = max(last_fact, ?), \
-         forgotten = max(forgotten, ?)")
+         forgotten = max(forgotten, ?), forgotten_facts = max(forgotten_facts, ?)")
         .bind(signed(about.applied))
         .bind(signed(about.last_end))
         .bind(signed(about.last_fact))
         .bind(signed(about.forgotten))
+    .bind(signed(about.forgotten_facts))
         .execute(write)
         .await
         .map(drop)
@@ -242,11 +246,7 @@ async fn forget_until(write: &mut SqliteConnection, after: u64, upto: u64) -> Re
     }
     sqlx::query("DELETE FROM jobs WHERE ended <= ?").bind(signed(upto)).execute(&mut *write).await?;
     let last = last.unwrap_or(0);
-    sqlx::query("DELETE FROM facts WHERE number <= ?").bind(last).execute(&mut *write).await?;
-    sqlx::query("UPDATE about SET forgotten_facts = max(forgotten_facts, ?)")
-        .bind(last)
-        .execute(write)
-        .await?;
+    sqlx::query("DELETE FROM facts WHERE number <= ?").bind(last).execute(write).await?;
     Ok(last.unsigned_abs())
 }
 

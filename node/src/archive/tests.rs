@@ -158,7 +158,7 @@ async fn assert_same(past: &Past, archive: &Archive) {
         assert_eq!(archive.job(job.id).await.unwrap().as_ref(), Some(job));
     }
     let facts = archive.facts_after(0, usize::MAX).await.unwrap();
-    assert!(facts.iter().eq(past.facts.iter().map(|fact| &**fact)), "facts without a hole");
+    assert!(facts.facts.iter().eq(past.facts.iter().map(|fact| &**fact)), "facts without a hole");
     assert_eq!(archive.progress().borrow().holes, []);
 }
 
@@ -225,6 +225,12 @@ async fn what_is_forgotten_is_gone_with_its_labels_and_facts() {
     let first: i64 =
         sqlx::query_scalar("SELECT min(number) FROM facts").fetch_one(&archive.0.pool).await.unwrap();
     assert_eq!((labels, first), (5, 2 + 15 * 3 + 1));
+    let told = archive.facts_after(0, 1).await.unwrap();
+    assert_eq!(
+        (told.start, told.facts[0].number),
+        (48, 48),
+        "a reader from before goes on with what is kept"
+    );
     archive.close().await;
 }
 
@@ -310,6 +316,12 @@ async fn what_a_snapshot_jumped_over_is_known_to_be_missing() {
     // The ledger lets go when an entry begins, so that it still holds one more.
     assert_eq!(ends, [(11, 30 - HELD - 1)]);
     assert_eq!(archive.job(JobId(30)).await.unwrap().map(|job| job.id), Some(JobId(30)));
+    let told = archive.facts_after(30, 1_000).await.unwrap();
+    assert_eq!(
+        told.facts.last().map(|fact| fact.number),
+        Some(2 + 10 * 3),
+        "facts end before what is missing"
+    );
     archive.close().await;
     let again = open(folder.path()).await;
     assert_eq!(again.progress().borrow().holes, holes, "that outlives a restart");

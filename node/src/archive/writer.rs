@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::error::ArchiveError;
 use super::limits::{CHECKPOINT_BYTES, CHECKPOINT_EVERY, RETRY};
-use super::store::Store;
+use super::store::{About, Store};
 use super::{Inside, Progress, locked};
 
 /// Writes what waits until it is told to end.
@@ -118,7 +118,8 @@ impl Writer {
         let holes = self.store.holes().to_vec();
         self.inside.progress.send_modify(|progress| {
             let durable = durable.unwrap_or(progress.durable);
-            *progress = Progress { applied: about.applied, durable, last_end: about.last_end, holes };
+            let About { applied, last_end, forgotten_facts, .. } = about;
+            *progress = Progress { applied, durable, last_end, forgotten_facts, holes };
         });
     }
 

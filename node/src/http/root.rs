@@ -47,7 +47,17 @@ pub(super) async fn metrics(State(desk): State<Desk>) -> Result<Metrics, Problem
         nodes::counts(&view).into_iter().map(|(state, n)| (format!("{{state=\"{state}\"}}"), n)).collect();
     let alive = view.roster.iter().filter(|line| line.alive).count() as u64;
     let (leads, knows_leader) = (view.leader == Some(view.node), view.leader.is_some());
+    let history = desk.served.front.history.now();
+    let (backlog_bytes, progress) = match &history {
+        Some(archive) => (archive.backlog_bytes(), archive.progress().borrow().clone()),
+        None => Default::default(),
+    };
+    let missing = progress.holes.iter().map(|hole| hole.last + 1 - hole.first).sum();
     Ok(Metrics::default()
+        .gauge("archive_backlog_bytes", "Bytes of history that wait to be written.", backlog_bytes)
+        .gauge("archive_applied_index", "Everything up to this entry is in the archive.", progress.applied)
+        .gauge("archive_durable_index", "It is there after a power cut too.", progress.durable)
+        .gauge("archive_missing", "Ended jobs and facts that this node's archive never saw.", missing)
         .gauges("jobs", "Jobs by state.", &jobs)
         .gauge("term", "Current term.", view.term)
         .gauge("commit_index", "Newest committed index known here.", view.commit)

@@ -3,6 +3,7 @@
 mod bad_input;
 mod door;
 mod failover;
+mod history;
 mod holes;
 mod lines;
 mod patterns;

@@ -3,6 +3,7 @@
 mod bad_input;
 mod events;
 mod guards;
+mod history;
 mod jobs;
 mod logs;
 mod stage;
