@@ -22,7 +22,7 @@ pub(crate) struct Batch {
     pub(crate) last_fact: u64,
     /// It is what a ledger holds, not what entries did: nothing in it counts as written before.
     pub(crate) is_whole: bool,
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Batch {

@@ -30,6 +30,10 @@ pub(super) async fn readyz(State(desk): State<Desk>, uri: Uri) -> Result<Respons
             let why = trouble.as_deref().filter(|_| name == "disk").map(|why| format!(": {why}"));
             let _ = writeln!(text, "[{}] {name}{}", if good { '+' } else { '-' }, why.unwrap_or_default());
         }
+        // Jobs do not wait for history: this alone makes no node unfit.
+        if let Some(why) = desk.served.front.history.now().and_then(|archive| archive.trouble()) {
+            let _ = writeln!(text, "[-] archive: {why}");
+        }
     }
     match trouble {
         _ if is_ready => text.push_str("ok\n"),
