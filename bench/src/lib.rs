@@ -1,14 +1,24 @@
-//! A load generator: what a cluster does in a second, beside something that keeps nothing.
+//! A load generator: what a cluster does in a second, beside something that keeps nothing and beside other systems.
 //!
 //! ```text
 //!   one DEALER, N in flight ══▶ broker ══▶ workers (REQ, reply at once) ══▶ broker ══▶ DEALER
 //!                               ours, or a bare ROUTER-ROUTER one of libzmq, in turn
+//!
+//!   N slots, one thing in flight each ──HTTP──▶ three nodes, child processes in a scratch folder (or yours)
 //! ```
-//! **Decides:** how much is asked at once, for how long, and what is counted: answers a second, each checked for its question.
+//! **Decides:** how much is asked at once, for how long, and what is counted.
 //! **May not touch:** the inside of a cluster; it drives what any program could.
-//! **Driven by:** [`lab::measure`], in rounds; quote the ratio of one sitting, never a figure alone.
-//! **Leaves out:** HTTP, batches, memory (later versions); any verdict.
+//! **Driven by:** [`lab::measure`] and [`works::all`]; quote the ratio of one sitting, never a figure alone.
+//! **Leaves out:** any verdict. Drivers of other systems are behind the feature `peers`: the shipped program has none.
 
 pub mod bare;
+pub mod cluster;
 pub mod lab;
 pub mod limits;
+pub mod line;
+pub mod load;
+pub mod machine;
+#[cfg(feature = "peers")]
+pub mod peers;
+pub mod report;
+pub mod works;

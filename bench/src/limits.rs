@@ -16,3 +16,23 @@ pub(crate) const HIGH_WATER: i32 = 100_000;
 pub(crate) const LOOK_MS: i64 = 50;
 /// Messages taken in one turn.
 pub(crate) const TURN_MESSAGES: usize = 256;
+/// Nodes of a cluster of our own.
+pub const NODES: usize = 3;
+/// Jobs that each of them runs at once: two workers and four slots in all, as the leader runs none.
+pub(crate) const SLOTS: usize = 2;
+/// Slots of the one worker that drains a queue.
+pub(crate) const DRAIN_SLOTS: usize = 4;
+/// Jobs of one batch.
+pub(crate) const BATCH_JOBS: u64 = 1_000;
+/// Batches in flight when a queue is filled.
+pub(crate) const FILLERS: usize = 4;
+/// Seconds that a queue may take to drain.
+pub(crate) const DRAIN_PATIENCE: Duration = Duration::from_secs(300);
+/// How often something is looked at.
+pub(crate) const LOOK: Duration = Duration::from_millis(100);
+/// One try of a client that looks for a node that answers.
+pub(crate) const TRY: Duration = Duration::from_millis(1_000);
+/// Requests in flight over HTTP: each has a connection, and a node takes 1,024 of one address.
+pub const HTTP_OUTSTANDING: usize = 3_000;
+/// Jobs that may be queued for a measurement: as many as a cluster takes.
+pub const QUEUED: usize = 2_000_000;

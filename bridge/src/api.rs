@@ -80,6 +80,8 @@ impl<'a> Ask<'a> {
 pub struct Api {
     servers: Vec<Url>,
     http: reqwest::Client,
+    /// Names the token, where one is wanted.
+    token: Option<header::HeaderValue>,
     /// The server that answered last is asked first.
     preferred: AtomicUsize,
 }
@@ -227,7 +229,13 @@ impl Api {
             .user_agent(concat!("understudy/", env!("CARGO_PKG_VERSION")))
             .build();
         let http = http.map_err(|cause| ServerError::Client { why: plain(&cause) })?;
-        Ok(Self { servers: parsed, http, preferred: AtomicUsize::new(0) })
+        Ok(Self { servers: parsed, http, token: None, preferred: AtomicUsize::new(0) })
+    }
+
+    /// It, with this value of `Authorization` in every request.
+    #[must_use]
+    pub fn named(self, token: Option<header::HeaderValue>) -> Self {
+        Self { token, ..self }
     }
 
     /// The server that is asked first now.
@@ -297,6 +305,9 @@ impl Api {
     async fn send(&self, ask: &Ask<'_>, server: &Url) -> reqwest::Result<Response> {
         let url = format!("{}{}", server.as_str().trim_end_matches('/'), ask.path);
         let mut request = self.http.request(ask.method.clone(), url);
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, token.clone());
+        }
         if let Some(key) = ask.key {
             request = request.header("idempotency-key", key);
         }

@@ -9,10 +9,14 @@ use protocol::{Entry, Fact, NodeId, What, native};
 
 use crate::Output;
 use crate::cast::Cast;
+use crate::doubt::OWN_TICKET;
 use crate::mutant::Mutant;
 
 /// A member counts as caught up when its log lacks at most so many entries.
 const CAUGHT_UP_ENTRIES: u64 = 1_000;
+/// Entries a leader has under way at once. One is on its way to the disks and one waits behind it; what comes meanwhile gathers
+/// into the next, so that entries grow with the load instead of becoming many.
+const ENTRIES_UNDER_WAY: u64 = 2;
 
 impl Cast {
     pub(crate) fn carry_out(&mut self, step: Step) {
@@ -23,6 +27,7 @@ impl Cast {
                 self.look_at_members();
             }
             Step::Following { term, leader } => {
+                self.no_doubt();
                 if self.master.take().is_some() {
                     self.outputs.push(Output::Demoted);
                 }
@@ -31,11 +36,11 @@ impl Cast {
                 self.outputs.push(Output::Led { term, leader });
             }
             Step::Leading { term, .. } => self.take_over(term),
-            Step::Read { context } => {
-                if let Some(ticket) = self.reads.confirmed(context) {
-                    self.outputs.push(Output::ReadReady { ticket });
-                }
-            }
+            Step::Read { context } => match self.reads.confirmed(context) {
+                Some(OWN_TICKET) => self.confirmed(),
+                Some(ticket) => self.outputs.push(Output::ReadReady { ticket }),
+                None => {}
+            },
         }
     }
 
@@ -45,9 +50,11 @@ impl Cast {
             me: self.me(),
             expect: self.settings.expect,
             voters: self.settings.voters,
+            replace_after_ms: self.settings.replace_after_ms,
             tick_ms: self.settings.tick_ms,
             runs_jobs: self.settings.runs_jobs,
             max_offers: self.settings.max_offers,
+            disk: self.settings.disk,
             retention: self.settings.retention,
             hold_dispatch: self.settings.hold_dispatch,
             #[cfg(feature = "mutants")]
@@ -75,8 +82,10 @@ impl Cast {
                 return;
             }
         };
+        let before = (self.ledger.applied(), self.ledger.digest());
         let entry = Mutant::entry(self.settings.mutant, entry, self.wall_ms);
         let effects = self.ledger.apply(committed.index, &entry);
+        let passed = self.digests.applied(before, committed.index, self.ledger.digest());
         let me = self.me();
         for effect in &effects {
             match effect {
@@ -96,6 +105,12 @@ impl Cast {
         if let Some(master) = &mut self.master {
             master.applied(&self.ledger, &effects);
         }
+        if let Some(checkpoint) = passed {
+            self.worker.passed(checkpoint);
+            if let Some(master) = &mut self.master {
+                master.passed(checkpoint);
+            }
+        }
     }
 
     /// Members came or moved: the body dials them, and the broker link may need another address.
@@ -110,25 +125,32 @@ impl Cast {
 
     /// Tells the master who votes, who listens and who has caught up.
     pub(crate) fn look_at_members(&mut self) {
-        let Some(master) = &mut self.master else { return };
+        let Some(master) = self.master.as_mut().filter(|_| !self.in_doubt) else { return };
         let status = self.consensus.status();
         let node = |peer: &Peer| NodeId(peer.0);
         let near = status.last_index.saturating_sub(CAUGHT_UP_ENTRIES);
-        let mut caught_up: BTreeSet<NodeId> = status
-            .progress
-            .iter()
-            .filter(|(_, matched, active)| *active && *matched > 0 && *matched >= near)
-            .map(|(peer, _, _)| node(peer))
-            .collect();
-        caught_up.insert(self.settings.member.id);
-        let voters: Vec<NodeId> = status.voters.iter().map(node).collect();
-        let learners: Vec<NodeId> = status.learners.iter().map(node).collect();
-        master.configuration(&self.ledger, &voters, &learners, status.joint, &caught_up);
+        let those = |which: &dyn Fn(u64, bool) -> bool| {
+            let progress = status.progress.iter().filter(|(_, matched, active)| which(*matched, *active));
+            let mut those: BTreeSet<NodeId> = progress.map(|(peer, _, _)| node(peer)).collect();
+            those.insert(self.settings.member.id);
+            those
+        };
+        let now = master::Configuration {
+            heard: those(&|_, active| active),
+            caught_up: those(&|matched, _| matched > 0 && matched >= near),
+            voters: status.voters.iter().map(node).collect(),
+            learners: status.learners.iter().map(node).collect(),
+            joint: status.joint,
+        };
+        master.configuration(&self.ledger, &now);
     }
 
-    /// Everything that waits makes one entry.
+    /// Everything that waits makes one entry; while enough are under way it goes on waiting, and the next commit asks again.
     pub(crate) fn propose(&mut self) {
-        let Some(master) = &mut self.master else { return };
+        if self.consensus.uncommitted() >= ENTRIES_UNDER_WAY {
+            return;
+        }
+        let Some(master) = self.master.as_mut().filter(|_| !self.in_doubt) else { return };
         let Some(entry) = master.proposal(&self.ledger, self.wall_ms) else { return };
         match self.consensus.propose(Bytes::from(native::encode(&entry))) {
             Ok(()) => {}
@@ -145,7 +167,7 @@ impl Cast {
     }
 
     pub(crate) fn drain_master(&mut self) {
-        let Some(master) = &mut self.master else { return };
+        let Some(master) = self.master.as_mut().filter(|_| !self.in_doubt) else { return };
         let outputs = master.drain();
         let term = self.consensus.term();
         for output in outputs {
@@ -160,25 +182,23 @@ impl Cast {
                     // Refused while one is pending: the master is told each tick how things stand and asks again.
                     let _ = self.consensus.change_members(&peers(&voters), &peers(&learners));
                 }
-                master::Output::Transfer { to } => self.transfer(to),
+                master::Output::Transfer { to } => self.transfer(&to),
+                master::Output::Differs { node, index } => {
+                    self.outputs.push(Output::Differs { node, index });
+                }
+                master::Output::Odd { index } => self.is_odd(index),
                 master::Output::Loads { looked } => self.outputs.push(Output::Looked(looked)),
             }
         }
     }
 
-    /// Hands the lead to `to`, or to the voter whose log is the most complete.
-    pub(crate) fn transfer(&mut self, to: Option<NodeId>) {
+    /// Hands the lead to the one of these whose log is the most complete.
+    fn transfer(&mut self, to: &[NodeId]) {
         let status = self.consensus.status();
-        let me = Peer(self.me().0);
-        let fit = status
-            .progress
-            .iter()
-            .filter(|(peer, _, active)| *active && *peer != me && status.voters.contains(peer))
-            .max_by_key(|(_, matched, _)| *matched)
-            .map(|(peer, _, _)| *peer);
-        if let Some(peer) = to.map(|node| Peer(node.0)).or(fit) {
-            // Refused means that it is no voter or a change is pending: the asker sees the lead where it was.
-            let _ = self.consensus.transfer(peer);
+        let heirs = status.progress.iter().filter(|(peer, _, _)| to.contains(&NodeId(peer.0)));
+        if let Some((heir, _, _)) = heirs.max_by_key(|(_, matched, _)| *matched) {
+            // Refused means that it votes no longer, or the lead has gone already: the asker sees where it is.
+            let _ = self.consensus.transfer(*heir);
         }
     }
 }

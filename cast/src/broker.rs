@@ -16,6 +16,7 @@ impl Cast {
             self.last_session += 1;
             Following { node, term, session: self.last_session }
         });
+        self.roster_is_new = false;
         self.name_leader();
         let known = self.following.is_some();
         self.worker.follow(known);
@@ -109,6 +110,14 @@ impl Cast {
         }
     }
 
+    /// This node's ledger is not what the others agree on: it must not go on, nor be believed.
+    pub(crate) fn is_odd(&mut self, index: u64) {
+        self.outputs.push(Output::Fatal(format!(
+            "at index {index} this node's ledger differs from that of a majority: keep its folder for a look, and start it \
+             with an empty one"
+        )));
+    }
+
     /// The leader speaks to this node: heard only from the leader this node follows, in this session and term.
     pub(crate) fn hear_leader(&mut self, envelope: Envelope<ToNode>) {
         let named = Following { node: envelope.from, term: envelope.term, session: envelope.session };
@@ -120,9 +129,11 @@ impl Cast {
             ToNode::Forwarded { number, answer } => self.gateway.answered(number, answer),
             ToNode::Answered(mut answered) => {
                 self.roster = std::mem::take(&mut answered.roster);
+                self.roster_is_new = true;
                 self.outputs.push(Output::Roster);
                 self.worker.heard(ToNode::Answered(answered));
             }
+            ToNode::Odd { index } => self.is_odd(index),
             body @ (ToNode::Dispatch(_) | ToNode::Settled { .. }) => self.worker.heard(body),
         }
     }

@@ -7,6 +7,9 @@ use master::{Ledger, Master};
 use protocol::{Envelope, NodeId, NodeLoad, ToMaster, ToNode};
 use worker::{Gateway, Worker};
 
+use crate::digests::Digests;
+use crate::doubt::OWN_TICKET;
+use crate::leaving::Leaving;
 use crate::mutant::Mutant;
 use crate::reads::Reads;
 use crate::{Input, Output, SessionKey, Settings};
@@ -44,6 +47,12 @@ pub struct Cast {
     pub(crate) burdened: bool,
     /// The join of this very start is on its way.
     pub(crate) joining: bool,
+    /// This node leads and does not know whether it still does.
+    pub(crate) in_doubt: bool,
+    pub(crate) leaving: Option<Leaving>,
+    pub(crate) digests: Digests,
+    /// The roster was told by the leader that is followed now.
+    pub(crate) roster_is_new: bool,
     /// The disk hangs: for so long (milliseconds) the lead has not been offered to another.
     pub(crate) disk_hangs: Option<u64>,
     pub(crate) wall_ms: u64,
@@ -101,6 +110,10 @@ impl Cast {
             leaderless_ms: 0,
             burdened: false,
             joining: false,
+            in_doubt: false,
+            leaving: None,
+            digests: Digests::default(),
+            roster_is_new: false,
             disk_hangs: None,
             wall_ms: 0,
             outputs: Vec::new(),
@@ -138,6 +151,8 @@ impl Cast {
                     master.burden(burdened);
                 }
             }
+            Input::Late => self.late(),
+            Input::Leave => self.leave(),
             Input::DiskHangs(hangs) => self.disk_hangs(hangs),
             Input::SessionLost => {
                 let leader = self.following.map(|f| (f.node, f.term));
@@ -205,6 +220,12 @@ impl Cast {
         &self.worker
     }
 
+    /// The digest of the ledger after all entries up to `index`; none when that is long ago. The index must have been applied.
+    #[must_use]
+    pub fn digest_at(&self, index: u64) -> Option<u64> {
+        self.digests.at(index)
+    }
+
     /// How long no leader has been known; 0 while one is.
     #[must_use]
     pub fn leaderless_ms(&self) -> u64 {
@@ -236,16 +257,22 @@ impl Cast {
         let known = self.following.is_some();
         self.leaderless_ms = if known { 0 } else { self.leaderless_ms.saturating_add(tick_ms) };
         let due = self.reads.tick(tick_ms);
-        self.outputs.extend(due.lost.into_iter().map(|ticket| Output::ReadLost { ticket }));
+        for ticket in due.lost {
+            match ticket {
+                OWN_TICKET => self.unconfirmed(),
+                _ => self.outputs.push(Output::ReadLost { ticket }),
+            }
+        }
         for context in due.ask {
             self.ask_consensus(context);
         }
         self.join();
         self.offer_lead(tick_ms);
-        if let Some(master) = &mut self.master {
+        if let Some(master) = self.master.as_mut().filter(|_| !self.in_doubt) {
             master.tick(&self.ledger);
+            self.look_at_members();
         }
-        self.look_at_members();
+        self.tick_leaving();
     }
 
     /// What this node has not on disk, the others may have: whoever leads it is to have a disk.
@@ -264,7 +291,7 @@ impl Cast {
         *since_ms = since_ms.saturating_add(passed_ms);
         if *since_ms >= HAND_OVER_MS && self.master.is_some() {
             *since_ms = 0;
-            self.transfer(None);
+            self.give_lead();
         }
     }
 
@@ -279,7 +306,7 @@ impl Cast {
         self.consensus.unreachable(Peer(peer.0));
         if gone {
             // Up to two ticks (0–100 ms) apart, so that not all stand at once.
-            let term = self.consensus.status().term;
+            let term = self.consensus.term();
             let after_ticks = mix(self.settings.seed ^ mix(self.me().0 ^ term)) % 3;
             self.consensus.leader_gone(Peer(peer.0), usize::try_from(after_ticks).unwrap_or(0));
         }

@@ -22,6 +22,9 @@ mod apply;
 mod ask;
 mod broker;
 mod cast;
+mod digests;
+mod doubt;
+mod leaving;
 mod mutant;
 mod reads;
 #[cfg(test)]
@@ -57,6 +60,8 @@ pub struct Settings {
     pub expect: usize,
     /// Voters the cluster aims at.
     pub voters: usize,
+    /// A voter silent for so long is replaced by a learner that has caught up.
+    pub replace_after_ms: u64,
     /// What this node offers as a worker.
     pub offer: Offer,
     /// How long attached workers have for a job.
@@ -65,6 +70,8 @@ pub struct Settings {
     pub runs_jobs: master::RunsJobs,
     /// Attached workers that may hold one job at a time.
     pub max_offers: u32,
+    /// When a voter's disk counts as nearly full.
+    pub disk: master::DiskBounds,
     /// Bounds of the ledger: the same on every node.
     pub bounds: master::Bounds,
     /// How much of history a leader keeps.
@@ -139,6 +146,10 @@ pub enum Input {
     Load(Load),
     /// So much history waits to be written here that, as a leader, this node shall take no new jobs; or that is over.
     Burdened(bool),
+    /// The body's loop was late by more than an election timeout: others may have elected another leader meanwhile.
+    Late,
+    /// The process is to end: it goes once [`Cast::may_go`] says so, or its patience is over.
+    Leave,
     /// The disk hangs, or goes on: the leader on such a disk gives out no more work and hands over.
     DiskHangs(bool),
     /// The body had to give up the broker link's present session: a new one begins, and everything is said again.
@@ -226,6 +237,13 @@ pub enum Output {
     Demoted,
     /// As a leader this node looked at these workers' loads to place a job.
     Looked(Vec<(NodeId, Load)>),
+    /// As a leader this node found another's ledger to differ from its own.
+    Differs {
+        /// Which node's.
+        node: NodeId,
+        /// Where that was seen.
+        index: u64,
+    },
     /// Members or configuration changed: dial [`Cast::peers`].
     Members,
     /// The leader told its roster anew: [`Cast::roster`].

@@ -59,6 +59,11 @@ impl Reads {
         self.open.remove(&context).map(|open| open.ticket)
     }
 
+    /// Whoever asked under this ticket wants no answer any more.
+    pub(crate) fn forget(&mut self, ticket: u64) {
+        self.open.retain(|_, open| open.ticket != ticket);
+    }
+
     pub(crate) fn tick(&mut self, elapsed_ms: u64) -> Due {
         let mut due = Due::default();
         let mut again = Vec::new();

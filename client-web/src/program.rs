@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use logdb::door::{Door, Metrics, Valve};
+use logdb::door::{Door, Metrics, Token, Valve};
 use logdb::{Log, Remote, RemoteError};
 use tokio::sync::watch;
 
@@ -35,6 +35,8 @@ pub struct Program {
     pub hosts: Vec<String>,
     /// Whether `/stop` is allowed.
     pub chaos: bool,
+    /// The token it asks for, and names to nodes and log store.
+    pub token: Option<Token>,
     /// Its own log, for `/logging`.
     pub log: Log,
     /// The soft crash.
@@ -46,12 +48,12 @@ pub struct Program {
 /// # Errors
 /// [`ProgramError`] when the servers make no list or the log store is no address.
 pub fn app(program: Program) -> Result<Router, ProgramError> {
-    let Program { servers, logdb, hosts, chaos, log, valve } = program;
-    let log_store = logdb.map(|url| Remote::new(&url, valve.watch())).transpose()?;
-    let relay = Relay::new(&servers, log.clone(), Arc::clone(&valve))?;
+    let Program { servers, logdb, hosts, chaos, token, log, valve } = program;
+    let log_store = logdb.map(|url| Remote::new(&url, token.as_ref(), valve.watch())).transpose()?;
+    let relay = Relay::new(&servers, token.as_ref(), log.clone(), Arc::clone(&valve))?;
     // Heard from here on: a task may begin late.
     tokio::spawn(obey(valve.watch(), Arc::clone(&valve), log.clone()));
-    let door = Door::new(log.name(), hosts, chaos, valve);
+    let door = Door::new(log.name(), hosts, chaos, valve).asking(token);
     let api = relay.api();
     let routes = crate::router(api.clone())
         .merge(api)
@@ -104,6 +106,7 @@ mod tests {
             logdb: logdb.map(String::from),
             hosts: vec!["client".to_string()],
             chaos,
+            token: None,
             log: Log::in_memory("client"),
             valve: Arc::new(Valve::default()),
         };

@@ -1,5 +1,7 @@
 //! The adapter: our events in, one round of the engine after the other, our things to do out.
 
+mod glance;
+
 use bytes::Bytes;
 use raft::eraftpb::{self, ConfChangeV2, ConfState, EntryType, MessageType};
 use raft::{RawNode, StateRole};
@@ -236,7 +238,7 @@ impl Consensus {
         turn
     }
 
-    /// The term at this moment.
+    /// The current term: what [`Consensus::status`] says of it, for whoever asks with every message.
     #[must_use]
     pub fn term(&self) -> u64 {
         self.raw.raft.term

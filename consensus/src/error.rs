@@ -37,7 +37,8 @@ pub enum Error {
     },
     /// A leader counts on entries that this node does not have: its disk lost what it had confirmed.
     #[error(
-        "taking a heartbeat: the leader says that index {claimed} was stored here, the log ends at {last}"
+        "taking a heartbeat: the leader says that index {claimed} was stored here, the log ends at {last}; the disk lost what it \
+         had confirmed, so this node has to join as a new one (`understudy repair`)"
     )]
     BeyondLog {
         /// The index that the leader takes for stored here.

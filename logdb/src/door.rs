@@ -1,17 +1,19 @@
 //! The door of every container: what stands before each call, `/stop` and `/livez`.
 //!
 //! ```text
-//!   accept ─▶ stopped? ─▶ host ─▶ site ─▶ routes of the container
+//!   accept ─▶ stopped? ─▶ host ─▶ site ─▶ token ─▶ routes of the container
 //!   (bounds)     ▲
 //!              Valve ◀── GET /stop          ──▶ whoever owns the sockets
 //! ```
 //! Nodes, client-web and the log store have the same rules, in the same words.
 
+mod login;
 mod metrics;
 mod problem;
 mod serve;
 mod site;
 mod stop;
+mod token;
 mod valve;
 
 use std::net::IpAddr;
@@ -29,6 +31,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub use metrics::Metrics;
 pub use problem::{Kind, Problem};
 pub use serve::{serve, told_to_end};
+pub use token::{TOKEN_LEAST_BYTES, TOKEN_MOST_BYTES, Token, TokenError};
 pub use valve::Valve;
 
 use site::{asked_host, is_foreign, safe};
@@ -41,6 +44,8 @@ type Known = dyn Fn(String) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send
 pub struct Door {
     inner: Arc<Inner>,
     known: Option<Arc<Known>>,
+    /// The token asked for, if one is.
+    asked: Option<Arc<login::Asked>>,
 }
 
 #[derive(Debug)]
@@ -65,14 +70,14 @@ impl Door {
     #[must_use]
     pub fn new(name: &str, hosts: Vec<String>, chaos: bool, valve: Arc<Valve>) -> Self {
         let inner = Inner { word: "container", name: name.to_string(), hosts, chaos, valve };
-        Self { inner: Arc::new(inner), known: None }
+        Self { inner: Arc::new(inner), known: None, asked: None }
     }
 
     /// The door of a node, whose API answers `/api/v1/nodes/{name}/stop` and `/resume` itself, by its name too.
     #[must_use]
     pub fn of_node(name: &str, hosts: Vec<String>, chaos: bool, valve: Arc<Valve>) -> Self {
         let inner = Inner { word: "node", name: name.to_string(), hosts, chaos, valve };
-        Self { inner: Arc::new(inner), known: None }
+        Self { inner: Arc::new(inner), known: None, asked: None }
     }
 
     /// It, with a question for hosts that come and go.
@@ -89,9 +94,11 @@ impl Door {
     pub fn guard(&self, routes: Router) -> Router {
         routes
             .merge(stop::route(self))
+            .merge(login::routes(self))
             .route("/livez", get(async || "ok\n"))
             .fallback(unknown)
             .method_not_allowed_fallback(wrong_method)
+            .layer(from_fn_with_state(self.clone(), login::gate))
             .layer(from_fn_with_state(self.clone(), cross_site))
             .layer(from_fn_with_state(self.clone(), host))
             .layer(from_fn_with_state(self.clone(), stopped_gate))

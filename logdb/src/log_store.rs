@@ -50,6 +50,8 @@ pub struct LogStoreSettings {
     pub chaos: bool,
     /// `Host` names allowed beside IP literals, `localhost` and its own.
     pub allowed_hosts: Vec<String>,
+    /// The token its HTTP asks for.
+    pub token: Option<door::Token>,
 }
 
 /// Why a store ended that was not asked to.
@@ -145,6 +147,7 @@ impl LogStore {
         let mut hosts = settings.allowed_hosts.clone();
         hosts.push(settings.listen_host.clone());
         let door = Door::new(&settings.name, hosts, settings.chaos, Arc::clone(&valve));
+        let door = door.asking(settings.token.clone());
         let router = door.guard(shelf.router().merge(door.turns()));
         let own = Own { source: Arc::from(format!("{}/{:x}", settings.name, now_ms())), said: 0, lines };
         let (ending, told) = watch::channel(false);

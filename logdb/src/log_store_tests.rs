@@ -31,6 +31,7 @@ impl Place {
             file: Some(self.file()),
             chaos: true,
             allowed_hosts: Vec::new(),
+            token: None,
         };
         LogStore::open(&settings, None).await.unwrap()
     }

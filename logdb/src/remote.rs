@@ -14,7 +14,7 @@ use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::door::{Kind, Problem};
+use crate::door::{Kind, Problem, Token};
 use crate::limits;
 use crate::record::Record;
 
@@ -48,11 +48,15 @@ struct Page {
 }
 
 impl Remote {
-    /// The store at `base` (`http://HOST:PORT`). Answers under way end when `stopped` becomes true.
+    /// The store at `base` (`http://HOST:PORT`), which may want a token. Answers under way end when `stopped` becomes true.
     ///
     /// # Errors
     /// [`RemoteError`] when `base` is no such address.
-    pub fn new(base: &str, stopped: watch::Receiver<bool>) -> Result<Self, RemoteError> {
+    pub fn new(
+        base: &str,
+        token: Option<&Token>,
+        stopped: watch::Receiver<bool>,
+    ) -> Result<Self, RemoteError> {
         let bad = || RemoteError::Address { given: base.chars().take(200).collect() };
         let url = reqwest::Url::parse(base.trim()).map_err(|_| bad())?;
         let is_plain = url.scheme() == "http"
@@ -62,7 +66,9 @@ impl Remote {
         let (Some(host), Some(port), true) = (url.host_str(), url.port_or_known_default(), is_plain) else {
             return Err(bad());
         };
+        let headers = token.map(|token| (header::AUTHORIZATION, token.bearer())).into_iter().collect();
         let client = reqwest::Client::builder()
+            .default_headers(headers)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_millis(limits::REMOTE_CONNECT_MS))

@@ -18,7 +18,7 @@ async fn store(status: StatusCode, body: &'static str) -> (Remote, watch::Sender
     });
     tokio::spawn(async move { axum::serve(listener, app).await });
     let (stop, stopped) = watch::channel(false);
-    (Remote::new(&base, stopped).unwrap(), stop)
+    (Remote::new(&base, None, stopped).unwrap(), stop)
 }
 
 async fn told(response: Response) -> (u16, String) {
@@ -39,7 +39,7 @@ async fn a_question_is_passed_on_as_it_is_and_so_is_an_answer_that_blames_it() {
 #[tokio::test]
 async fn a_store_that_is_away_or_cannot_answer_is_one_problem() {
     let (_stop, stopped) = watch::channel(false);
-    let gone = Remote::new("http://127.0.0.1:1", stopped).unwrap();
+    let gone = Remote::new("http://127.0.0.1:1", None, stopped).unwrap();
     for remote in [gone, store(StatusCode::SERVICE_UNAVAILABLE, "stopped").await.0] {
         let (status, body) = told(remote.logs(None).await).await;
         assert!(status == 503 && body.contains("/problems/log-store-away"), "{body}");
@@ -60,7 +60,7 @@ async fn the_lines_of_a_job_are_read_as_records() {
 
 #[test]
 fn an_address_is_one_of_a_host_and_a_port() {
-    let made = |base: &str| Remote::new(base, watch::channel(false).1).map(|remote| remote.base);
+    let made = |base: &str| Remote::new(base, None, watch::channel(false).1).map(|remote| remote.base);
     assert_eq!(made("http://database:3003/").unwrap(), "http://database:3003");
     for bad in ["database:3003", "https://a:1", "http://a:1/x", "http://u@a:1", "", "tcp://a:9995"] {
         assert!(matches!(made(bad), Err(RemoteError::Address { .. })), "{bad}");

@@ -2,6 +2,8 @@
 //! is a recorded no-op ([`Effect::Void`]). Integers only; the same entries give the same ledger and the same effects on
 //! every node.
 
+mod batch;
+
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -46,6 +48,7 @@ pub(crate) fn job_of(command: &Command) -> Option<JobId> {
         | Command::Cancel { job }
         | Command::Expire { job, .. }
         | Command::Release { job } => Some(*job),
+        Command::SubmitAll { batch, .. } => Some(batch.first),
         Command::Configure(_) | Command::Forget { .. } => None,
     }
 }
@@ -81,6 +84,10 @@ impl Turn<'_> {
             Command::Release { job } => self.release(*job),
             Command::Configure(change) => self.configure(change),
             Command::Forget { after, upto } => self.forget(*after, *upto),
+            Command::SubmitAll { batch, origin } => {
+                self.submit_all(batch, origin);
+                Some(())
+            }
         }
     }
 
@@ -133,7 +140,7 @@ impl Turn<'_> {
                     #[cfg(feature = "mutants")]
                     origin.gateway,
                 );
-                let answer = match repeated.or_else(|| self.refusal()) {
+                let answer = match repeated.or_else(|| self.refusal(1)) {
                     Some(answer) => answer,
                     None => self.accept(job, spec, key, fingerprint, origin),
                 };
@@ -142,7 +149,7 @@ impl Turn<'_> {
                 answer
             }
         };
-        self.effects.push(Effect::Decided { origin: *origin, job, answer });
+        self.effects.push(Effect::Decided { origin: *origin, job, jobs: 1, answer });
     }
 
     /// The answer of a request that was made before, by id or by key. Comes before any limit.
@@ -170,13 +177,13 @@ impl Turn<'_> {
         })
     }
 
-    fn refusal(&self) -> Option<Answer> {
+    fn refusal(&self, jobs: u64) -> Option<Answer> {
         let ledger = &self.ledger;
         if !ledger.is_open() {
             return Some(Answer::Refused(Refusal::Starting));
         }
-        let full =
-            ledger.open_jobs() >= ledger.bounds.open_jobs || ledger.live_bytes() >= ledger.bounds.live_bytes;
+        let full = ledger.open_jobs() + jobs > ledger.bounds.open_jobs
+            || ledger.live_bytes() >= ledger.bounds.live_bytes;
         full.then_some(Answer::Refused(Refusal::Full))
     }
 

@@ -20,27 +20,44 @@ impl Master {
     pub(crate) fn line_up(&mut self, ledger: &Ledger, commands: &mut Vec<Command>) {
         let mut expired = Vec::new();
         for command in commands.iter() {
-            let Command::Submit { job, spec, key, .. } = command else { continue };
-            let repeat =
-                ledger.job(*job).is_some() || key.as_deref().is_some_and(|key| ledger.knows_key(key));
-            if repeat || self.arriving.contains_key(job) {
+            let key = match command {
+                Command::Submit { key, .. } => key,
+                Command::SubmitAll { batch, .. } => &batch.key,
+                _ => continue,
+            };
+            if key.as_deref().is_some_and(|key| ledger.knows_key(key)) {
                 continue;
             }
-            if spec.if_unsatisfiable == IfUnsatisfiable::Fail {
-                match self.unsatisfiable(spec) {
-                    Some(true) => {
-                        expired.push(Command::Expire { job: *job, reason: Reason::Unsatisfiable });
-                        continue;
-                    }
-                    Some(false) => {}
-                    None => drop(self.undecided.insert(*job)),
+            match command {
+                Command::Submit { job, spec, .. } => {
+                    expired.extend(self.line_up_one(ledger, *job, spec));
                 }
+                Command::SubmitAll { batch, .. } => {
+                    let jobs = batch.jobs();
+                    expired.extend(jobs.filter_map(|(job, spec)| self.line_up_one(ledger, job, spec)));
+                }
+                _ => {}
             }
-            self.arrivals += 1;
-            self.arriving.insert(*job, Arc::clone(spec));
-            self.queue.insert(*job, spec, self.now_ms, ARRIVING + self.arrivals);
         }
         commands.extend(expired);
+    }
+
+    /// Queues a job that arrives; its end instead, where it fails because nobody could run it.
+    fn line_up_one(&mut self, ledger: &Ledger, job: JobId, spec: &Arc<JobSpec>) -> Option<Command> {
+        if ledger.job(job).is_some() || self.arriving.contains_key(&job) {
+            return None;
+        }
+        if spec.if_unsatisfiable == IfUnsatisfiable::Fail {
+            match self.unsatisfiable(spec) {
+                Some(true) => return Some(Command::Expire { job, reason: Reason::Unsatisfiable }),
+                Some(false) => {}
+                None => drop(self.undecided.insert(job)),
+            }
+        }
+        self.arrivals += 1;
+        self.arriving.insert(job, Arc::clone(spec));
+        self.queue.insert(job, spec, self.now_ms, ARRIVING + self.arrivals);
+        None
     }
 
     /// Assigns waiting jobs to free slots, at most `room` of them.

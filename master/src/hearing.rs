@@ -1,13 +1,12 @@
 //! What nodes say to the leader: users' requests, workers' full lists, results.
 
 use alloc::collections::BTreeSet;
-use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::ledger::{Ledger, is_noted};
 use crate::limits::{PEERS, WAITING_BYTES};
-use crate::master::{Asker, Master, Output};
+use crate::master::{Asker, Master};
 use crate::roster::{Heard, Peer, Slot};
 use protocol::{
     Answer, Answered, Attempt, AttemptRef, AttemptState, Boot, Command, Dispatch, End, Forward, JobId,
@@ -39,26 +38,35 @@ impl Master {
     fn forward(&mut self, ledger: &Ledger, gateway: NodeId, boot: Boot, forward: Forward) {
         let Forward { number, floor, request } = forward;
         let asker = Asker { gateway, boot, number };
-        let starting =
-            !ledger.is_open() && matches!(request, Request::Submit { .. } | Request::Cancel { .. });
+        let origin = Origin { gateway, boot, number, floor };
+        let starting = !ledger.is_open() && !matches!(request, Request::Join(_) | Request::Transfer { .. });
         match request {
             _ if starting => self.answer(asker, Answer::Refused(Refusal::Starting)),
             Request::Submit { job, spec, key, fingerprint } => {
-                let origin = Origin { gateway, boot, number, floor };
-                if let Some(answer) = ledger.decided(&origin) {
-                    self.answer(asker, answer);
-                } else if self.submits.contains(&asker) {
-                    // It is on its way.
-                } else if self.burdened || self.waiting_bytes >= WAITING_BYTES {
-                    self.answer(asker, Answer::Refused(Refusal::Full));
-                } else {
-                    self.submits.insert(asker);
-                    self.push(Command::Submit { job, spec, key, fingerprint, origin });
-                }
+                self.submit(ledger, asker, Command::Submit { job, spec, key, fingerprint, origin }, &origin);
+            }
+            Request::SubmitAll(batch) => {
+                let batch = Arc::new(batch);
+                self.submit(ledger, asker, Command::SubmitAll { batch, origin }, &origin);
             }
             Request::Cancel { job } => self.cancel(ledger, asker, job),
             Request::Join(member) => self.join(ledger, asker, member),
             Request::Transfer { to } => self.transfer(asker, to),
+        }
+    }
+
+    fn submit(&mut self, ledger: &Ledger, asker: Asker, command: Command, origin: &Origin) {
+        if let Some(answer) = ledger.decided(origin) {
+            self.answer(asker, answer);
+        } else if self.submits.contains(&asker) {
+            // It is on its way.
+        } else if self.burdened || self.waiting_bytes >= WAITING_BYTES {
+            self.answer(asker, Answer::Refused(Refusal::Full));
+        } else if let Some(what) = self.shortage(ledger) {
+            self.answer(asker, Answer::Refused(Refusal::Short(what)));
+        } else {
+            self.submits.insert(asker);
+            self.push(command);
         }
     }
 
@@ -80,16 +88,6 @@ impl Master {
         }
     }
 
-    fn transfer(&mut self, asker: Asker, to: Option<NodeId>) {
-        if to.is_some_and(|to| !self.voters.contains(&to)) {
-            let text = "only a voter can take the lead".to_string();
-            self.answer(asker, Answer::Refused(Refusal::Impossible(text)));
-            return;
-        }
-        self.answer(asker, Answer::Done);
-        self.outputs.push(Output::Transfer { to });
-    }
-
     /// Answers a gateway, unless it has started anew since it asked.
     pub(crate) fn answer(&mut self, asker: Asker, answer: Answer) {
         if self.peers.get(&asker.gateway).is_some_and(|peer| peer.boot == asker.boot) {
@@ -109,6 +107,9 @@ impl Master {
         let committed = ledger.attempts_on(from).filter(|(_, meant_for)| *meant_for == boot);
         let hold: Vec<AttemptRef> = committed.map(|(attempt, _)| attempt).collect();
         self.reconcile(ledger, from, report, &hold);
+        if let Some(checkpoint) = report.checkpoint {
+            self.compare_digest(from, checkpoint);
+        }
         for (attempt, cause) in &report.back {
             self.offer_again(ledger, *attempt, *cause);
         }

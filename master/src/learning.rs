@@ -15,13 +15,15 @@ impl Master {
         for effect in effects {
             match effect {
                 Effect::Fact(fact) => self.fact(ledger, fact),
-                Effect::Decided { origin, job, answer } => {
+                Effect::Decided { origin, job, jobs, answer } => {
                     let asker = Asker { gateway: origin.gateway, boot: origin.boot, number: origin.number };
-                    self.arriving.remove(job);
                     if self.submits.remove(&asker) {
                         self.answer(asker, answer.clone());
                     }
-                    self.compare(ledger, *job);
+                    for job in job.following(*jobs) {
+                        self.arriving.remove(&job);
+                        self.compare(ledger, job);
+                    }
                 }
                 Effect::Void { job: Some(job), .. } => {
                     self.compare(ledger, *job);
@@ -45,6 +47,7 @@ impl Master {
             }
             What::Left { node } => {
                 self.peers.remove(node);
+                self.comparing.forget(*node);
                 self.take_back(ledger, *node);
             }
             What::Opened => self.opening = false,

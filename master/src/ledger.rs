@@ -97,8 +97,10 @@ pub enum Effect {
     Decided {
         /// Which number.
         origin: Origin,
-        /// The id it asked for.
+        /// The id it asked for, or the first of them.
         job: JobId,
+        /// How many it asked for.
+        jobs: usize,
         /// The answer, the same each time.
         answer: Answer,
     },

@@ -25,6 +25,7 @@
 extern crate alloc;
 
 mod apply;
+mod comparing;
 mod deadlines;
 mod digest;
 mod electorate;
@@ -32,6 +33,7 @@ mod facts;
 mod filling;
 mod gateways;
 mod hearing;
+mod joining;
 mod keys;
 mod learning;
 pub mod ledger;
@@ -44,8 +46,10 @@ mod queue;
 pub mod retention;
 mod roster;
 mod shards;
+mod shortage;
 mod tail;
 
+pub use electorate::Configuration;
 #[cfg(feature = "mutants")]
 pub use ledger::LedgerMutant;
 pub use ledger::{Effect, Ledger, is_noted};
@@ -55,6 +59,7 @@ pub use master::Mutant;
 pub use master::{Master, Output, Settings};
 pub use placement::{ReasonLine, RunsJobs, Verdict, Why, why};
 pub use retention::{Forgotten, Retention};
+pub use shortage::DiskBounds;
 
 #[cfg(test)]
 extern crate std;

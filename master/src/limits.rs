@@ -24,6 +24,12 @@ pub const WAITING_PER_ENTRY: usize = limits::ENTRY_COMMANDS / 2;
 pub const PEERS: usize = 2 * limits::MEMBERS;
 /// How often a wish for other voters or learners is said again, and the loads behind choices are told.
 pub const REMIND_MS: u64 = 1_000;
+/// After a voter had to go, the voters stay as they are for so long, unless one more loss would stop the cluster.
+pub const CHANGE_PAUSE_MS: u64 = 60_000;
+/// Checkpoints of its own ledger that a leader remembers, to compare others' with.
+pub const CHECKPOINTS: usize = 64;
+/// Transfers of the lead that wait for a voter that is fit; above it the oldest is refused.
+pub const TRANSFERS: usize = 16;
 /// Jobs asking to fail when unsatisfiable that are looked at in one second.
 pub const UNDECIDED_LOOKS: usize = 256;
 /// Marks of which job ended when.
@@ -38,6 +44,9 @@ pub const MARK_BYTES: u64 = 16 << 20;
 pub const SLOTS_PERMILLE: u64 = 400;
 /// What an attempt that is not in its worker's load yet is taken to use, thousandths of a core.
 pub const SENT_CPU_MILLI: u64 = 1_000;
+
+/// Open jobs may take this part (one in so many bytes) of the smallest voter's memory.
+pub const LIVE_SHARE: u64 = 4;
 
 /// Bounds of the ledger, equal on every node: a field and not constants so that tests can lower them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,13 +13,16 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::comparing::Comparing;
 use crate::deadlines::Deadlines;
+use crate::electorate::Electorate;
 use crate::ledger::Ledger;
 use crate::limits::{REMIND_MS, UNDECIDED_LOOKS, WAITING_PER_ENTRY};
 use crate::placement::RunsJobs;
 use crate::queue::Queue;
 use crate::retention::Retention;
 use crate::roster::{Peer, Slot};
+use crate::shortage::DiskBounds;
 use protocol::limits::{ENTRY_BYTES, ENTRY_COMMANDS, LIVENESS_MS};
 use protocol::{
     AttemptRef, Boot, Change, Command, Entry, IfUnsatisfiable, JobId, JobSpec, Load, LossCause, Member,
@@ -35,12 +38,16 @@ pub struct Settings {
     pub expect: usize,
     /// Voters to aim at: 1, 3 or 5.
     pub voters: usize,
+    /// A voter silent for so long is replaced by a learner that has caught up.
+    pub replace_after_ms: u64,
     /// Length of one [`Master::tick`].
     pub tick_ms: u64,
     /// Whether the leader runs jobs itself.
     pub runs_jobs: RunsJobs,
     /// Attached workers that may hold one job at a time.
     pub max_offers: u32,
+    /// When a voter's disk counts as nearly full.
+    pub disk: DiskBounds,
     /// How much of history is kept.
     pub retention: Retention,
     /// A test hook: nothing is dispatched while it is set.
@@ -84,8 +91,20 @@ pub enum Output {
     },
     /// Hand the lead over.
     Transfer {
-        /// To whom; none: whoever is fit.
-        to: Option<NodeId>,
+        /// To one of these: to the one whose log is the most complete.
+        to: Vec<NodeId>,
+    },
+    /// A node's ledger is another than this leader's; said once.
+    Differs {
+        /// Which node.
+        node: NodeId,
+        /// The checkpoint where that was seen.
+        index: u64,
+    },
+    /// A majority of the voters agrees on another ledger than this leader's: it must stop.
+    Odd {
+        /// The checkpoint where that was seen.
+        index: u64,
     },
     /// A choice looked at these workers; told at most once a second.
     Loads {
@@ -125,8 +144,8 @@ pub struct Master {
     /// Counts jobs that are not in the ledger yet, for their order in the queue.
     pub(crate) arrivals: u64,
     pub(crate) last_chosen: NodeId,
-    pub(crate) voters: Vec<NodeId>,
-    pub(crate) wished: Option<(Vec<NodeId>, Vec<NodeId>, u64)>,
+    pub(crate) electorate: Electorate,
+    pub(crate) comparing: Comparing,
     pub(crate) opening: bool,
     /// No new jobs are taken.
     pub(crate) burdened: bool,
@@ -181,8 +200,8 @@ impl Master {
             undecided: BTreeSet::new(),
             arrivals: 0,
             last_chosen: NodeId(0),
-            voters: Vec::new(),
-            wished: None,
+            electorate: Electorate::default(),
+            comparing: Comparing::default(),
             opening: false,
             burdened: false,
             forgetting: None,
@@ -230,6 +249,7 @@ impl Master {
             // What only others could run before may be for the leader now.
             self.queue.wake();
         }
+        self.look_at_transfers();
         while let Some(job) = self.deadlines.pop(now_ms) {
             self.push(Command::Release { job });
         }
@@ -241,7 +261,16 @@ impl Master {
             let busy: Vec<NodeId> = ledger.busy_nodes().collect();
             busy.into_iter().for_each(|node| self.take_back(ledger, node));
             self.decide_unsatisfiable(ledger);
+            self.flee_full_disk();
         }
+    }
+
+    /// This node was late by more than an election timeout and has been confirmed as leader since: whatever silence it heard
+    /// was its own, and begins anew.
+    pub fn resumed(&mut self) {
+        let now_ms = self.now_ms;
+        self.peers.values_mut().for_each(|peer| peer.forget_silence(now_ms));
+        self.electorate.forget_silence(now_ms);
     }
 
     /// All that waits, as one entry; `wall_ms` is milliseconds since 1970. None when nothing waits.
@@ -250,18 +279,20 @@ impl Master {
             return Some(Entry { clock_ms: self.now_ms, wall_ms, ..entry });
         }
         let mut commands = Vec::new();
-        let mut bytes = 0;
-        while commands.len() < WAITING_PER_ENTRY {
-            let Some(next) = self.waiting.front().map(weight_bytes) else { break };
-            if bytes + next > ENTRY_BYTES && !commands.is_empty() {
+        let (mut bytes, mut jobs) = (0, 0);
+        while jobs < WAITING_PER_ENTRY {
+            let Some(next) = self.waiting.front() else { break };
+            let (next_bytes, next_jobs) = (weight_bytes(next), jobs_of(next));
+            let fits = bytes + next_bytes <= ENTRY_BYTES && jobs + next_jobs <= WAITING_PER_ENTRY;
+            if !fits && !commands.is_empty() {
                 break;
             }
-            bytes += next;
-            self.waiting_bytes -= next;
+            (bytes, jobs) = (bytes + next_bytes, jobs + next_jobs);
+            self.waiting_bytes -= next_bytes;
             commands.extend(self.waiting.pop_front());
         }
         self.line_up(ledger, &mut commands);
-        let room = ENTRY_COMMANDS - commands.len();
+        let room = ENTRY_COMMANDS.saturating_sub(commands.len());
         if !self.held {
             self.fill(ledger, room, &mut commands);
         }
@@ -392,7 +423,16 @@ fn weight_bytes(command: &Command) -> usize {
     fixed
         + match command {
             Command::Submit { spec, .. } => spec.weight_bytes() as usize + protocol::limits::KEY_BYTES,
+            Command::SubmitAll { batch, .. } => batch.weight_bytes() as usize,
             Command::Finish { outcome, .. } => outcome_bytes(outcome),
             _ => 0,
         }
+}
+
+/// How much work a command is to apply, in jobs.
+fn jobs_of(command: &Command) -> usize {
+    match command {
+        Command::SubmitAll { batch, .. } => batch.specs.len(),
+        _ => 1,
+    }
 }

@@ -156,6 +156,13 @@ impl Peer {
         now_ms.saturating_sub(self.fresh_ms)
     }
 
+    /// What silence there was is no sign of its death.
+    pub(crate) fn forget_silence(&mut self, now_ms: u64) {
+        if self.shown.alive {
+            self.fresh_ms = now_ms;
+        }
+    }
+
     /// Whether it may get work: present, and in the start the ledger knows.
     pub(crate) fn fit(&self) -> bool {
         self.shown.alive && self.reported && self.member_boot == Some(self.boot)

@@ -2,17 +2,25 @@
 
 use std::time::Duration;
 
+use axum::http::HeaderMap;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use protocol::{ClusterId, Member, NodeId};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::cluster_key::ClusterKey;
 use crate::disk::Identity;
+use crate::refusals::Refusals;
 use crate::settings::Settings;
 
 /// A founder with others to ask founds a cluster only after so long without one that belongs to any.
 const FOUND_AFTER: Duration = Duration::from_secs(3);
 /// Pause between two rounds of asking.
 const ROUND: Duration = Duration::from_millis(200);
+/// A name that is borne may be its bearer's no longer in so long: a node that was killed counts as alive for a moment.
+const NAME: Duration = Duration::from_secs(5);
+/// Header in which a newcomer proves that it has the cluster key; what it proves is its body.
+pub(crate) const PROOF: &str = "x-understudy-proof";
 /// One address may take so long to answer.
 const ANSWER: Duration = Duration::from_secs(2);
 
@@ -114,12 +122,15 @@ pub enum AdmitError {
     Setup(String),
 }
 
+/// Names the token in every request to another node, where there is one.
+pub(crate) fn named(settings: &Settings) -> HeaderMap {
+    settings.token.iter().map(|token| (AUTHORIZATION, token.bearer())).collect()
+}
+
 /// A client for asking other nodes; no proxies, no redirects, short patience.
-///
-/// # Errors
-/// The TLS set-up of the library failed.
-pub fn client() -> Result<reqwest::Client, AdmitError> {
+fn client(settings: &Settings) -> Result<reqwest::Client, AdmitError> {
     reqwest::Client::builder()
+        .default_headers(named(settings))
         .timeout(ANSWER)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
@@ -142,7 +153,7 @@ pub fn random_id() -> Result<u64, AdmitError> {
 /// # Errors
 /// [`AdmitError::Setup`]; it asks on for as long as nobody answers and it may not found.
 pub async fn find(settings: &Settings) -> Result<(Identity, Vec<Member>), AdmitError> {
-    let client = client()?;
+    let client = client(settings)?;
     let node = NodeId(random_id()?);
     let began = Instant::now();
     loop {
@@ -175,8 +186,11 @@ pub async fn join(
     identity: Identity,
     settings: &Settings,
     addresses: &[String],
+    log: &logdb::Log,
 ) -> Result<Vec<Member>, AdmitError> {
-    let client = client()?;
+    let client = client(settings)?;
+    let mut refusals = Refusals::default();
+    let mut taken_since: Option<Instant> = None;
     loop {
         for address in addresses {
             let Some(info) = ask(&client, address).await else { continue };
@@ -188,31 +202,69 @@ pub async fn join(
                     folder: settings.data.display().to_string(),
                 });
             }
-            if let Some(members) = ask_to_join(&client, address, member).await? {
-                return Ok(members);
+            let asked = match ask_to_join(&client, address, member, settings.cluster_key.as_ref()).await {
+                Ok(asked) => asked,
+                Err(refused) => {
+                    if taken_since.get_or_insert_with(Instant::now).elapsed() >= NAME {
+                        return Err(refused);
+                    }
+                    continue;
+                }
+            };
+            taken_since = None;
+            match asked {
+                Asked::Joined(members) => return Ok(members),
+                Asked::NotYet => {}
+                Asked::Unproven(why) => {
+                    let line = format!("joining through {address} was refused: {why}");
+                    if refusals.is_news(&line, std::time::Instant::now()) {
+                        log.record(logdb::Level::Warn, "join-refused", None, &line);
+                    }
+                }
             }
         }
         tokio::time::sleep(ROUND).await;
     }
 }
 
+/// What became of one try to join.
+enum Asked {
+    /// The leader knows this start.
+    Joined(Vec<Member>),
+    /// Nobody could decide.
+    NotYet,
+    /// The other side has another cluster key, or wants another token.
+    Unproven(String),
+}
+
 async fn ask_to_join(
     client: &reqwest::Client,
     address: &str,
     member: &Member,
-) -> Result<Option<Vec<Member>>, AdmitError> {
+    key: Option<&ClusterKey>,
+) -> Result<Asked, AdmitError> {
     let url = format!("http://{address}/internal/v1/join");
-    let Ok(answer) = client.post(url).json(&MemberInfo::from(member)).send().await else { return Ok(None) };
+    let Ok(body) = serde_json::to_vec(&MemberInfo::from(member)) else { return Ok(Asked::NotYet) };
+    let mut request = client.post(url).header(CONTENT_TYPE, "application/json");
+    if let Some(proof) = key.and_then(|key| key.prove(&body)) {
+        request = request.header(PROOF, proof);
+    }
+    let Ok(answer) = request.body(body).send().await else { return Ok(Asked::NotYet) };
     let status = answer.status();
     if status.is_success() {
         let info: Option<ClusterInfo> = answer.json().await.ok();
-        return Ok(info.map(|info| info.members.iter().filter_map(MemberInfo::member).collect()));
+        let members = info.map(|info| info.members.iter().filter_map(MemberInfo::member).collect());
+        return Ok(members.map_or(Asked::NotYet, Asked::Joined));
+    }
+    if matches!(status, reqwest::StatusCode::FORBIDDEN | reqwest::StatusCode::UNAUTHORIZED) {
+        let why = answer.text().await.unwrap_or_default();
+        return Ok(Asked::Unproven(detail(&why)));
     }
     if status == reqwest::StatusCode::CONFLICT {
         let why = answer.text().await.unwrap_or_default();
         return Err(AdmitError::Refused { address: address.to_string(), why: detail(&why) });
     }
-    Ok(None)
+    Ok(Asked::NotYet)
 }
 
 /// The `detail` of a problem document, or its text.

@@ -21,13 +21,18 @@ impl Again {
         Self { since: Instant::now(), read: None, is_due: false }
     }
 
-    /// Whether a read is to be confirmed now, for requests that wait.
-    pub(crate) fn wants_read(&mut self) -> bool {
-        let wants = self.read.is_none() && self.since.elapsed() >= ASK_AGAIN;
-        if wants {
+    /// Whether a second has gone by.
+    pub(crate) fn is_time(&mut self) -> bool {
+        let is_time = self.since.elapsed() >= ASK_AGAIN;
+        if is_time {
             self.since = Instant::now();
         }
-        wants
+        is_time
+    }
+
+    /// Whether a read is to be confirmed now, for requests that wait: one at a time.
+    pub(crate) fn wants_read(&self) -> bool {
+        self.read.is_none()
     }
 
     /// That read has this ticket.

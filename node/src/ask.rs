@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use master::Ledger;
-use protocol::{ClusterId, Fact, Job, Member, NodeId, NodeLoad, Request};
+use protocol::{ClusterId, Fact, Job, JobId, Member, NodeId, NodeLoad, Request};
 use tokio::sync::{mpsc, oneshot};
 pub use worker::Told;
 
@@ -18,7 +18,14 @@ pub enum Ask {
         /// What.
         request: Request,
         /// Where the answer goes. Dropped without an answer: the node stopped, the outcome is unknown.
-        reply: oneshot::Sender<Told>,
+        reply: oneshot::Sender<Reply>,
+    },
+    /// A job once it has ended; at once when it has.
+    Ended {
+        /// Which.
+        job: JobId,
+        /// Where it goes. Dropped without an answer: the node stopped.
+        reply: oneshot::Sender<Held>,
     },
     /// This node's state. `linearizable`: only after a majority confirmed that it is the newest.
     View {
@@ -27,6 +34,41 @@ pub enum Ask {
         /// Where it goes.
         reply: oneshot::Sender<View>,
     },
+    /// The digest of this node's ledger at an index.
+    Digest {
+        /// After which entry; none: the last one applied.
+        index: Option<u64>,
+        /// Where it goes.
+        reply: oneshot::Sender<DigestAt>,
+    },
+}
+
+/// This node's ledger at one index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DigestAt {
+    /// How far this node has applied the log.
+    pub applied: u64,
+    /// The digest; none when the index is not applied yet or too long ago.
+    pub digest: Option<u64>,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub struct Reply {
+    /// What the leader decided, or that it did not.
+    pub told: Told,
+    /// The job it made or found, as this node's ledger holds it. None: no job was accepted, or this node is very late.
+    pub held: Option<Held>,
+}
+
+/// One job of this node's ledger, with the members that name its nodes. Holds nothing else of the ledger, so that nothing has to
+/// be copied when it goes on.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// As it was when this was sent.
+    pub job: Arc<Job>,
+    /// Members of that time.
+    pub members: Arc<Vec<Member>>,
 }
 
 /// One moment of this node: cheap to take (pointers), whole, and not changed afterwards.
@@ -56,6 +98,8 @@ pub struct View {
     pub roster: Vec<NodeLoad>,
     /// Since when (milliseconds) this node has heard of no leader; 0 when it has one.
     pub leaderless_ms: u64,
+    /// This node is about to end.
+    pub leaving: bool,
 }
 
 /// Something to show at once.
@@ -104,6 +148,8 @@ pub struct Front {
     pub disk: crate::disk::Health,
     /// What came to the lab's ports and was let go.
     pub lab: crate::lab::LabCounts,
+    /// What the broker link let go.
+    pub broker: crate::broker::BrokerCounts,
     /// Where attempts' output can be read while they run.
     pub outputs: crate::runner::Outputs,
     /// Where jobs that have ended are looked up.

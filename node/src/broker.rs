@@ -6,14 +6,17 @@
 //! ```
 //!
 //! Every node binds a ROUTER, whoever leads; a node that does not lead drops what comes in there (the stage does). Each
-//! session to a leader has a DEALER of its own with a routing id that nobody can guess. One thread owns the sockets. It
-//! may lose messages (a full lane, a cut, a leader that went away) and never repeats one: whoever needs an answer repeats.
+//! session to a leader has a DEALER and a key of its own, which the consensus link hands over ([`crate::link`]). Messages
+//! are numbered and sealed by that key; what is of an ended session, was heard before or was not sealed by it is dropped
+//! and counted. One thread owns the sockets. It may lose messages (a full lane, a cut, a leader that went away) and never repeats one: whoever needs an answer repeats.
 //! A node that leads does not talk to itself here.
 //!
-//! **Leaves out:** sealing of messages (a later version); whether a message is of the right term (the minds).
+//! **Leaves out:** who gets a key (the consensus link); whether a message is of the right term (the minds).
 
+mod counts;
 mod mailbox;
-mod routes;
+mod sealing;
+mod sessions;
 mod turn;
 
 use std::net::ToSocketAddrs;
@@ -24,7 +27,10 @@ use protocol::limits::MESSAGE_BYTES;
 use protocol::{Envelope, NodeId, ToMaster, ToNode};
 use zmq::Context;
 
+pub use counts::{BrokerCounts, Dropped};
 use mailbox::{Mailbox, To};
+
+use crate::link::SessionKeys;
 use turn::{IO_THREADS, ROUTER_THREAD, Turn, configure};
 
 /// Whom to follow.
@@ -79,13 +85,14 @@ pub struct Broker {
 impl Broker {
     /// Binds `bind` (`tcp://HOST:PORT`). `told` is called from the link's own thread and must not block: it takes the batch, or
     /// gives it back when the inbox is full (`tx.try_send(batch).map_err(|e| e.into_inner())`); then it is offered again, and
-    /// nothing is read meanwhile.
+    /// nothing is read meanwhile. `counts` counts what is let go.
     ///
     /// # Errors
     /// [`BrokerError`], naming the address.
     pub fn start(
         bind: &str,
         told: impl Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>> + Send + 'static,
+        counts: BrokerCounts,
     ) -> Result<Broker, BrokerError> {
         let failed = |why: String| BrokerError { address: bind.to_owned(), why };
         let context = Context::new();
@@ -97,8 +104,7 @@ impl Broker {
             Err(error) => return Err(failed(error.to_string())),
         };
         let mailbox = Arc::new(Mailbox::new().map_err(|error| failed(error.to_string()))?);
-        let instance = getrandom::u64().map_err(|error| failed(error.to_string()))?;
-        let turn = Turn::new(context, router, Arc::clone(&mailbox), told, instance);
+        let turn = Turn::new(context, router, Arc::clone(&mailbox), told, counts);
         let thread = std::thread::Builder::new()
             .name("broker".to_owned())
             .spawn(move || turn.run())
@@ -112,12 +118,19 @@ impl Broker {
         &self.address
     }
 
+    /// Where the consensus link brings the keys of sessions. Without one nothing is said and nothing heard.
+    #[must_use]
+    pub fn keys(&self) -> Arc<dyn SessionKeys> {
+        Arc::clone(&self.mailbox) as Arc<dyn SessionKeys>
+    }
+
     /// Follows a leader under a new session, or nobody. What waited for the one before is dropped.
     pub fn follow(&self, lead: Option<Lead>) {
         self.mailbox.follow(lead);
     }
 
-    /// Queues `native::encode(&Envelope<ToMaster>)` for the node followed; dropped when none is. Never blocks.
+    /// Queues `native::encode(&Envelope<ToMaster>)` for the node followed; dropped when none is, kept until it has our key. Never
+    /// blocks.
     ///
     /// # Errors
     /// [`Full`].
@@ -176,9 +189,6 @@ fn bound(context: &Context, bind: &str) -> Result<zmq::Socket, String> {
         configure(&router, address.is_ipv6())?;
         router.set_affinity(ROUTER_THREAD)?;
         router.set_router_mandatory(true)?;
-        // A node that reconnects is heard at once, also while its old connection is not known to be dead. Routing ids cannot
-        // be guessed, so nobody takes over another's.
-        router.set_router_handover(true)?;
         router.bind(&format!("tcp://{address}"))?;
         Ok(router)
     };

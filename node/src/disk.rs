@@ -17,6 +17,7 @@ mod error;
 mod folder;
 mod health;
 mod probe;
+mod repair;
 mod segments;
 mod small;
 mod watchdog;
@@ -34,7 +35,8 @@ pub use closing::Closing;
 pub use error::DiskError;
 pub use folder::{Folder, Found, Identity};
 pub use health::{Health, HealthState};
-pub(crate) use probe::{Pauses, WELL_FOR};
+pub(crate) use probe::{Pauses, WELL_FOR, room};
+pub use repair::{SetAside, set_aside, would_set_aside};
 use segments::Segments;
 pub use watchdog::Watchdog;
 

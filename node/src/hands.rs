@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use cast::{Cast, Input, Output};
 use consensus::{Peer, Writer};
-use protocol::{AttemptRef, Boot, Member, NodeId, Outcome, Request, native};
+use protocol::{AttemptRef, Boot, Load, Member, NodeId, Outcome, Request};
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
 
 use crate::admit;
 use crate::again::Again;
 use crate::archive::{Archive, Filing};
-use crate::ask::{Ask, Told, View};
+use crate::ask::{Ask, DigestAt};
 use crate::broker::{Broker, Lead};
 use crate::bulk::Shelves;
 use crate::clock::{tick_ms, wall_ms};
@@ -20,10 +19,12 @@ use crate::disk::{Closing, Disk, Folder, Identity, Told as DiskTold};
 use crate::error::StageError;
 use crate::inbox::{DiskState, Slots};
 use crate::lab::{self, Lab, LabTold};
-use crate::link::{Link, LinkTold};
+use crate::letters::Letters;
+use crate::link::{Link, LinkTold, Serving};
 use crate::narrate::Narrator;
 use crate::news::News;
 use crate::opening::{myself, offer, open_link, open_runner, watch_load};
+use crate::replies::Replies;
 use crate::runner::Runner;
 use crate::settings::Settings;
 use crate::shows::Shows;
@@ -48,9 +49,11 @@ pub(crate) struct Hands {
     /// Classes nobody names at the lab's ports, as of the newest roster.
     closed_classes: Arc<BTreeSet<String>>,
     again: Again,
-    replies: BTreeMap<u64, oneshot::Sender<Told>>,
-    readers: BTreeMap<u64, oneshot::Sender<View>>,
+    replies: Replies,
+    digests: Vec<(Option<u64>, tokio::sync::oneshot::Sender<DigestAt>)>,
     last_ticket: u64,
+    /// The disk is nearly full, and that was said.
+    disk_low: bool,
     /// Addresses heard from the peers themselves: newer than the ledger's until the ledger learns of a later start.
     hints: BTreeMap<NodeId, (Boot, String)>,
     joining: Option<tokio::task::JoinHandle<()>>,
@@ -79,16 +82,18 @@ impl Hands {
         let Known { members, quiet_index, archive } = known;
         let settings = Arc::clone(&stage.settings);
         let me = myself(&settings, identity.node, boot);
-        let link = open_link(handle, &settings, identity, &me, &slots, Arc::new(Shelves::default()))?;
         let broker_in = slots.broker.clone();
         let broker = Broker::start(
             &format!("tcp://{}:{}", settings.listen_host, settings.broker_port),
             move |batch| {
                 broker_in.try_send(batch).map_err(tokio::sync::mpsc::error::TrySendError::into_inner)
             },
+            stage.front.broker.clone(),
         )?;
+        let serving = Serving { bulk: Arc::new(Shelves::default()), keys: broker.keys() };
+        let link = open_link(handle, &settings, identity, &me, &slots, serving)?;
         let runner = open_runner(stage, handle, &settings, &slots)?;
-        watch_load(&slots)?;
+        watch_load(&slots, &settings.data)?;
         let load = slots.load.subscribe();
         let news = News::open(handle, &stage.front, &settings, identity, me.clone(), load, quiet_index)?;
         let shows = Shows::new(stage.front.events.clone(), Narrator::new(identity.node, stage.log.clone()));
@@ -118,9 +123,10 @@ impl Hands {
             lab,
             closed_classes: Arc::new(BTreeSet::new()),
             again: Again::new(),
-            replies: BTreeMap::new(),
-            readers: BTreeMap::new(),
+            replies: Replies::default(),
+            digests: Vec::new(),
             last_ticket: 0,
+            disk_low: false,
             hints,
             joining: None,
             filing: Filing::new(archive, stage.front.history.clone()),
@@ -150,9 +156,11 @@ impl Hands {
             election_ticks: ticks(settings.election_ms).max(ticks(settings.heartbeat_ms) * 3),
             expect: settings.expect,
             voters: settings.voters,
+            replace_after_ms: settings.replace_after_ms,
             offer: offer(settings),
             windows: settings.lab.windows.clone(),
             max_offers: settings.lab.max_offers,
+            disk: settings.disk.bounds(),
             runs_jobs: match settings.runs_jobs {
                 crate::settings::RunsJobs::Auto => master::RunsJobs::Auto,
                 crate::settings::RunsJobs::Always => master::RunsJobs::Always,
@@ -188,6 +196,25 @@ impl Hands {
         Ok(())
     }
 
+    /// The probe measured. That the disk is nearly full, or no longer, is said once.
+    pub(crate) fn loaded(&mut self, load: Load, inputs: &mut Vec<Input>) {
+        let low = self.settings.disk.bounds().are_broken_by(&load);
+        if std::mem::replace(&mut self.disk_low, low) != low {
+            let (free, total) = (load.disk_free_bytes >> 20, load.disk_total_bytes >> 20);
+            let of = format!("{free} MiB of {total} MiB are free in {}", self.settings.data.display());
+            let (level, line) = if low {
+                let line = format!(
+                    "Disk is nearly full: {of}. The lead goes to another node; when a majority is short, new jobs are refused"
+                );
+                (logdb::Level::Warn, line)
+            } else {
+                (logdb::Level::Info, format!("Disk has room again: {of}"))
+            };
+            self.log.record(level, "disk-low", None, &line);
+        }
+        inputs.push(Input::Load(load));
+    }
+
     /// The oldest write that is not durable yet.
     pub(crate) fn disk_waits_for(&self) -> Option<u64> {
         self.disk.as_ref().and_then(Disk::waits_for)
@@ -201,9 +228,9 @@ impl Hands {
             return;
         }
         let (member, identity, settings) = (self.me.clone(), self.identity, Arc::clone(&self.settings));
-        let told = self.slots.joined.clone();
+        let (told, log) = (self.slots.joined.clone(), self.log.clone());
         self.joining = Some(self.handle.spawn(async move {
-            let joined = admit::join(&member, identity, &settings, &addresses).await;
+            let joined = admit::join(&member, identity, &settings, &addresses, &log).await;
             // The loop has ended: nobody needs to know.
             let _ = told.send(joined).await;
         }));
@@ -229,18 +256,22 @@ impl Hands {
     }
 
     /// Somebody asks over HTTP.
-    pub(crate) fn asked(&mut self, ask: Ask, inputs: &mut Vec<Input>) {
+    pub(crate) fn asked(&mut self, ask: Ask, cast: &Cast, inputs: &mut Vec<Input>) {
         let ticket = self.nobodys_ticket();
         match ask {
             Ask::Request { request, reply } => {
-                if let Request::Submit { job, .. } = &request {
-                    self.shows.created(*job);
+                match &request {
+                    Request::Submit { job, .. } => self.shows.created(*job),
+                    Request::SubmitAll(batch) => self.shows.created_all(batch),
+                    _ => {}
                 }
-                self.replies.insert(ticket, reply);
+                self.replies.asked(ticket, reply);
                 inputs.push(Input::Ask { ticket, request });
             }
+            Ask::Digest { index, reply } => self.digests.push((index, reply)),
+            Ask::Ended { job, reply } => self.replies.awaits(job, reply, cast.ledger(), self.shows.members()),
             Ask::View { linearizable, reply } => {
-                self.readers.insert(ticket, reply);
+                self.replies.reads(ticket, reply);
                 if linearizable {
                     inputs.push(Input::Read { ticket });
                 } else {
@@ -268,8 +299,13 @@ impl Hands {
         }
     }
 
-    /// Before requests that nobody could decide are asked again, this node's ledger has to catch up.
+    /// What is looked at each second: who waits in vain, and requests from the lab's ports that nobody could decide, which are
+    /// asked again.
     pub(crate) fn ask_again(&mut self, cast: &mut Cast, wall_ms: u64) {
+        if !self.again.is_time() {
+            return;
+        }
+        self.replies.sweep();
         if self.lab.has_undecided() && self.again.wants_read() {
             let ticket = self.nobodys_ticket();
             self.again.reads(ticket);
@@ -305,9 +341,15 @@ impl Hands {
                 }
             }
             LinkTold::Refused { peer, text } => {
-                let line = format!("node {peer} refused the consensus link: {text}");
+                let line = format!("no consensus link with node {peer} {text}");
                 self.log.record(logdb::Level::Warn, "link-refused", None, &line);
             }
+            LinkTold::Stranger { text } => self.log.record(
+                logdb::Level::Warn,
+                "link-refused",
+                None,
+                &format!("refused on the consensus link: {text}"),
+            ),
         }
     }
 
@@ -323,6 +365,18 @@ impl Hands {
         self.shows.stopped();
     }
 
+    /// The process ends, and so many attempts with it.
+    pub(crate) fn left(&self, running: usize) {
+        let (level, line) = match running {
+            0 => (logdb::Level::Info, "has left".to_string()),
+            _ => (
+                logdb::Level::Warn,
+                format!("has left; {running} attempts end unfinished and will run again"),
+            ),
+        };
+        self.log.record(level, "left", None, &line);
+    }
+
     /// This start follows a `/stop`.
     pub(crate) fn resumed(&self) {
         self.shows.resumed();
@@ -330,22 +384,25 @@ impl Hands {
 
     /// Carries out, in order, what one turn wants.
     pub(crate) fn carry_out(&mut self, cast: &mut Cast, outputs: Vec<Output>) -> Result<(), StageError> {
-        let mut letters: BTreeMap<Peer, Vec<consensus::Message>> = BTreeMap::new();
+        let mut messages: BTreeMap<Peer, Vec<consensus::Message>> = BTreeMap::new();
+        let mut letters = Letters::default();
+        self.shows.turn(self.news.jobs_wanted());
         let mut writes = Vec::new();
         for output in outputs {
             match output {
-                Output::Peer(message) => letters.entry(message.to()).or_default().push(message),
+                Output::Peer(message) => messages.entry(message.to()).or_default().push(message),
                 Output::Write(write) => writes.push(write),
-                Output::Follow(lead) => self.follow(lead),
+                Output::Follow(lead) => {
+                    // It was for the one before, who is left by the next line: a link without room for it loses nothing.
+                    let _ = letters.post_to_master(&self.broker);
+                    self.follow(lead);
+                }
                 Output::ToMaster(envelope) => {
-                    if self.broker.to_master(native::encode(&envelope)).is_err() {
+                    if letters.to_master(&self.broker, &envelope).is_err() {
                         cast.handle(Input::SessionLost, wall_ms());
                     }
                 }
-                Output::ToNode { to, envelope } => {
-                    // A full queue loses what waits there; full lists and repeats make up for it.
-                    let _ = self.broker.to_node(to, envelope.session, native::encode(&envelope));
-                }
+                Output::ToNode { to, envelope } => letters.to_node(&self.broker, to, &envelope),
                 Output::Run(dispatch) => {
                     self.shows.started(dispatch.attempt.job);
                     self.runner.run(&dispatch);
@@ -358,17 +415,15 @@ impl Hands {
                 Output::Late { worker, attempt } => self.lab.late(worker, attempt),
                 Output::TooManyAttached { worker } => self.lab.too_many(worker),
                 Output::Tell { ticket, told } => {
-                    if self.lab.answered(ticket, &told) {
-                    } else if let Some(reply) = self.replies.remove(&ticket) {
-                        // The asker may have gone away meanwhile.
-                        let _ = reply.send(told);
+                    if !self.lab.answered(ticket, &told) {
+                        self.replies.decided(ticket, told, cast.ledger(), self.shows.members());
                     }
                 }
                 Output::ReadReady { ticket } if self.again.confirmed(ticket) => {}
                 Output::ReadReady { ticket } => self.shows.want_view(ticket),
                 Output::ReadLost { ticket } => {
                     self.again.lost(ticket);
-                    self.readers.remove(&ticket);
+                    drop(self.replies.reader(ticket));
                 }
                 Output::NotAdmitted(refusal) => {
                     return Err(StageError::NotAdmitted(admission_words(&refusal)));
@@ -377,7 +432,10 @@ impl Hands {
                 shown => self.show(cast, shown),
             }
         }
-        self.post(cast, letters);
+        self.post(cast, messages);
+        if letters.post(&self.broker).is_err() {
+            cast.handle(Input::SessionLost, wall_ms());
+        }
         self.write(writes)?;
         self.after_turn(cast);
         Ok(())
@@ -387,7 +445,10 @@ impl Hands {
         match &output {
             Output::Fact { fact, job } => {
                 self.filing.hear(fact, job.as_ref());
-                job.iter().for_each(|job| self.lab.changed(job));
+                if let Some(job) = job {
+                    self.lab.changed(job);
+                    self.replies.changed(job, self.shows.members());
+                }
             }
             Output::Roster => self.closed_classes = lab::closed_classes(cast),
             _ => {}
@@ -395,8 +456,8 @@ impl Hands {
         self.shows.show(cast, output);
     }
 
-    fn post(&mut self, cast: &mut Cast, letters: BTreeMap<Peer, Vec<consensus::Message>>) {
-        for (peer, messages) in letters {
+    fn post(&mut self, cast: &mut Cast, messages: BTreeMap<Peer, Vec<consensus::Message>>) {
+        for (peer, messages) in messages {
             let to = NodeId(peer.0);
             if !self.link.send(to, messages) {
                 cast.handle(Input::LinkClosed { peer: to, gone: false }, wall_ms());
@@ -422,10 +483,17 @@ impl Hands {
         let cast = &*cast;
         self.news.turned(cast, self.shows.leader(), self.shows.members());
         for ticket in self.shows.views_wanted() {
-            if let Some(reader) = self.readers.remove(&ticket) {
+            if let Some(reader) = self.replies.reader(ticket) {
                 // The reader may have gone away meanwhile.
                 let _ = reader.send(self.shows.view(cast, self.identity));
             }
+        }
+        for (index, reply) in self.digests.drain(..) {
+            let applied = cast.status().applied;
+            let at = index.unwrap_or(applied);
+            let digest = if at <= applied { cast.digest_at(at) } else { None };
+            // The asker may have gone away meanwhile.
+            let _ = reply.send(DigestAt { applied, digest });
         }
         if self.shows.redial_wanted() {
             let taken_in = cast.ledger().member(self.me.id).is_some_and(|member| member.boot == self.me.boot);
@@ -455,6 +523,7 @@ impl Hands {
         let lead = lead.and_then(|lead| {
             lead.address.map(|address| Lead { node: lead.node, address, session: lead.session })
         });
+        self.link.open_session(lead.as_ref().map(|lead| (lead.node, lead.session)));
         self.broker.follow(lead);
     }
 
@@ -468,7 +537,6 @@ impl Hands {
         self.lab.close();
         self.news.close();
         self.replies.clear();
-        self.readers.clear();
         self.runner.kill_all();
         self.filing.close().await;
         match self.disk.take() {
@@ -481,7 +549,7 @@ impl Hands {
 fn admission_words(refusal: &protocol::Refusal) -> String {
     match refusal {
         protocol::Refusal::NameTaken { name } => {
-            format!("the name {name} is borne by another live node or a voter; choose another --name")
+            format!("the name {name} is borne by another live node; choose another --name")
         }
         other => format!("refused: {other:?}"),
     }

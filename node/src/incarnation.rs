@@ -15,7 +15,7 @@ use crate::disk::{Closing, Folder, HealthState, Identity, Watchdog};
 use crate::error::StageError;
 use crate::hands::{Hands, Known};
 use crate::inbox::{Inboxes, inboxes};
-use crate::stage::Stage;
+use crate::stage::{Ending, Stage};
 
 /// Things of one kind that one turn takes; what waits beyond waits for the next turn.
 pub(crate) const TURN_EVENTS: usize = 512;
@@ -23,8 +23,8 @@ pub(crate) const TURN_EVENTS: usize = 512;
 const TURN_TIME: Duration = Duration::from_millis(5);
 /// A tick later than this is worth a line in the log.
 const LAG_WORTH_A_LINE: Duration = Duration::from_millis(100);
-/// A leader that is told to end hands over for at most so long.
-const HANDOVER: Duration = Duration::from_secs(1);
+/// A node that is told to end lets running attempts end for at most so long.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// How a start ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub(crate) struct Incarnation {
     inboxes: Inboxes,
     synced: u64,
     tick: Duration,
+    /// A leader that was later than this may have been replaced.
+    election: Duration,
     next_tick: Instant,
     watchdog: Watchdog,
 }
@@ -76,8 +78,10 @@ impl Incarnation {
         hands.begin_history(cast.ledger());
         hands.keep_writer(recovered.writer);
         let tick = Duration::from_millis(tick_ms(settings.heartbeat_ms));
+        let election = Duration::from_millis(settings.election_ms);
         let watchdog = Watchdog::new(settings.disk.hangs_ms, tick_ms(settings.heartbeat_ms));
-        Ok(Self { cast, hands, inboxes, synced: 0, tick, next_tick: Instant::now() + tick, watchdog })
+        let next_tick = Instant::now() + tick;
+        Ok(Self { cast, hands, inboxes, synced: 0, tick, election, next_tick, watchdog })
     }
 
     /// Turns until stopped or told to end; gives the folder back.
@@ -93,15 +97,17 @@ impl Incarnation {
         }
         self.hands.join_cluster(&self.cast);
         let mut inputs = Vec::with_capacity(TURN_EVENTS);
-        let mut handover: Option<Instant> = None;
+        let mut leaves_at: Option<Instant> = None;
         loop {
             if stage.stopping_now() {
                 self.hands.stopped();
                 return Ok((self.silence().await, Ended::Stopped));
             }
-            if *stage.ending.borrow() {
-                let over = *handover.get_or_insert_with(|| self.begin_handover());
-                if Instant::now() >= over || !self.cast.is_master() {
+            let ending = *stage.ending.borrow_and_update();
+            if ending != Ending::No {
+                let leaves_at = *leaves_at.get_or_insert_with(|| self.leave(stage));
+                if ending == Ending::AtOnce || Instant::now() >= leaves_at || self.cast.may_go() {
+                    self.hands.left(self.cast.worker().held().count());
                     return Ok((self.silence().await, Ended::Asked));
                 }
             }
@@ -124,14 +130,17 @@ impl Incarnation {
         tokio::select! {
             biased;
             _ = stage.stopping.changed() => {}
-            _ = stage.ending.changed(), if !*stage.ending.borrow() => {}
+            _ = stage.ending.changed(), if *stage.ending.borrow() != Ending::AtOnce => {}
             Some(told) = inboxes.peers.recv() => self.hands.link_told(told, inputs),
             Ok(()) = inboxes.disk.changed() => {}
             Some(batch) = inboxes.broker.recv() => broker_told(batch, inputs),
             Some((attempt, outcome)) = inboxes.ended.recv() => self.hands.ended(attempt, outcome, inputs),
-            Some(ask) = stage.asks.recv() => self.hands.asked(ask, inputs),
+            Some(ask) = stage.asks.recv() => self.hands.asked(ask, &self.cast, inputs),
             Some(batch) = inboxes.lab.recv() => self.hands.lab_told(batch, &self.cast, inputs),
-            Ok(()) = inboxes.load.changed() => inputs.push(Input::Load(*inboxes.load.borrow_and_update())),
+            Ok(()) = inboxes.load.changed() => {
+                let load = *inboxes.load.borrow_and_update();
+                self.hands.loaded(load, inputs);
+            }
             Some(joined) = inboxes.joined.recv() => self.hands.joined(joined?),
             () = tokio::time::sleep_until(self.next_tick) => {}
         }
@@ -170,7 +179,7 @@ impl Incarnation {
         }
         for _ in 0..TURN_EVENTS {
             let Ok(ask) = stage.asks.try_recv() else { break };
-            self.hands.asked(ask, inputs);
+            self.hands.asked(ask, &self.cast, inputs);
         }
         Ok(())
     }
@@ -184,6 +193,9 @@ impl Incarnation {
         let now = Instant::now();
         if now >= self.next_tick {
             let late = now - self.next_tick;
+            if late > self.election {
+                self.cast.handle(Input::Late, wall_ms);
+            }
             if late > LAG_WORTH_A_LINE {
                 let line = format!("the owner loop was {} ms late", late.as_millis());
                 stage.log.record(logdb::Level::Warn, "lag", None, &line);
@@ -216,14 +228,13 @@ impl Incarnation {
         self.cast.handle(Input::DiskHangs(hangs), wall_ms);
     }
 
-    /// A leader gives its lead away before it goes.
-    fn begin_handover(&mut self) -> Instant {
-        if self.cast.is_master() && self.cast.status().voters.len() > 1 {
-            let request = protocol::Request::Transfer { to: None };
-            self.cast.handle(Input::Ask { ticket: self.hands.nobodys_ticket(), request }, wall_ms());
-            return Instant::now() + HANDOVER;
-        }
-        Instant::now()
+    /// The process is to end: no new attempts, the lead to another, and time for what runs.
+    fn leave(&mut self, stage: &Stage) -> Instant {
+        self.cast.handle(Input::Leave, wall_ms());
+        let running = self.cast.worker().held().count();
+        let line = format!("is leaving: {running} attempts run here, they have {} s", FAREWELL.as_secs());
+        stage.log.record(logdb::Level::Info, "leaving", None, &line);
+        Instant::now() + FAREWELL
     }
 
     /// Falls silent at once: sockets closed, children dead, what was not on disk forgotten.

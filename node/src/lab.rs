@@ -16,6 +16,7 @@ mod clients;
 mod known;
 mod mailbox;
 mod port;
+mod scribe;
 mod workers;
 
 use std::collections::BTreeSet;

@@ -10,7 +10,7 @@
 //! **Decides:** nothing about jobs; when to tick, how to carry out what the minds say, what `/stop` closes.
 //! **May not touch:** the inside of a mind; nothing but the stage holds a `cast`.
 //! **Driven by:** [`run`], which serves until it is told to end.
-//! **Leaves out:** sealing of links (later versions).
+//! **Leaves out:** tokens and roles (a later version).
 
 pub mod admit;
 mod again;
@@ -19,6 +19,7 @@ pub mod ask;
 pub mod broker;
 pub mod bulk;
 mod clock;
+pub mod cluster_key;
 pub mod disk;
 mod error;
 mod hands;
@@ -27,12 +28,15 @@ mod inbox;
 mod incarnation;
 pub mod keeper;
 pub mod lab;
+mod letters;
 pub mod link;
 mod mint;
 pub mod narrate;
 pub mod news;
 mod opening;
 pub mod probe;
+mod refusals;
+mod replies;
 mod run;
 pub mod runner;
 pub mod settings;

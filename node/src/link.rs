@@ -1,4 +1,4 @@
-//! The consensus link between nodes (9991): plain TCP, one connection for each direction of a pair, and one for bulk when
+//! The consensus link between nodes (9991): TCP, sealed by the cluster key where there is one; one connection for each direction of a pair, and one for bulk when
 //! somebody asks for bulk.
 //!
 //! ```text
@@ -13,15 +13,23 @@
 //! connection is told at once, and whether the other kernel did it: that is how a dead leader is noticed long before an
 //! election timeout. Addresses are hints: a name is resolved anew at each attempt.
 //!
-//! **Leaves out:** sealing (a later version); what is asked in bulk ([`crate::bulk`]); whether a message makes sense (`consensus`).
+//! A peer without the key, or with another one, is refused by both ends, and both say so. Over this link the nodes also hand
+//! each other the keys of the broker link ([`SessionKeys`]).
+//!
+//! **Leaves out:** what is asked in bulk ([`crate::bulk`]); whether a message makes sense (`consensus`).
 
 mod bulk;
 mod bulk_listener;
 mod dialler;
 mod frame;
+mod greeting;
 mod hello;
+mod letter;
+mod line;
 mod listener;
 mod queue;
+mod seal;
+mod session;
 mod table;
 
 use std::collections::BTreeMap;
@@ -40,7 +48,11 @@ use tokio::task::JoinHandle;
 
 use table::{Dialler, Peer, Shared};
 
+use crate::cluster_key::ClusterKey;
+
 pub use bulk::{BULK_PATIENCE, BulkAnswer, BulkError, BulkHandle, BulkServe};
+pub(crate) use session::KEY_BYTES;
+pub use session::{SessionKey, SessionKeys};
 
 /// Connecting, and each half of a handshake, end within this.
 const HANDSHAKE: Duration = Duration::from_secs(1);
@@ -111,13 +123,33 @@ pub enum LinkTold {
         /// `HOST:PORT` of its news.
         news: String,
     },
+    /// Somebody who dialled was not let in. The same is said once a minute.
+    Stranger {
+        /// From where, and why.
+        text: String,
+    },
     /// The peer does not want us, or is not who it should be. Said once until it changes.
     Refused {
         /// Who was dialled.
         peer: NodeId,
-        /// Why.
+        /// Where it was dialled, and why.
         text: String,
     },
+}
+
+/// Who serves what comes over the link beside messages.
+#[derive(Clone)]
+pub struct Serving {
+    /// Answers questions for bulk, on the link's runtime.
+    pub bulk: Arc<dyn BulkServe>,
+    /// Hears of keys for the broker link.
+    pub keys: Arc<dyn SessionKeys>,
+}
+
+impl fmt::Debug for Serving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serving").finish_non_exhaustive()
+    }
 }
 
 /// The running link. Dropping it closes everything, soon; [`Link::close`] waits for that.
@@ -138,7 +170,7 @@ impl fmt::Debug for Link {
 
 impl Link {
     /// Listens at `HOST:PORT` and runs on the runtime of `handle`. What it hears goes to `told`; a full inbox slows the peers down.
-    /// Questions for bulk go to `bulk`, on that runtime.
+    /// With a `key` every connection is sealed by it; without one, none is.
     ///
     /// # Errors
     /// The address cannot be listened at; the text names it.
@@ -147,7 +179,8 @@ impl Link {
         listen: &str,
         identity: LinkIdentity,
         told: mpsc::Sender<LinkTold>,
-        bulk: Arc<dyn BulkServe>,
+        serving: Serving,
+        key: Option<ClusterKey>,
     ) -> io::Result<Link> {
         let explain = |error: io::Error| {
             io::Error::new(error.kind(), format!("listening at {listen} for the consensus link: {error}"))
@@ -160,7 +193,7 @@ impl Link {
             let _inside = handle.enter();
             tokio::net::TcpListener::from_std(socket).map_err(explain)?
         };
-        let shared = Arc::new(Shared::new(identity, instance, told, bulk));
+        let shared = Arc::new(Shared::new(identity, instance, told, serving, key));
         let (alive, ended) = mpsc::channel(1);
         let listener = handle.spawn(listener::run(Arc::clone(&shared), socket, alive.clone()));
         Ok(Link { handle: handle.clone(), address, shared, listener, alive, ended })
@@ -217,6 +250,11 @@ impl Link {
     pub fn send(&self, to: NodeId, messages: Vec<Message>) -> bool {
         let queue = self.shared.peers().get(&to).and_then(|peer| peer.outgoing.clone());
         queue.is_some_and(|queue| queue.put(messages).is_ok())
+    }
+
+    /// The session wanted on the broker link: its key is handed to that peer now, and again over each new connection.
+    pub fn open_session(&self, with: Option<(NodeId, u64)>) {
+        self.shared.want_session(with);
     }
 
     /// What other tasks ask peers for bulk with; of no more use once the link is closed.
@@ -277,5 +315,7 @@ impl Peer {
 
 #[cfg(test)]
 mod bulk_tests;
+#[cfg(test)]
+mod seal_tests;
 #[cfg(test)]
 mod tests;

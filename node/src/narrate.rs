@@ -91,6 +91,11 @@ impl Narrator {
         self.say("accepted", Some(job), &format!("Created payload: {job}"));
     }
 
+    /// This node took a user's batch.
+    pub fn created_all(&self, first: JobId, last: JobId, jobs: usize) {
+        self.say("accepted", Some(first), &format!("Created payloads: {first} to {last} ({jobs})"));
+    }
+
     /// The request left for the leader, whose HTTP port is named.
     pub fn sent_to_leader(&self, job: JobId, port: &str) {
         self.say("forwarded", Some(job), &format!("Sent payload: {job} for execution to port: {port}"));
@@ -131,6 +136,17 @@ impl Narrator {
     /// This node leads no longer.
     pub fn demoted(&self) {
         self.say("demoted", None, "Is master container no longer");
+    }
+
+    /// As a leader this node saw the voters change; these vote from here on.
+    pub fn voters(&self, names: &[String]) {
+        self.say("voters", None, &format!("Voters are: {}", names.join(", ")));
+    }
+
+    /// As a leader this node found another's ledger to differ from its own.
+    pub fn differs(&self, name: &str, index: u64) {
+        let line = format!("The ledger of {name} differs from this leader's at index {index}");
+        self.log.record(Level::Error, "differs", None, &line);
     }
 
     /// The soft crash.
@@ -395,6 +411,7 @@ mod tests {
             cpu_total_milli: 2_000,
             memory_used_bytes: 1,
             memory_total_bytes: 3,
+            ..Load::default()
         };
         narrator.loads(&[("w1", load), ("w2", Load::default())]);
         narrator.loads(&[("w1", load)]);

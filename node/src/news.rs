@@ -73,6 +73,7 @@ pub(crate) struct News {
     standing: watch::Sender<Standing>,
     addresses: Arc<Addresses>,
     next_look: Instant,
+    queue: Arc<Queue>,
     teller: JoinHandle<()>,
     listener: Listener,
     publisher: Publisher,
@@ -111,7 +112,7 @@ impl News {
         let (standing, stands) = watch::channel(Standing::default());
         let teller = Teller {
             board: board.clone(),
-            queue,
+            queue: Arc::clone(&queue),
             orders: listener.orders(),
             me: me.clone(),
             standing: stands,
@@ -121,7 +122,12 @@ impl News {
         };
         let teller = handle.spawn(teller.run());
         let (addresses, next_look) = (Arc::default(), Instant::now());
-        Ok(Self { board, me, standing, addresses, next_look, teller, listener, publisher })
+        Ok(Self { board, queue, me, standing, addresses, next_look, teller, listener, publisher })
+    }
+
+    /// Whether anybody subscribed to jobs here.
+    pub(crate) fn jobs_wanted(&self) -> bool {
+        self.queue.jobs_wanted()
     }
 
     /// Where a peer said that its news can be heard.

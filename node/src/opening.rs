@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use protocol::{Boot, LAB_HEADER, Member, NodeId, Offer};
 use tokio::runtime::Handle;
@@ -10,7 +9,7 @@ use tokio::runtime::Handle;
 use crate::disk::Identity;
 use crate::error::StageError;
 use crate::inbox::Slots;
-use crate::link::{BulkServe, Link, LinkIdentity};
+use crate::link::{Link, LinkIdentity, Serving};
 use crate::probe::Probe;
 use crate::runner::{Runner, RunnerSettings};
 use crate::settings::Settings;
@@ -40,7 +39,7 @@ pub(crate) fn open_link(
     identity: Identity,
     me: &Member,
     slots: &Slots,
-    bulk: Arc<dyn BulkServe>,
+    serving: Serving,
 ) -> Result<Link, StageError> {
     let address = format!("{}:{}", settings.listen_host, settings.link_port);
     let identity = LinkIdentity {
@@ -53,7 +52,7 @@ pub(crate) fn open_link(
         broker: me.broker.clone(),
         news: crate::news::address(settings),
     };
-    Link::start(handle, &address, identity, slots.peers.clone(), bulk)
+    Link::start(handle, &address, identity, slots.peers.clone(), serving, settings.cluster_key.clone())
         .map_err(|cause| StageError::Link { address, cause })
 }
 
@@ -93,10 +92,10 @@ pub(crate) fn open_runner(
 }
 
 /// Measures on a thread of its own until this start is over.
-pub(crate) fn watch_load(slots: &Slots) -> Result<(), StageError> {
-    let load = slots.load.clone();
+pub(crate) fn watch_load(slots: &Slots, data: &Path) -> Result<(), StageError> {
+    let (load, data) = (slots.load.clone(), data.to_path_buf());
     let measure = move || {
-        let mut probe = Probe::new(Path::new("/"));
+        let mut probe = Probe::new(Path::new("/"), &data);
         while load.send(probe.load()).is_ok() {
             std::thread::sleep(PROBE_PERIOD);
         }

@@ -30,6 +30,7 @@ const DIPS_DOUBTED: u32 = 8;
 pub struct Probe {
     cgroup: Cgroup,
     host: Host,
+    data: PathBuf,
     last: Option<Sample>,
     dips: u32,
     shown_milli: u32,
@@ -46,10 +47,11 @@ struct Sample {
 
 impl Probe {
     /// A probe that reads `proc` and `sys` below `root` (`/`; tests give a made one). The machine's cores and memory
-    /// are always the real ones.
+    /// are always the real ones. The disk is the one of the folder `data`.
     #[must_use]
-    pub fn new(root: &Path) -> Self {
-        Self { cgroup: Cgroup::new(root), host: Host::new(root), last: None, dips: 0, shown_milli: 0 }
+    pub fn new(root: &Path, data: &Path) -> Self {
+        let data = data.to_path_buf();
+        Self { cgroup: Cgroup::new(root), host: Host::new(root), data, last: None, dips: 0, shown_milli: 0 }
     }
 
     /// The load now; processor time as used since the last call (0 at the first), lightly smoothed. Under a
@@ -63,7 +65,15 @@ impl Probe {
         };
         // A quota is kept on average only, the cores are there and no more.
         self.measure(Instant::now(), used.0, used.1, cores_milli);
-        Load { cpu_used_milli: self.shown_milli, cpu_total_milli, memory_used_bytes, memory_total_bytes }
+        let disk = crate::disk::room(&self.data);
+        Load {
+            cpu_used_milli: self.shown_milli,
+            cpu_total_milli,
+            memory_used_bytes,
+            memory_total_bytes,
+            disk_free_bytes: disk.map_or(0, |room| room.free_bytes),
+            disk_total_bytes: disk.map_or(0, |room| room.total_bytes),
+        }
     }
 
     fn memory(&mut self) -> (u64, u64) {

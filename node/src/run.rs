@@ -1,6 +1,6 @@
 //! One node from its first line to its last: folder and HTTP first, then the stage, until a signal says that it is enough.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::http::{self, Served};
 use crate::news::Board;
 use crate::runner::Outputs;
 use crate::settings::Settings;
-use crate::stage::{Begin, Stage};
+use crate::stage::{Begin, Ending, Stage};
 
 /// Events a slow reader may lag behind until it is told to start over.
 const EVENTS: usize = 4_096;
@@ -27,13 +27,13 @@ const GOODBYE: Duration = Duration::from_millis(500);
 /// Why a node ended that was not asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// An address beyond loopback without the word that allows it.
-    #[error(
-        "listening on {host}: links between nodes are not sealed in this version, so an address beyond loopback needs --insecure"
-    )]
+    /// An address beyond loopback without what that needs, and without the word that allows it.
+    #[error("listening on {host}, which is beyond loopback: {}; --insecure allows it", missing.join("; "))]
     Exposed {
         /// The host it was to listen on.
         host: String,
+        /// What is missing.
+        missing: Vec<&'static str>,
     },
     /// The HTTP port could not be had.
     #[error("listening for HTTP on {address}: {cause}")]
@@ -54,7 +54,20 @@ pub enum RunError {
     Ship(#[from] logdb::ShipError),
     /// The data folder is not usable.
     #[error(transparent)]
-    Disk(#[from] DiskError),
+    Disk(DiskError),
+    /// The data folder lost or changed something that was safe.
+    #[error(
+        "{cause}. This node must not use its memory any more: it has confirmed more to the others than it holds. While a majority \
+         of the other voters lives nothing is lost: `understudy repair --data {} --yes` sets the folder aside, and with --join \
+         the node then joins as a new one",
+        .data.display()
+    )]
+    Damaged {
+        /// The data folder.
+        data: PathBuf,
+        /// File, offset and what is wrong.
+        cause: DiskError,
+    },
     /// The stage ended by itself.
     #[error(transparent)]
     Stage(#[from] StageError),
@@ -72,8 +85,9 @@ pub fn run(
     settings: Settings,
     pages: impl FnOnce(Router) -> Router + Send + 'static,
 ) -> Result<(), RunError> {
-    if !settings.insecure && !is_loopback(&settings.listen_host) {
-        return Err(RunError::Exposed { host: settings.listen_host });
+    let missing = settings.missing_beyond_loopback();
+    if !settings.insecure && !missing.is_empty() {
+        return Err(RunError::Exposed { host: settings.listen_host, missing });
     }
     let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -84,11 +98,6 @@ pub fn run(
     let outcome = runtime.block_on(serve(Arc::new(settings), pages));
     runtime.shutdown_timeout(GOODBYE);
     outcome
-}
-
-fn is_loopback(host: &str) -> bool {
-    host == "localhost"
-        || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) -> Result<(), RunError> {
@@ -107,30 +116,40 @@ async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) ->
         outputs: Outputs::default(),
         lab: crate::lab::LabCounts::default(),
         history: crate::archive::History::default(),
+        broker: crate::broker::BrokerCounts::default(),
         news: Board::default(),
     };
     // While stopped it sends nothing: the shipper watches the valve too.
     let ship = |endpoint: &String| logdb::Shipper::start(&log, endpoint, front.valve.watch());
     let shipper = settings.logger.as_ref().map(ship).transpose()?;
-    let (end, ending) = watch::channel(false);
+    let (end, ending) = watch::channel(Ending::No);
+    let (close, mut closing) = watch::channel(false);
     let served = Served::new(front.clone(), Arc::clone(&settings), log.clone());
-    let mut http_ending = ending.clone();
     let http = tokio::spawn(http::serve(listener, http::app_with_pages(served, pages), async move {
         // An error means that the other end is gone, which is an end too.
-        let _ = http_ending.wait_for(|end| *end).await;
+        let _ = closing.wait_for(|closed| *closed).await;
     }));
+    let data = settings.data.clone();
     let stage = Stage::new(settings, log.clone(), front, asked, ending);
     let mut stage = on_its_own_thread(stage, begin)?;
     let outcome = tokio::select! {
         outcome = &mut stage => outcome,
         () = logdb::door::told_to_end() => {
-            end.send_replace(true);
-            stage.await
+            end.send_replace(Ending::InOrder);
+            // Whoever says it twice means it.
+            tokio::select! {
+                outcome = &mut stage => outcome,
+                () = logdb::door::told_to_end() => {
+                    end.send_replace(Ending::AtOnce);
+                    stage.await
+                }
+            }
         }
     };
-    end.send_replace(true);
+    close.send_replace(true);
     let _ = tokio::time::timeout(GOODBYE, http).await;
     let outcome = match outcome {
+        Ok(Err(StageError::Disk(error))) => Err(unusable(&data, error)),
         Ok(outcome) => outcome.map_err(RunError::from),
         Err(_) => Err(RunError::Broken),
     };
@@ -147,19 +166,36 @@ async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) ->
 
 /// Reads the data folder. A disk that is full or broken now is waited for; a folder that is damaged or in use is not.
 fn begin(data: &Path) -> Result<Begin, RunError> {
-    let mut folder = Folder::lock(data)?;
+    let mut folder = Folder::lock(data).map_err(RunError::Disk)?;
     match folder.read() {
         Ok(None) => Ok(Begin::With(Found::Empty(folder))),
         Ok(Some((identity, boot, recovered))) => {
             Ok(Begin::With(Found::Member(folder, identity, boot, recovered)))
         }
         Err(error) if error.may_pass() => Ok(Begin::Out { folder, identity: None, why: error.to_string() }),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(unusable(data, error)),
     }
 }
 
-/// The node's own log. Where its files cannot be had, its lines stay in memory: no job waits for a line.
+/// With what to do about it.
+fn unusable(data: &Path, cause: DiskError) -> RunError {
+    match cause {
+        DiskError::Damaged { .. } => RunError::Damaged { data: data.to_path_buf(), cause },
+        cause => RunError::Disk(cause),
+    }
+}
+
+/// The node's own log, with what its addresses lack as its first lines.
 fn open_log(settings: &Settings) -> Result<logdb::Log, logdb::OpenError> {
+    let log = open_lines(settings)?;
+    for missing in settings.missing_beyond_loopback() {
+        log.record(logdb::Level::Warn, "insecure", None, &format!("--insecure: {missing}"));
+    }
+    Ok(log)
+}
+
+/// The lines. Where their files cannot be had, they stay in memory: no job waits for a line.
+fn open_lines(settings: &Settings) -> Result<logdb::Log, logdb::OpenError> {
     let folder = settings.data.join(LOG_FOLDER);
     match logdb::Log::open(&settings.name, Some(&folder), Some(logdb::stdout_console())) {
         Err(error @ logdb::OpenError::Folder { .. }) => {

@@ -31,6 +31,8 @@ pub struct Settings {
     pub expect: usize,
     /// Voters the cluster aims at: 1, 3 or 5.
     pub voters: usize,
+    /// A voter silent for so long is replaced by a learner that has caught up.
+    pub replace_after_ms: u64,
     /// Port of the broker link.
     pub broker_port: u16,
     /// Port of the consensus link.
@@ -61,7 +63,11 @@ pub struct Settings {
     pub classes: BTreeMap<String, ClassCommand>,
     /// Whether a leader runs jobs itself.
     pub runs_jobs: RunsJobs,
-    /// Whether addresses beyond loopback are allowed without a cluster key.
+    /// The key that seals the links between nodes; none: they are not sealed.
+    pub cluster_key: Option<crate::cluster_key::ClusterKey>,
+    /// The token its HTTP asks for, and names to others; none: nobody is asked who he is.
+    pub token: Option<logdb::door::Token>,
+    /// Whether addresses beyond loopback are allowed although a cluster key or a token is missing.
     pub insecure: bool,
     /// Whether `/stop` works.
     pub chaos: bool,
@@ -79,6 +85,22 @@ pub struct Settings {
     pub hold_dispatch: bool,
 }
 
+impl Settings {
+    /// What an address beyond loopback needs and is not there, for people; nothing on loopback.
+    #[must_use]
+    pub fn missing_beyond_loopback(&self) -> Vec<&'static str> {
+        let host = self.listen_host.trim_matches(['[', ']']);
+        if host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback()) {
+            return Vec::new();
+        }
+        let key =
+            "links between nodes are not sealed, whoever reaches their ports is a node (--cluster-key-file)";
+        let token = "its HTTP asks nobody who he is, whoever reaches it rules the cluster (--token-file)";
+        let missing = [self.cluster_key.is_none().then_some(key), self.token.is_none().then_some(token)];
+        missing.into_iter().flatten().collect()
+    }
+}
+
 /// When a disk counts as one that hangs or is nearly full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskSettings {
@@ -94,6 +116,14 @@ impl Default for DiskSettings {
     fn default() -> Self {
         let (hangs_ms, low_bytes) = (limits::DISK_HANGS_MS, limits::DISK_LOW_BYTES);
         Self { hangs_ms, low_bytes, low_percent: limits::DISK_LOW_PERCENT }
+    }
+}
+
+impl DiskSettings {
+    /// When it is nearly full.
+    #[must_use]
+    pub fn bounds(&self) -> master::DiskBounds {
+        master::DiskBounds { low_bytes: self.low_bytes, low_percent: self.low_percent }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cast::{Cast, Output};
-use protocol::{Fact, Job, JobId, Load, Member, NodeId};
+use protocol::{Batch, Fact, Job, JobId, Load, Member, NodeId};
 use tokio::sync::broadcast;
 
 use crate::ask::{Event, View};
@@ -18,6 +18,8 @@ const UNSENT: usize = 1_024;
 pub(crate) struct Shows {
     narrator: Narrator,
     events: broadcast::Sender<Event>,
+    /// Somebody watches jobs: else their events are not even made.
+    jobs_watched: bool,
     views_wanted: Vec<u64>,
     redial: bool,
     /// Who leads and where its HTTP is, for lines.
@@ -26,6 +28,7 @@ pub(crate) struct Shows {
     leaderless_since: Instant,
     unsent: Vec<JobId>,
     members: Arc<Vec<Member>>,
+    voters: Vec<consensus::Peer>,
 }
 
 impl Shows {
@@ -33,6 +36,7 @@ impl Shows {
         Self {
             narrator,
             events,
+            jobs_watched: false,
             views_wanted: Vec::new(),
             redial: true,
             leader: None,
@@ -40,6 +44,7 @@ impl Shows {
             leaderless_since: Instant::now(),
             unsent: Vec::new(),
             members: Arc::default(),
+            voters: Vec::new(),
         }
     }
 
@@ -51,6 +56,12 @@ impl Shows {
     /// The members, as the ledger last named them.
     pub(crate) fn members(&self) -> &Arc<Vec<Member>> {
         &self.members
+    }
+
+    /// A turn begins; `jobs_wanted`: the news have somebody to tell of jobs. One reader is the teller of news itself. Whoever comes
+    /// to read in the middle of a turn looks at the state first, and sees it after that turn.
+    pub(crate) fn turn(&mut self, jobs_wanted: bool) {
+        self.jobs_watched = jobs_wanted || self.events.receiver_count() > 1;
     }
 
     pub(crate) fn want_view(&mut self, ticket: u64) {
@@ -77,6 +88,13 @@ impl Shows {
             None if self.unsent.len() < UNSENT => self.unsent.push(job),
             None => {}
         }
+    }
+
+    /// A user's batch came to this node: one line for all of it.
+    pub(crate) fn created_all(&self, batch: &Batch) {
+        let jobs = batch.specs.len();
+        let last = batch.first.following(jobs).last().unwrap_or(batch.first);
+        self.narrator.created_all(batch.first, last, jobs);
     }
 
     /// An attempt begins here.
@@ -119,7 +137,12 @@ impl Shows {
             Output::Members => {
                 self.members = Arc::new(cast.ledger().members().cloned().collect());
                 self.redial = true;
+                self.voters(cast);
                 self.nodes(cast);
+            }
+            Output::Differs { node, index } => {
+                let name = cast.ledger().member(node).map_or_else(|| node.to_string(), |m| m.name.clone());
+                self.narrator.differs(&name, index);
             }
             Output::Roster => self.nodes(cast),
             _ => {}
@@ -143,13 +166,14 @@ impl Shows {
             learners: ids(&status.learners),
             roster: cast.roster().to_vec(),
             leaderless_ms: cast.leaderless_ms(),
+            leaving: cast.is_leaving(),
         }
     }
 
     fn fact(&mut self, cast: &Cast, fact: Arc<Fact>, job: Option<Arc<Job>>) {
         self.narrator.fact(&fact, cast.ledger(), cast.is_master());
         // What one entry did to a job in several steps is shown once, under the revision of the last.
-        if let Some(job) = job.filter(|job| job.rev == fact.rev) {
+        if let Some(job) = job.filter(|job| self.jobs_watched && job.rev == fact.rev) {
             // Nobody may be watching.
             let _ = self.events.send(Event::Job { fact, job });
         }
@@ -177,6 +201,23 @@ impl Shows {
             for job in std::mem::take(&mut self.unsent) {
                 self.narrator.sent_to_leader(job, &port);
             }
+        }
+    }
+
+    /// Who votes is worth a line of the leader, once a change is through.
+    fn voters(&mut self, cast: &Cast) {
+        let status = cast.status();
+        if status.joint || status.voters == self.voters {
+            return;
+        }
+        self.voters = status.voters;
+        if cast.is_master() {
+            let name = |peer: &consensus::Peer| {
+                let member = cast.ledger().member(NodeId(peer.0));
+                member.map_or_else(|| NodeId(peer.0).to_string(), |member| member.name.clone())
+            };
+            let names: Vec<String> = self.voters.iter().map(name).collect();
+            self.narrator.voters(&names);
         }
     }
 

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::admit;
 use crate::archive::Archive;
-use crate::ask::{Ask, Front, Told};
+use crate::ask::{Ask, Front, Reply, Told};
 use crate::disk::{Closing, Folder, Found, Identity};
 use crate::error::StageError;
 use crate::incarnation::{Ended, Incarnation};
@@ -33,7 +33,7 @@ pub(crate) struct Stage {
     pub(crate) log: logdb::Log,
     pub(crate) front: Front,
     pub(crate) asks: mpsc::Receiver<Ask>,
-    pub(crate) ending: watch::Receiver<bool>,
+    pub(crate) ending: watch::Receiver<Ending>,
     pub(crate) stopping: watch::Receiver<bool>,
     /// The start to come follows a `/stop`.
     pub(crate) was_stopped: bool,
@@ -67,6 +67,18 @@ enum Went {
     Nowhere(Folder),
 }
 
+/// Whether the process is to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It is to stay.
+    #[default]
+    No,
+    /// Once the lead is handed over and what runs here has ended.
+    InOrder,
+    /// Now.
+    AtOnce,
+}
+
 /// What interrupts waiting.
 enum Interrupt {
     Ending,
@@ -79,7 +91,7 @@ impl Stage {
         log: logdb::Log,
         front: Front,
         asks: mpsc::Receiver<Ask>,
-        ending: watch::Receiver<bool>,
+        ending: watch::Receiver<Ending>,
     ) -> Self {
         let stopping = front.valve.watch();
         let sickbed = Sickbed::new();
@@ -127,7 +139,7 @@ impl Stage {
                     Begin::Out { folder, identity: Some(identity), why }
                 }
                 Went::Nowhere(folder) => {
-                    if *self.ending.borrow() || !self.rest().await {
+                    if self.is_ending() || !self.rest().await {
                         return Ok(());
                     }
                     let Some(begin) = self.reopen(&handle, folder, None).await? else { return Ok(()) };
@@ -222,7 +234,7 @@ impl Stage {
     pub(crate) async fn rest(&mut self) -> bool {
         self.front.valve.reach(true);
         loop {
-            if *self.ending.borrow() {
+            if self.is_ending() {
                 return false;
             }
             if !*self.stopping.borrow_and_update() {
@@ -243,7 +255,7 @@ impl Stage {
     pub(crate) async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         let mut work = std::pin::pin!(work);
         loop {
-            if *self.ending.borrow() {
+            if self.is_ending() {
                 return None;
             }
             if *self.stopping.borrow_and_update() {
@@ -265,7 +277,7 @@ impl Stage {
     /// Answers everybody that there is no cluster yet, until something interrupts.
     async fn refuse_all(&mut self) -> Interrupt {
         loop {
-            if *self.ending.borrow() {
+            if self.is_ending() {
                 return Interrupt::Ending;
             }
             if self.stopping_now() {
@@ -278,11 +290,17 @@ impl Stage {
                 Some(ask) = self.asks.recv() => {
                     if let Ask::Request { reply, .. } = ask {
                         // The asker may be gone; nothing was done for it.
-                        let _ = reply.send(Told::Answer(Answer::Refused(protocol::Refusal::Starting)));
+                        let told = Told::Answer(Answer::Refused(protocol::Refusal::Starting));
+                        let _ = reply.send(Reply { told, held: None });
                     }
                 }
             }
         }
+    }
+
+    /// Nothing here needs to be brought to an end first.
+    fn is_ending(&self) -> bool {
+        *self.ending.borrow() != Ending::No
     }
 
     pub(crate) fn stopping_now(&self) -> bool {

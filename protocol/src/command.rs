@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Boot, JobId, NodeId};
 use crate::job::{JobSpec, Outcome, Reason};
 use crate::member::Member;
+use crate::request::Batch;
 
 /// One entry of the log: everything that waited when the leader wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +101,13 @@ pub enum Command {
         after: u64,
         /// Number of the last end to forget.
         upto: u64,
+    },
+    /// Take the jobs of a batch, all or none; known and answered as one `Submit` is.
+    SubmitAll {
+        /// The jobs and their one key.
+        batch: Arc<Batch>,
+        /// Which forward it came by.
+        origin: Origin,
     },
 }
 

@@ -52,6 +52,13 @@ impl fmt::Debug for JobId {
     }
 }
 
+impl JobId {
+    /// This one and those that come after it, so many in all.
+    pub fn following(self, jobs: usize) -> impl Iterator<Item = JobId> {
+        (0..jobs as u128).map(move |n| Self(self.0.wrapping_add(n)))
+    }
+}
+
 /// The text is no job id (26 characters of Crockford's base 32, at most 128 bits).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a job id is 26 characters of base 32, this is {0:?}")]

@@ -34,5 +34,5 @@ pub use fact::{Fact, What};
 pub use ids::{AttemptRef, Boot, ClusterId, JobId, NodeId, Rev};
 pub use job::{Attempt, AttemptState, End, Ending, IfUnsatisfiable, Job, JobSpec, JobState, Outcome, Reason};
 pub use member::{LAB_HEADER, Load, Member, NodeLoad, Offer};
-pub use message::{Answered, Dispatch, Envelope, Forward, Report, ToMaster, ToNode, Verdict};
-pub use request::{Answer, Refusal, Request};
+pub use message::{Answered, Checkpoint, Dispatch, Envelope, Forward, Report, ToMaster, ToNode, Verdict};
+pub use request::{Answer, Batch, Refusal, Request};

@@ -26,6 +26,10 @@ pub const JOB_LIST: usize = 256;
 pub const KEY_BYTES: usize = 255;
 /// The longest `wait` of a request.
 pub const WAIT_MS: u64 = 5 * 60 * 1000;
+/// Jobs of one batch.
+pub const BATCH_JOBS: usize = 10_000;
+/// Body of one batch. Its commands fit one entry of the log.
+pub const BATCH_BODY_BYTES: usize = 8 << 20;
 /// How long a write waits for a leader with a majority until it answers 503.
 pub const WRITE_PATIENCE_MS: u64 = 10_000;
 /// The longest duration any field takes: a year.

@@ -109,6 +109,10 @@ pub struct Load {
     pub memory_used_bytes: u64,
     /// Memory it may use.
     pub memory_total_bytes: u64,
+    /// Room left on the disk of its data folder.
+    pub disk_free_bytes: u64,
+    /// Size of that disk; 0: not known.
+    pub disk_total_bytes: u64,
 }
 
 /// One line of the leader's roster, told to every node so that any of them can show it.

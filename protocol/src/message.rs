@@ -71,6 +71,17 @@ pub struct Report {
     pub offer: Offer,
     /// How busy it is.
     pub load: Load,
+    /// What its ledger was at the last checkpoint it passed.
+    pub checkpoint: Option<Checkpoint>,
+}
+
+/// A ledger at one index, as a number that is equal where the ledgers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// After all entries up to this one.
+    pub index: u64,
+    /// The running digest.
+    pub digest: u64,
 }
 
 /// What the leader says to a node.
@@ -93,6 +104,11 @@ pub enum ToNode {
         attempt: AttemptRef,
         /// How it was dealt with.
         verdict: Verdict,
+    },
+    /// The node's ledger is another than that of a majority: it must stop.
+    Odd {
+        /// The checkpoint where that was seen.
+        index: u64,
     },
 }
 

@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{JobId, NodeId};
@@ -34,6 +35,35 @@ pub enum Request {
         /// To whom; none: whoever is fit.
         to: Option<NodeId>,
     },
+    /// Take several jobs, all or none.
+    SubmitAll(Batch),
+}
+
+/// Jobs that are taken together. Their ids follow each other, so that the first one names them all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// The id of the first.
+    pub first: JobId,
+    /// Checked, with their defaults; at least one.
+    pub specs: Vec<Arc<JobSpec>>,
+    /// The user's idempotency key, for all of them.
+    pub key: Option<String>,
+    /// SHA-256 of the request as parsed, before defaults.
+    pub fingerprint: [u8; 32],
+}
+
+impl Batch {
+    /// Bytes these jobs take in memory and in the log, about.
+    #[must_use]
+    pub fn weight_bytes(&self) -> u64 {
+        let key = self.key.as_ref().map_or(0, String::len) as u64;
+        key + self.specs.iter().map(|spec| spec.weight_bytes()).sum::<u64>()
+    }
+
+    /// Every job with its id, in order.
+    pub fn jobs(&self) -> impl Iterator<Item = (JobId, &Arc<JobSpec>)> {
+        self.first.following(self.specs.len()).zip(&self.specs)
+    }
 }
 
 /// What became of a request.
@@ -50,6 +80,15 @@ pub enum Answer {
     Done,
     /// It is not, and will not be by this request.
     Refused(Refusal),
+    /// All jobs of a batch are acknowledged.
+    AllAccepted {
+        /// The id of the first; the others follow it.
+        first: JobId,
+        /// How many.
+        jobs: u32,
+        /// Whether an earlier request with this key had made them.
+        replayed: bool,
+    },
 }
 
 /// Why a request was not done. Nothing of it remains.
@@ -82,4 +121,8 @@ pub enum Refusal {
     },
     /// It cannot be done, in words.
     Impossible(String),
+    /// Voters are short of something, in words: no new job is taken until that is over.
+    Short(String),
+    /// It cannot be done now, in words; later perhaps.
+    NotNow(String),
 }

@@ -25,7 +25,7 @@ pub(crate) struct Wish {
     pub(crate) work: Work,
     /// For attached workers.
     is_lab: bool,
-    /// A key is used for another request: this must be refused.
+    /// A key is used for another request: this must be refused while the key is known.
     misuse: bool,
 }
 
@@ -151,7 +151,8 @@ impl World<'_> {
             Op::Submit(wish) => {
                 let job = JobId(u128::from(self.now_us) << 80 | u128::from(self.chance.next()));
                 let (spec, fingerprint) = paper(&wish);
-                let asked = Asked { key: wish.key.clone(), payload: spec.payload.clone() };
+                let asked =
+                    Asked { key: wish.key.clone(), payload: spec.payload.clone(), misuse: wish.misuse };
                 self.watch.asked.insert(job, asked);
                 let request =
                     Request::Submit { job, spec: Arc::new(spec), key: wish.key.clone(), fingerprint };
@@ -200,8 +201,9 @@ impl World<'_> {
     fn submitted(&mut self, place: usize, asked: JobId, wish: Wish, told: Told) -> Held {
         match told {
             Told::Answer(Answer::Accepted { job, replayed }) => {
-                must(!wish.misuse, "key_is_one_job", || {
-                    format!("another request got {job} under {:?}", wish.key)
+                let same = self.watch.asked.get(&job).is_some_and(|first| first.misuse == wish.misuse);
+                must(same, "key_is_one_job", || {
+                    format!("another request than {asked} got {job} under {:?}", wish.key)
                 })?;
                 self.watch.acknowledged(self.now_us, job, asked, wish.key.as_deref())?;
                 self.tell(|| {
@@ -215,7 +217,8 @@ impl World<'_> {
             }
             Told::Answer(Answer::Refused(Refusal::KeyReused { job })) => {
                 let made = wish.key.as_ref().is_some_and(|key| self.watch.made(key, job));
-                must(wish.misuse && made, "key_is_one_job", || {
+                let other = self.watch.asked.get(&job).is_some_and(|first| first.misuse != wish.misuse);
+                must(other && made, "key_is_one_job", || {
                     format!("{:?} is refused as used for {job}, which it did not make", wish.key)
                 })?;
                 self.clients.wishes -= 1;

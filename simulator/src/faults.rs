@@ -1,6 +1,7 @@
 //! What goes wrong with processes and clocks, and what mends it: each fault has its end, so that only what was not synced, and
 //! a disk now and then, can be lost for good. Cables are in `cables`, disks in `ills`, foreign workers in `foreign`.
 
+use cast::Input;
 use protocol::Boot;
 
 use crate::limits::{LINK_SILENCE_US, MS, SECOND};
@@ -251,7 +252,7 @@ impl World<'_> {
                     && let Some(live) = &mut self.nodes[place].live
                 {
                     live.paused = false;
-                    self.wake(place);
+                    self.hand(place, Input::Late);
                 }
             }
             Heal::Prompt(place) => self.nodes[place].lag_us = 0,

@@ -18,6 +18,8 @@ pub(crate) const TICK_MS: u64 = 50;
 pub(crate) const HEARTBEAT_TICKS: usize = 2;
 /// Ticks of silence before a follower stands, at least.
 pub(crate) const ELECTION_TICKS: usize = 10;
+/// Silence after which a voter is replaced: shorter than many faults, so that histories have replacements.
+pub(crate) const REPLACE_AFTER_MS: u64 = 2_500;
 /// Inputs of one kind that one turn takes, as in the real body.
 pub(crate) const TURN_INPUTS: usize = 1_024;
 /// Size of a log segment: small, so that a history needs many.

@@ -8,7 +8,9 @@ use protocol::{Boot, Member, NodeId, Offer};
 use crate::chance::Chance;
 use crate::disk::Disk;
 use crate::foreign::Foreigners;
-use crate::limits::{ELECTION_TICKS, ENDED_JOBS, HEARTBEAT_TICKS, MS, TICK_MS, TURN_INPUTS};
+use crate::limits::{
+    ELECTION_TICKS, ENDED_JOBS, HEARTBEAT_TICKS, MS, REPLACE_AFTER_MS, TICK_MS, TURN_INPUTS,
+};
 use crate::runner::Runner;
 use crate::shelf::Shelf;
 
@@ -195,10 +197,12 @@ pub(crate) fn settings(common: Common, node: &Node) -> Settings {
         election_ticks: ELECTION_TICKS,
         expect: common.expect,
         voters: common.voters,
+        replace_after_ms: REPLACE_AFTER_MS,
         offer: Offer { slots: node.slots, classes: BTreeSet::from([CLASS.to_string()]), ..Offer::default() },
         windows: cast::Windows { default_ms: common.window_ms, ..cast::Windows::default() },
         runs_jobs: common.runs_jobs,
         max_offers: protocol::limits::MAX_OFFERS,
+        disk: master::DiskBounds::default(),
         bounds: master::Bounds { ended_jobs: ENDED_JOBS, ..master::Bounds::default() },
         retention: master::Retention { keep_jobs: common.keep_jobs, ..master::Retention::default() },
         hold_dispatch: false,

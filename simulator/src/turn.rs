@@ -90,6 +90,11 @@ impl World<'_> {
                     format!("n{} is not let in: {refusal:?}", place + 1)
                 });
             }
+            Output::Differs { node, index } => {
+                return must(false, "same_ledger", || {
+                    format!("{node} differs from n{} at index {index}", place + 1)
+                });
+            }
             Output::Fatal(text) => {
                 return must(false, "same_ledger", || format!("n{} must stop: {text}", place + 1));
             }

@@ -34,6 +34,8 @@ pub(crate) fn must(holds: bool, invariant: &'static str, detail: impl FnOnce() -
 pub(crate) struct Asked {
     pub(crate) key: Option<String>,
     pub(crate) payload: Bytes,
+    /// It differs from what the key was made for.
+    pub(crate) misuse: bool,
 }
 
 /// Everything the checks remember.

@@ -242,6 +242,8 @@ impl<'a> World<'a> {
             cpu_total_milli: 4_000,
             memory_used_bytes: self.chance.below(1 << 30),
             memory_total_bytes: 4 << 30,
+            disk_free_bytes: 0,
+            disk_total_bytes: 0,
         };
         self.hand(place, Input::Load(load));
         self.after(PROBE_US, Event::Probe(place, boot));

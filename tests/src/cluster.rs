@@ -26,6 +26,8 @@ pub struct Plan {
     pub environment: Vec<(usize, String, String)>,
     /// What stands in the settings file of all; none: there is no file.
     pub settings: Option<String>,
+    /// The address of loopback all listen on.
+    pub host: String,
 }
 
 impl Plan {
@@ -33,7 +35,14 @@ impl Plan {
     #[must_use]
     pub fn of(nodes: usize) -> Self {
         let flags = vec!["--allow=sh,python".to_string(), "--chaos".to_string()];
-        Self { nodes, slots: 4, flags, environment: Vec::new(), settings: None }
+        Self {
+            nodes,
+            slots: 4,
+            flags,
+            environment: Vec::new(),
+            settings: None,
+            host: "127.0.0.1".to_string(),
+        }
     }
 
     /// As many jobs at once on each node.
@@ -62,6 +71,13 @@ impl Plan {
     pub fn settings(mut self, toml: &str) -> Self {
         self.settings = Some(toml.to_string());
         self
+    }
+
+    /// Listening on another address of loopback than the one the others are told: something may stand in between.
+    #[must_use]
+    pub fn behind(mut self, listen: &str, advertise: &str) -> Self {
+        self.host = listen.to_string();
+        self.flag(format!("--advertise={advertise}"))
     }
 
     /// With this in the environment of node `k`.
@@ -114,7 +130,7 @@ impl Cluster {
 
     fn node_of(&self, k: usize) -> Node {
         let name = if k == 1 { "master".to_string() } else { format!("worker{}", k - 1) };
-        let address = |k: usize| format!("127.0.0.1:{}", self.ports.http(k));
+        let address = |k: usize| format!("{}:{}", self.plan.host, self.ports.http(k));
         let word = if k == 1 { "master" } else { "worker" };
         let mut words = vec![word.to_string(), format!("--name={name}"), format!("--listen={}", address(k))];
         words.extend(self.ports.flags(k));
@@ -163,6 +179,12 @@ impl Cluster {
     /// Node `k`, to kill or change it.
     pub fn node_mut(&mut self, k: usize) -> &mut Node {
         &mut self.nodes[k - 1]
+    }
+
+    /// A port of node `k` by its name: `http`, `broker`, `link`, `pub`, `clients` or `workers`.
+    #[must_use]
+    pub fn port(&self, k: usize, name: &str) -> u16 {
+        if name == "http" { self.ports.http(k) } else { self.ports.zeromq(k, name) }
     }
 
     /// Where node `k` tells its news.

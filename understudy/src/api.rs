@@ -5,7 +5,22 @@ pub(crate) use bridge::api::{Api, Ask, PATIENCE, new_key};
 use bridge::api::{ApiError, KeyError, ServerError};
 use bridge::job::OutputError;
 
+use std::path::Path;
+
+use logdb::door::Token;
+
 use crate::exit::{Exit, Failure};
+
+/// These servers, and the token in this file for them.
+pub(crate) fn of(servers: Vec<String>, token_file: Option<&Path>) -> Result<Api, Failure> {
+    let token = token_file.map(|file| token("--token-file", file)).transpose()?;
+    Ok(Api::new(servers)?.named(token.map(|token| token.bearer())))
+}
+
+/// The token in a file, which a setting names.
+pub(crate) fn token(setting: &str, file: &Path) -> Result<Token, Failure> {
+    Token::read(file).map_err(|error| Failure::usage(format!("{setting}: {}: {error}", file.display())))
+}
 
 impl From<ApiError> for Failure {
     fn from(error: ApiError) -> Self {

@@ -8,14 +8,14 @@
 //!                ├─▶ bridge ──▶ bridge::lab, bridge::pattern           serves until a signal
 //!                ├─▶ up ──▶ child processes of this very program      serves until Ctrl-C
 //!                ├─▶ run, submit, status … ──▶ bridge::api (HTTP) ──▶ any node
-//!                ├─▶ bench ──▶ bench::lab                             measures, then ends
+//!                ├─▶ bench ──▶ bench::lab, bench::works               measures, then ends
 //!                └─▶ simulate ──▶ simulator;  keeper ──▶ node::keeper
 //! ```
 //!
 //! **Decides:** words, settings, which server to ask, exit codes ([`exit`]).
 //! **May not touch:** minds, links, ledgers: it starts nodes and asks them over HTTP.
 //! **Driven by:** its command line; data goes to standard output, talk to standard error.
-//! **Leaves out:** benchmarks over HTTP (a later version).
+//! **Leaves out:** a verdict on what `bench` measures.
 
 mod api;
 mod commands;
@@ -52,18 +52,35 @@ fn main() -> ExitCode {
 
 fn obey(words: Words) -> Outcome {
     match words.command {
-        Command::Master(flags) => commands::start::run(&flags, settings::Role::Master),
-        Command::Worker(flags) => commands::start::run(&flags, settings::Role::Worker),
-        Command::ClientWeb(flags) => commands::client_web::run(&flags),
+        Command::Master(mut flags) => {
+            flags.token_file = words.common.token_file;
+            commands::start::run(&flags, settings::Role::Master)
+        }
+        Command::Worker(mut flags) => {
+            flags.token_file = words.common.token_file;
+            commands::start::run(&flags, settings::Role::Worker)
+        }
+        Command::ClientWeb(mut flags) => {
+            flags.beside.token_file = words.common.token_file;
+            commands::client_web::run(&flags)
+        }
         Command::Listen(flags) => commands::listen::run(&flags),
-        Command::Logdb(flags) => commands::logdb::run(&flags),
+        Command::Logdb(mut flags) => {
+            flags.beside.token_file = words.common.token_file;
+            commands::logdb::run(&flags)
+        }
         Command::Up(flags) => patiently(up::run(&flags, words.common.json)),
         Command::Bridge(command) => commands::bridge::run(&command, words.common),
         Command::Bench(command) => commands::bench::run(&command),
         Command::Simulate(flags) => commands::simulate::run(&flags, words.common.json),
-        Command::Config(command) => commands::config::run(&command, words.common.json),
+        Command::Config(mut command) => {
+            command.name_token_file(words.common.token_file);
+            commands::config::run(&command, words.common.json)
+        }
+        Command::Repair(flags) => commands::repair::run(&flags),
         Command::Completions(flags) => commands::paper::completions(&flags),
         Command::Man => commands::paper::man(),
+        Command::Keygen(flags) => commands::keygen::run(&flags),
         Command::Keeper => Err(Failure::usage("keeper is started by a node, not by people")),
         Command::Client(command) => patiently(interruptible(commands::client(command, words.common))),
     }

@@ -1,8 +1,10 @@
 //! The words of the command line: plain values here, meaning in the subcommands.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{bench, bridge, config, listen, paper, simulate};
+use crate::commands::{bench, bridge, config, keygen, listen, paper, repair, simulate};
 use crate::settings::{ClientWebFlags, LogdbFlags, NodeFlags};
 use crate::up::UpFlags;
 
@@ -34,6 +36,9 @@ pub(crate) struct Common {
         default_value = "http://127.0.0.1:3002,http://127.0.0.1:3004,http://127.0.0.1:3005,http://127.0.0.1:3006"
     )]
     pub(crate) server: Vec<String>,
+    /// File with the token: clients name it, and what serves HTTP asks for it ([http] token_file)
+    #[arg(long, global = true, env = "UNDERSTUDY_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
     /// Print JSON for programs
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -67,10 +72,15 @@ pub(crate) enum Command {
     /// Show or check the settings of a node
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Set aside the data folder of a node that refuses it, so that the node joins again as a new one
+    Repair(repair::RepairFlags),
     /// Print a completion script for a shell
     Completions(paper::CompletionFlags),
     /// Print the manual page
     Man,
+    /// Make a cluster key, unless the file is there (for containers without a shell)
+    #[command(hide = true)]
+    Keygen(keygen::KeygenFlags),
     #[command(hide = true)]
     Keeper,
 }
@@ -95,7 +105,7 @@ pub(crate) enum ClientCommand {
     /// Print the output of a job
     Output(crate::commands::job::OutputFlags),
     /// Show the cluster: who leads, how the nodes are, how many jobs there are
-    Status,
+    Status(StatusFlags),
     /// List the nodes
     Nodes,
     /// Show a node's own log
@@ -117,6 +127,14 @@ pub(crate) enum ClientCommand {
 pub(crate) struct JobName {
     /// The job's id
     pub(crate) id: protocol::JobId,
+}
+
+/// How closely the cluster is looked at.
+#[derive(Debug, Args)]
+pub(crate) struct StatusFlags {
+    /// Compare the nodes' ledgers at one index; exit 1 when they differ or a node cannot be asked
+    #[arg(long)]
+    pub(crate) verify: bool,
 }
 
 /// Names a node.

@@ -15,8 +15,8 @@ use alloc::vec::Vec;
 
 use protocol::limits::{ATTACHED, REPORT_MS, RESEND_MS};
 use protocol::{
-    Answered, AttemptRef, Dispatch, LAB_HEADER, Load, LossCause, Offer, Outcome, Reason, Report, ToMaster,
-    ToNode,
+    Answered, AttemptRef, Checkpoint, Dispatch, LAB_HEADER, Load, LossCause, Offer, Outcome, Reason, Report,
+    ToMaster, ToNode,
 };
 
 use crate::attached::{Attached, AttachedId, Due, Windows, stronger};
@@ -68,6 +68,7 @@ pub struct Worker {
     /// Nothing new is to come here for now.
     holds_back: bool,
     load: Load,
+    checkpoint: Option<Checkpoint>,
     held: BTreeMap<AttemptRef, Held>,
     waiting: VecDeque<Dispatch>,
     attached: Attached,
@@ -102,6 +103,7 @@ impl Worker {
             offer,
             holds_back: false,
             load: Load::default(),
+            checkpoint: None,
             held: BTreeMap::new(),
             waiting: VecDeque::new(),
             attached: Attached::default(),
@@ -145,7 +147,7 @@ impl Worker {
         }
     }
 
-    /// The leader said something. `Forwarded` is the gateway's and ignored here.
+    /// The leader said something. What is the gateway's or the whole node's is ignored here.
     pub fn heard(&mut self, message: ToNode) {
         match message {
             ToNode::Dispatch(dispatch) => self.dispatched(dispatch),
@@ -153,7 +155,7 @@ impl Worker {
             ToNode::Settled { attempt, .. } => {
                 self.kept.remove(&attempt);
             }
-            ToNode::Forwarded { .. } => {}
+            ToNode::Forwarded { .. } | ToNode::Odd { .. } => {}
         }
     }
 
@@ -206,6 +208,23 @@ impl Worker {
         } else {
             self.attached_changed();
         }
+    }
+
+    /// This node is about to end: it wants no further attempts, and says so at once.
+    pub fn leave(&mut self) {
+        self.offer.draining = true;
+        self.report();
+    }
+
+    /// Whether results wait for the leader's word.
+    #[must_use]
+    pub fn keeps_results(&self) -> bool {
+        !self.kept.is_empty()
+    }
+
+    /// This node's ledger passed a checkpoint: the next report says so.
+    pub fn passed(&mut self, checkpoint: Checkpoint) {
+        self.checkpoint = Some(checkpoint);
     }
 
     /// The probe measured.
@@ -380,6 +399,7 @@ impl Worker {
             back: self.back.iter().map(|(attempt, cause)| (*attempt, *cause)).collect(),
             offer: self.offer_now(),
             load: self.load,
+            checkpoint: self.checkpoint,
         };
         self.outputs.push(Output::Send(ToMaster::Report(report)));
     }

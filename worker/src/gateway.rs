@@ -139,6 +139,12 @@ impl Gateway {
         }
     }
 
+    /// Whether somebody still waits for an answer.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
     /// Takes what is to be done, in order.
     pub fn drain(&mut self) -> Vec<Output> {
         core::mem::take(&mut self.outputs)
@@ -171,6 +177,7 @@ fn weight_bytes(request: &Request) -> usize {
         Request::Submit { spec, key, .. } => {
             usize::try_from(spec.weight_bytes()).unwrap_or(usize::MAX) + key.as_ref().map_or(0, |k| k.len())
         }
+        Request::SubmitAll(batch) => usize::try_from(batch.weight_bytes()).unwrap_or(usize::MAX),
         Request::Cancel { .. } | Request::Join(_) | Request::Transfer { .. } => 256,
     }
 }

@@ -19,9 +19,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use logdb::door::{Metrics, Valve};
+use logdb::door::{Metrics, Token, Valve};
 use logdb::record::now_ms;
 use logdb::{Level, Log};
 use tokio::sync::Semaphore;
@@ -87,17 +87,25 @@ struct Inner {
 }
 
 impl Relay {
-    /// Relays to these servers (`http://HOST:PORT`), the first one first. Jobs submitted through it are told in `log`; while
+    /// Relays to these servers (`http://HOST:PORT`), the first one first, naming `token` to them. Jobs submitted through it are told in `log`; while
     /// `valve` is stopped nothing goes out.
     ///
     /// # Errors
     /// [`ServersError`] when one is no address, or there are none or too many.
-    pub fn new(servers: &[String], log: Log, valve: Arc<Valve>) -> Result<Self, ServersError> {
+    pub fn new(
+        servers: &[String],
+        token: Option<&Token>,
+        log: Log,
+        valve: Arc<Valve>,
+    ) -> Result<Self, ServersError> {
         let servers = servers.iter().map(|given| server(given)).collect::<Result<Vec<_>, _>>()?;
         if servers.is_empty() || servers.len() > SERVERS {
             return Err(ServersError::Count { count: servers.len() });
         }
+        // A token that the caller named is handed on; the door has seen it, or asks for none.
+        let headers = token.map(|token| (header::AUTHORIZATION, token.bearer())).into_iter().collect();
         let client = reqwest::Client::builder()
+            .default_headers(headers)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_PATIENCE)

@@ -92,7 +92,7 @@ struct Stand {
 fn stand(servers: &[&str]) -> Stand {
     let servers: Vec<String> = servers.iter().map(|url| (*url).to_string()).collect();
     let (log, valve) = (Log::in_memory("client-web"), Arc::new(Valve::default()));
-    let relay = Relay::new(&servers, log.clone(), Arc::clone(&valve)).unwrap();
+    let relay = Relay::new(&servers, None, log.clone(), Arc::clone(&valve)).unwrap();
     Stand { relay, log, valve }
 }
 
@@ -191,7 +191,7 @@ async fn a_stream_comes_through_as_it_comes_and_ends_with_the_soft_crash() {
 fn a_list_of_servers_is_one_to_many_addresses_without_a_path() {
     let relay = |given: &[&str]| {
         let given: Vec<String> = given.iter().map(|one| (*one).to_string()).collect();
-        Relay::new(&given, Log::in_memory("x"), Arc::new(Valve::default())).map(drop)
+        Relay::new(&given, None, Log::in_memory("x"), Arc::new(Valve::default())).map(drop)
     };
     assert_eq!(relay(&["http://127.0.0.1:3002", "http://server:3002/", "http://[::1]:1"]), Ok(()));
     assert_eq!(relay(&[]), Err(ServersError::Count { count: 0 }));

@@ -10,6 +10,10 @@ use serde::Serialize;
 pub enum Kind {
     /// 400: a parameter or body cannot be read.
     Malformed,
+    /// 401: the token is missing, or wrong.
+    Unauthorized,
+    /// 403: not for this caller.
+    Forbidden,
     /// 403: another site is behind the request.
     CrossSite,
     /// 403: `/stop` is not enabled.
@@ -34,6 +38,8 @@ pub enum Kind {
     KeyReused,
     /// 429: too much waits already.
     Full,
+    /// 429: too many wrong tokens.
+    RateLimited,
     /// 500: a fault of ours.
     Broken,
     /// 503: the soft crash.
@@ -54,6 +60,8 @@ impl Kind {
         let away = StatusCode::SERVICE_UNAVAILABLE;
         match self {
             Self::Malformed => ("malformed", StatusCode::BAD_REQUEST, "The request cannot be read"),
+            Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED, "The token is missing or wrong"),
+            Self::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "This is not for you"),
             Self::CrossSite => ("cross-site", StatusCode::FORBIDDEN, "The request comes from another site"),
             Self::ChaosOff => ("chaos-off", StatusCode::FORBIDDEN, "Stopping is not enabled here"),
             Self::NotFound => ("not-found", StatusCode::NOT_FOUND, "There is no such thing"),
@@ -72,6 +80,7 @@ impl Kind {
                 ("key-reused", StatusCode::UNPROCESSABLE_ENTITY, "The key was used for another request")
             }
             Self::Full => ("full", StatusCode::TOO_MANY_REQUESTS, "Too much waits already"),
+            Self::RateLimited => ("rate-limited", StatusCode::TOO_MANY_REQUESTS, "Too many wrong tokens"),
             Self::Broken => ("broken", StatusCode::INTERNAL_SERVER_ERROR, "A mistake was made here"),
             Self::Stopped => ("stopped", away, "This container is stopped"),
             Self::Starting => ("starting", away, "The cluster is starting"),
@@ -166,9 +175,13 @@ impl IntoResponse for Problem {
         };
         let kind = HeaderValue::from_static("application/problem+json");
         let mut response = (status, [(header::CONTENT_TYPE, kind)], text).into_response();
-        if matches!(self.kind, Kind::Full) {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
+        let (name, value) = match self.kind {
+            Kind::Full => (header::RETRY_AFTER, "1"),
+            Kind::RateLimited => (header::RETRY_AFTER, "6"),
+            Kind::Unauthorized => (header::WWW_AUTHENTICATE, "Bearer realm=\"understudy\""),
+            _ => return response,
+        };
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
         response
     }
 }

@@ -15,6 +15,10 @@ struct Asked {
 }
 
 fn app(chaos: bool) -> Router {
+    app_asking(chaos, None)
+}
+
+fn app_asking(chaos: bool, token: Option<Token>) -> Router {
     let valve = Arc::new(Valve::default());
     let (obeys, mut wanted) = (Arc::clone(&valve), valve.watch());
     tokio::spawn(async move {
@@ -23,7 +27,7 @@ fn app(chaos: bool) -> Router {
         }
     });
     let routes = Router::new().route("/thing", get(async || "thing")).route("/write", post(async || "done"));
-    let door = Door::new("client-web", Vec::new(), chaos, valve);
+    let door = Door::new("client-web", Vec::new(), chaos, valve).asking(token);
     door.guard(routes.merge(door.turns()))
 }
 
@@ -127,6 +131,102 @@ async fn a_page_of_another_site_changes_nothing() {
         ask(&app, "POST", "/write", &[("origin", "http://localhost:3001")]).await.status,
         StatusCode::OK
     );
+}
+
+const TOKEN: &str = "a-token-that-is-long-enough-to-be-one";
+
+async fn answer(app: &Router, request: axum::http::request::Builder, body: &str) -> Response {
+    let request = request.header("host", "localhost:3001").body(Body::from(body.to_string())).unwrap();
+    app.clone().oneshot(request).await.unwrap()
+}
+
+#[tokio::test]
+async fn where_a_token_is_asked_for_nothing_but_the_signs_of_life_is_answered_without_it() {
+    let app = app_asking(true, Some(Token::parse(TOKEN).unwrap()));
+    for (method, path) in [("GET", "/thing"), ("POST", "/write"), ("GET", "/nothing"), ("GET", "/logging")] {
+        let refused = ask(&app, method, path, &[]).await;
+        assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{path}");
+        assert!(refused.body.contains("/problems/unauthorized"), "{}", refused.body);
+    }
+    let refused = answer(&app, Request::get("/thing"), "").await;
+    assert_eq!(refused.headers()["www-authenticate"], "Bearer realm=\"understudy\"");
+    let named = format!("bearer {TOKEN}");
+    assert_eq!(ask(&app, "GET", "/thing", &[("authorization", &named)]).await.body, "thing");
+    assert_eq!(ask(&app, "POST", "/write", &[("authorization", &named)]).await.body, "done");
+    assert_eq!(ask(&app, "GET", "/livez", &[]).await.status, StatusCode::OK);
+    let stop = "/api/v1/nodes/self/stop";
+    assert_eq!(ask(&app, "POST", stop, &[]).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(ask(&app, "GET", "/stop", &[]).await.body, "True", "curl /stop needs no token");
+    assert_eq!(ask(&app, "POST", stop, &[]).await.status, StatusCode::UNAUTHORIZED, "while stopped too");
+    assert_eq!(ask(&app, "POST", stop, &[("authorization", &named)]).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn wrong_tokens_are_401_then_429_and_do_not_lock_the_right_one_out() {
+    let app = app_asking(true, Some(Token::parse(TOKEN).unwrap()));
+    let wrong = format!("Bearer {}", TOKEN.to_uppercase());
+    let mut told = Vec::new();
+    for _ in 0..12 {
+        told.push(ask(&app, "GET", "/thing", &[("authorization", &wrong)]).await.status);
+    }
+    assert!(told[..10].iter().all(|status| *status == StatusCode::UNAUTHORIZED), "{told:?}");
+    assert_eq!(told[11], StatusCode::TOO_MANY_REQUESTS, "{told:?}");
+    let refused = answer(&app, Request::get("/thing").header("authorization", "Basic x"), "").await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(refused.headers().contains_key("retry-after"));
+    let named = format!("Bearer {TOKEN}");
+    assert_eq!(ask(&app, "GET", "/thing", &[("authorization", &named)]).await.status, StatusCode::OK);
+    assert_eq!(
+        ask(&app, "GET", "/thing", &[]).await.status,
+        StatusCode::UNAUTHORIZED,
+        "no token is no guess"
+    );
+}
+
+#[tokio::test]
+async fn people_log_in_once_and_their_browser_is_let_in_from_then_on() {
+    let app = app_asking(true, Some(Token::parse(TOKEN).unwrap()));
+    let sent = answer(&app, Request::get("/thing?a=b").header("accept", "text/html"), "").await;
+    assert_eq!(
+        (sent.status(), &sent.headers()["location"]),
+        (StatusCode::SEE_OTHER, &HeaderValue::from_static("/login?to=/thing%3Fa%3Db"))
+    );
+    let page = ask(&app, "GET", "/login?to=/thing%3Fa%3Db", &[]).await;
+    assert!(
+        page.status == StatusCode::OK && page.policy && page.body.contains("value=\"/thing?a=b\""),
+        "{}",
+        page.body
+    );
+    let log_in = |token: &str| {
+        let form = Request::post("/login").header("content-type", "application/x-www-form-urlencoded");
+        (form.header("origin", "http://localhost:3001"), format!("to=%2Fthing%3Fa%3Db&token={token}"))
+    };
+    let (request, body) = log_in("wrong");
+    let refused = answer(&app, request, &body).await;
+    assert!(refused.status() == StatusCode::UNAUTHORIZED && !refused.headers().contains_key("set-cookie"));
+    let (request, body) = log_in(TOKEN);
+    let welcome = answer(&app, request, &body).await;
+    assert_eq!(
+        (welcome.status(), &welcome.headers()["location"]),
+        (StatusCode::SEE_OTHER, &HeaderValue::from_static("/thing?a=b"))
+    );
+    let cookie = welcome.headers()["set-cookie"].to_str().unwrap().to_string();
+    assert!(
+        cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict") && !cookie.contains(TOKEN),
+        "{cookie}"
+    );
+    let mark = cookie.split(';').next().unwrap();
+    assert_eq!(ask(&app, "GET", "/thing", &[("cookie", &format!("other=1; {mark}"))]).await.body, "thing");
+    assert_eq!(
+        ask(&app, "GET", "/thing", &[("cookie", &mark[..mark.len() - 2])]).await.status,
+        StatusCode::UNAUTHORIZED
+    );
+    // A page of another site can neither use the mark nor log anybody in.
+    let foreign = [("cookie", mark), ("origin", "http://localhost:9")];
+    assert_eq!(ask(&app, "POST", "/write", &foreign).await.status, StatusCode::FORBIDDEN);
+    let (request, body) = (Request::post("/login").header("origin", "http://evil.example"), log_in(TOKEN).1);
+    assert_eq!(answer(&app, request, &body).await.status(), StatusCode::FORBIDDEN);
+    assert_eq!(ask(&self::app(true), "GET", "/login", &[]).await.status, StatusCode::NOT_FOUND);
 }
 
 #[test]

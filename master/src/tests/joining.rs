@@ -1,21 +1,10 @@
-//! Who becomes a member, and who votes.
+//! Who becomes a member, and whose a name is.
 
+use super::electing::{standing, wish, wish_of};
 use super::scene::*;
-use crate::{Ledger, Master, Output};
-use alloc::collections::BTreeSet;
-use alloc::vec::Vec;
+use crate::{Configuration, Ledger, Master};
 use protocol::limits::LIVENESS_MS;
 use protocol::{Answer, JobState, Member, NodeId, Refusal, Request};
-
-/// What the leader wants after hearing who votes and who learns, everybody in sync.
-fn wish(scene: &mut Scene, voters: &[NodeId], learners: &[NodeId]) -> Option<(Vec<NodeId>, Vec<NodeId>)> {
-    let all: BTreeSet<NodeId> = voters.iter().chain(learners).copied().collect();
-    scene.master.configuration(&scene.ledger, voters, learners, false, &all);
-    scene.master.drain().into_iter().find_map(|output| match output {
-        Output::Members { voters, learners } => Some((voters, learners)),
-        _ => None,
-    })
-}
 
 #[test]
 fn a_node_joins_and_is_told_so_when_it_is() {
@@ -29,7 +18,7 @@ fn a_node_joins_and_is_told_so_when_it_is() {
 }
 
 #[test]
-fn a_name_belongs_to_its_bearer_while_that_is_alive_or_votes() {
+fn a_name_belongs_to_its_bearer_while_that_is_alive() {
     let mut scene = Scene::with_slots(&[1, 1, 1]);
     wish(&mut scene, &[NodeId(9), ANNA, CARL], &[BERT]);
     scene.workers.insert(DORA, Worker::new(1));
@@ -41,13 +30,28 @@ fn a_name_belongs_to_its_bearer_while_that_is_alive_or_votes() {
     assert_eq!(scene.ask(DORA, as_bert), Some(Answer::Done));
     assert_eq!(scene.ledger.member_named("bert").map(|known| known.id), Some(DORA));
     assert!(scene.ledger.member(BERT).is_none());
+}
+
+#[test]
+fn a_silent_voter_keeps_its_name_until_it_may_be_replaced_and_votes_on_until_it_is() {
+    let mut scene = Scene::with_slots(&[1, 1, 1]);
+    let voters = [NodeId(9), ANNA, CARL];
+    wish(&mut scene, &voters, &[BERT]);
+    scene.workers.insert(DORA, Worker::new(1));
     scene.workers.get_mut(&CARL).unwrap().cut = true;
-    scene.pass(LIVENESS_MS);
+    scene.pass(scene.settings.replace_after_ms - 50);
     let as_carl = Request::Join(Member { name: "carl".into(), ..member(DORA, 1) });
-    assert!(
-        matches!(scene.ask(DORA, as_carl), Some(Answer::Refused(Refusal::NameTaken { .. }))),
-        "carl votes"
-    );
+    assert!(matches!(scene.ask(DORA, as_carl.clone()), Some(Answer::Refused(Refusal::NotNow(_)))));
+    scene.pass(50);
+    assert_eq!(scene.ask(DORA, as_carl), Some(Answer::Done));
+    // The retired one is still counted on: with the others alone there would be an even number of voters.
+    let heard = [NodeId(9), ANNA, DORA];
+    let now = standing(&voters, &[DORA], &heard);
+    let behind = Configuration { caught_up: [NodeId(9), ANNA].into(), ..now.clone() };
+    assert_eq!(wish_of(&mut scene, &behind), Some(([ANNA, CARL, NodeId(9)].into(), [BERT, DORA].into())));
+    scene.pass(50);
+    let now = Configuration { learners: [BERT, DORA].into(), ..now };
+    assert_eq!(wish_of(&mut scene, &now), Some(([ANNA, DORA, NodeId(9)].into(), [BERT].into())));
 }
 
 #[test]
@@ -65,67 +69,26 @@ fn what_ran_on_a_retired_node_runs_elsewhere() {
 }
 
 #[test]
-fn voters_grow_from_one_to_three_when_two_learners_are_in_sync() {
-    let mut scene = Scene::with_slots(&[1, 1, 1]);
-    assert_eq!(
-        wish(&mut scene, &[ANNA], &[]),
-        Some(([ANNA].into(), [BERT, CARL].into())),
-        "members learn first"
-    );
-    let only_bert = BTreeSet::from([ANNA, BERT]);
-    scene.master.configuration(&scene.ledger, &[ANNA], &[BERT, CARL], false, &only_bert);
-    assert!(scene.master.drain().is_empty(), "never an even number");
-    let all = BTreeSet::from([ANNA, BERT, CARL]);
-    scene.master.configuration(&scene.ledger, &[ANNA], &[BERT, CARL], true, &all);
-    assert!(scene.master.drain().is_empty(), "none while joint");
-    assert_eq!(wish(&mut scene, &[ANNA], &[BERT, CARL]), Some(([ANNA, BERT, CARL].into(), [].into())));
-    assert_eq!(wish(&mut scene, &[ANNA], &[BERT, CARL]), None, "said once a second");
-    scene.pass(1_000);
-    assert!(wish(&mut scene, &[ANNA], &[BERT, CARL]).is_some());
-    assert_eq!(wish(&mut scene, &[ANNA, BERT, CARL], &[]), None);
-}
-
-#[test]
-fn five_voters_are_reached_by_way_of_three() {
-    let mut scene = Scene::with_slots(&[1, 1, 1, 1, 1]);
-    scene.settings.voters = 5;
-    scene.promote();
-    let ids: Vec<NodeId> = (1..=5).map(NodeId).collect();
-    assert_eq!(wish(&mut scene, &ids[..1], &ids[1..]), Some((ids[..3].to_vec(), ids[3..].to_vec())));
-    assert_eq!(wish(&mut scene, &ids[..3], &ids[3..]), Some((ids.clone(), [].into())));
-}
-
-#[test]
 fn the_cluster_opens_once_the_expected_voters_are_in_sync() {
     let scene = Scene::with_slots(&[1]);
     let settings = crate::Settings { expect: 3, ..scene.settings };
     let mut ledger = Ledger::new();
     let mut master = Master::take_over(settings.clone(), &ledger, 1);
     let voters = [ANNA, BERT, CARL];
-    master.configuration(&ledger, &voters[..1], &[], false, &voters.into());
+    master.configuration(&ledger, &standing(&voters[..1], &[], &voters));
     assert_eq!(master.proposal(&ledger, 0), None);
-    master.configuration(&ledger, &voters, &[], false, &[ANNA, BERT].into());
+    master.configuration(&ledger, &standing(&voters, &[], &[ANNA, BERT]));
     assert_eq!(master.proposal(&ledger, 0), None);
-    master.configuration(&ledger, &voters, &[], false, &voters.into());
+    master.configuration(&ledger, &standing(&voters, &[], &voters));
     let entry = master.proposal(&ledger, 0).unwrap();
     let effects = ledger.apply(1, &entry);
     master.applied(&ledger, &effects);
     assert!(ledger.is_open());
-    master.configuration(&ledger, &voters, &[], false, &voters.into());
+    master.configuration(&ledger, &standing(&voters, &[], &voters));
     assert_eq!(master.proposal(&ledger, 0), None, "open for good");
     let alone =
         Master::take_over(crate::Settings { expect: 1, ..settings }, &Ledger::new(), 1).proposal(&ledger, 0);
     assert!(alone.is_some(), "one that expects nobody else opens at once");
-}
-
-#[test]
-fn only_a_voter_is_handed_the_lead() {
-    let mut scene = Scene::with_slots(&[1, 1]);
-    wish(&mut scene, &[ANNA], &[BERT]);
-    let refused = scene.ask(ANNA, Request::Transfer { to: Some(BERT) });
-    assert!(matches!(refused, Some(Answer::Refused(Refusal::Impossible(_)))));
-    assert_eq!(scene.ask(ANNA, Request::Transfer { to: Some(ANNA) }), Some(Answer::Done));
-    assert!(scene.said.contains(&Output::Transfer { to: Some(ANNA) }));
 }
 
 #[test]

@@ -75,6 +75,7 @@ fn an_assignment_that_meets_a_restart_is_taken_back() {
         back: [].into(),
         offer: worker.offer.clone(),
         load: worker.load,
+        checkpoint: None,
     };
     scene.master.heard(&scene.ledger, ANNA, Boot(2), 2, ToMaster::Report(report));
     scene.apply(&entry);

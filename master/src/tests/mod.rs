@@ -1,9 +1,12 @@
 //! Scenarios: what a ledger does with commands (`rules`, `repeats`, `ending`, `random`), and what a leader makes of what it hears
-//! (`leading`, `losses`, `joining`, `choosing`,
-//! `attached`).
+//! (`leading`, `losses`, `joining`, `electing`, `comparing`, `choosing`, `shortage`,
+//! `attached`, `batches`).
 
 mod attached;
+mod batches;
 mod choosing;
+mod comparing;
+mod electing;
 mod ending;
 mod faults;
 mod joining;
@@ -13,3 +16,4 @@ mod random;
 mod repeats;
 mod rules;
 mod scene;
+mod shortage;

@@ -20,8 +20,8 @@ pub(super) const CARL: NodeId = NodeId(3);
 pub(super) const DORA: NodeId = NodeId(4);
 
 pub(super) fn member(id: NodeId, boot: u64) -> Member {
-    let name =
-        ["nobody", "anna", "bert", "carl", "dora"].get(id.0 as usize).unwrap_or(&"somebody").to_string();
+    let known = ["nobody", "anna", "bert", "carl", "dora"].get(id.0 as usize);
+    let name = known.map_or_else(|| std::format!("node{id}"), ToString::to_string);
     let at = |port: u16| std::format!("{name}:{port}");
     Member { id, number: 0, boot: Boot(boot), http: at(3002), link: at(9991), broker: at(9990), name }
 }
@@ -155,6 +155,9 @@ pub(super) struct Worker {
     pub(super) session: u64,
     pub(super) offer: Offer,
     pub(super) load: Load,
+    pub(super) checkpoint: Option<protocol::Checkpoint>,
+    /// It was told that its ledger is the odd one.
+    pub(super) odd: Option<u64>,
     pub(super) held: BTreeSet<AttemptRef>,
     pub(super) kept: BTreeMap<AttemptRef, Arc<Outcome>>,
     /// What it wants to be given to somebody else.
@@ -180,12 +183,16 @@ impl Worker {
             cpu_total_milli: 4_000,
             memory_used_bytes: 1 << 30,
             memory_total_bytes: 8 << 30,
+            disk_free_bytes: 8 << 30,
+            disk_total_bytes: 16 << 30,
         };
         Self {
             boot: 1,
             session: 1,
             offer: Offer { slots, classes, ..Offer::default() },
             load,
+            checkpoint: None,
+            odd: None,
             held: BTreeSet::new(),
             kept: BTreeMap::new(),
             back: BTreeMap::new(),
@@ -230,6 +237,7 @@ impl Worker {
                 self.kept.remove(&attempt);
                 self.settled.push((attempt, verdict));
             }
+            ToNode::Odd { index } => self.odd = Some(index),
             ToNode::Forwarded { number, answer } => {
                 self.answers.insert(number, answer);
             }
@@ -274,9 +282,11 @@ impl Scene {
             me: NodeId(9),
             expect: 1,
             voters: 3,
+            replace_after_ms: 10_000,
             tick_ms: 50,
             runs_jobs: RunsJobs::Auto,
             max_offers: protocol::limits::MAX_OFFERS,
+            disk: crate::DiskBounds::default(),
             retention: crate::Retention::default(),
             hold_dispatch: false,
             #[cfg(feature = "mutants")]
@@ -339,6 +349,7 @@ impl Scene {
             back: worker.back.iter().map(|(attempt, cause)| (*attempt, *cause)).collect(),
             offer: worker.offer.clone(),
             load: worker.load,
+            checkpoint: worker.checkpoint,
         };
         let (boot, session) = (Boot(worker.boot), worker.session);
         self.master.heard(&self.ledger, id, boot, session, ToMaster::Report(report));

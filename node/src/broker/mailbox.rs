@@ -8,6 +8,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use protocol::NodeId;
 
 use super::{Full, Lead};
+use crate::link::{SessionKey, SessionKeys};
 
 /// Bytes that may wait for one peer; over it all that waits for it is dropped.
 pub(super) const LANE_BYTES: usize = 64 << 20;
@@ -33,6 +34,18 @@ struct Inside {
     /// The newest wish, until the thread has taken it.
     follow: Option<Option<Lead>>,
     lanes: BTreeMap<To, Lane>,
+    keys: Keys,
+    /// The thread has not seen the keys as they are now.
+    keys_changed: bool,
+}
+
+/// The keys that are good now. No more than there are connections on the consensus link.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Keys {
+    /// Of the nodes that speak to this one.
+    pub(super) given: BTreeMap<NodeId, SessionKey>,
+    /// Of this node with the leader it follows.
+    pub(super) taken: Option<SessionKey>,
 }
 
 #[derive(Debug, Default)]
@@ -44,6 +57,7 @@ struct Lane {
 /// What the thread is to do beside sending.
 pub(super) enum Order {
     Close,
+    Keys(Keys),
     Follow(Option<Lead>),
 }
 
@@ -112,6 +126,9 @@ impl Mailbox {
         if inside.closing {
             return Some(Order::Close);
         }
+        if std::mem::take(&mut inside.keys_changed) {
+            return Some(Order::Keys(inside.keys.clone()));
+        }
         inside.follow.take().map(Order::Follow)
     }
 
@@ -153,6 +170,34 @@ impl Mailbox {
     /// Forgets what waits for a peer.
     pub(super) fn forget(&self, to: To) {
         self.inside().lanes.remove(&to);
+    }
+}
+
+impl Mailbox {
+    fn change_keys(&self, change: impl FnOnce(&mut Keys)) {
+        {
+            let mut inside = self.inside();
+            change(&mut inside.keys);
+            inside.keys_changed = true;
+        }
+        self.ring();
+    }
+}
+
+impl SessionKeys for Mailbox {
+    fn given(&self, key: SessionKey) {
+        self.change_keys(|keys| drop(keys.given.insert(key.peer, key)));
+    }
+
+    fn taken(&self, key: SessionKey) {
+        self.change_keys(|keys| keys.taken = Some(key));
+    }
+
+    fn ended(&self, tag: u64) {
+        self.change_keys(|keys| {
+            keys.given.retain(|_, key| key.tag != tag);
+            keys.taken.take_if(|key| key.tag == tag);
+        });
     }
 }
 

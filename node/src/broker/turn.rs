@@ -7,9 +7,12 @@ use protocol::{Envelope, NodeId, ToMaster, ToNode, native};
 use serde::de::DeserializeOwned;
 use zmq::{Context, DONTWAIT, Message, PollItem, SNDMORE, Socket};
 
-use super::mailbox::{Mailbox, Order, To};
-use super::routes::Routes;
+use super::counts::{BrokerCounts, Dropped};
+use super::mailbox::{Keys, Mailbox, Order, To};
+use super::sealing::{PROOF_BYTES, Sealing, Way};
+use super::sessions::Sessions;
 use super::{BrokerTold, Lead};
+use crate::link::SessionKey;
 
 /// Messages taken from one socket in a turn.
 const TURN_MESSAGES: usize = 256;
@@ -38,19 +41,21 @@ pub(super) struct Turn<Inbox> {
     context: Context,
     router: Socket,
     dealer: Option<Dealer>,
+    /// The key that the leader followed has, or one before it had.
+    taken: Option<SessionKey>,
     mailbox: Arc<Mailbox>,
-    routes: Routes,
+    sessions: Sessions,
     inbox: Inbox,
     /// What the inbox had no room for; nothing is read until it has.
     backlog: Vec<BrokerTold>,
-    /// Drawn at the start: with the session it makes a routing id that nobody else can know.
-    instance: u64,
-    dropped: u64,
+    counts: BrokerCounts,
 }
 
 struct Dealer {
     socket: Socket,
     lead: Lead,
+    /// None until the leader has a key of ours.
+    sealing: Option<Sealing>,
 }
 
 /// What is left to send after a turn.
@@ -77,20 +82,18 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
         router: Socket,
         mailbox: Arc<Mailbox>,
         inbox: Inbox,
-        instance: u64,
+        counts: BrokerCounts,
     ) -> Self {
-        let (dealer, routes, backlog) = (None, Routes::default(), Vec::new());
-        Self { context, router, dealer, mailbox, routes, inbox, backlog, instance, dropped: 0 }
+        let (dealer, sessions, backlog) = (None, Sessions::default(), Vec::new());
+        Self { context, router, dealer, mailbox, sessions, inbox, backlog, counts, taken: None }
     }
 
     /// Runs until it is told to close; when it returns, the port is free.
     pub(super) fn run(mut self) {
         let mut left = Left::default();
         while self.wait(left) {
-            match self.mailbox.order() {
-                Some(Order::Close) => break,
-                Some(Order::Follow(lead)) => self.follow(lead),
-                None => {}
+            if !self.obey() {
+                break;
             }
             left = self.send_all();
             if self.offer() {
@@ -103,6 +106,31 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
         // Returns when the last socket is really closed.
         if let Err(error) = context.destroy() {
             tracing::warn!(%error, "broker link: closing its context");
+        }
+    }
+
+    /// Does what it is told beside sending. False: it is told to close.
+    fn obey(&mut self) -> bool {
+        while let Some(order) = self.mailbox.order() {
+            match order {
+                Order::Close => return false,
+                Order::Keys(Keys { given, taken }) => {
+                    self.sessions.keep_up(&given);
+                    self.taken = taken;
+                }
+                Order::Follow(lead) => self.follow(lead),
+            }
+        }
+        self.take_key();
+        true
+    }
+
+    /// Seals what goes to the leader by the key that it has, if it has one.
+    fn take_key(&mut self) {
+        let Some(Dealer { lead, sealing, .. }) = &mut self.dealer else { return };
+        let key = self.taken.as_ref().filter(|key| key.peer == lead.node && key.session == lead.session);
+        if sealing.as_ref().map(|sealing| sealing.tag) != key.map(|key| key.tag) {
+            *sealing = key.map(|key| Sealing::new(key.tag, key.key.as_ref(), Way::ToMaster));
         }
     }
 
@@ -137,7 +165,7 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
         self.dealer = None;
         let Some(lead) = lead else { return };
         match self.dial(&lead) {
-            Ok(socket) => self.dealer = Some(Dealer { socket, lead }),
+            Ok(socket) => self.dealer = Some(Dealer { socket, lead, sealing: None }),
             Err(error) => {
                 tracing::warn!(leader = %lead.node, address = %lead.address, %error, "broker link: dialling")
             }
@@ -148,11 +176,6 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
         let socket = self.context.socket(zmq::DEALER)?;
         configure(&socket, lead.address.starts_with('['))?;
         socket.set_affinity(DEALER_THREAD)?;
-        // The first byte must not be zero: those ids are ZeroMQ's own.
-        let mut id = vec![b'u'];
-        id.extend_from_slice(&self.instance.to_be_bytes());
-        id.extend_from_slice(&lead.session.to_be_bytes());
-        socket.set_identity(&id)?;
         // Nothing is handed to libzmq for a peer that is not connected.
         socket.set_immediate(true)?;
         socket.set_reconnect_ivl(RECONNECT_FIRST_MS)?;
@@ -165,6 +188,9 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
     fn send_all(&mut self) -> Left {
         let mut left = Left::default();
         for to in self.mailbox.waiting() {
+            if to == To::Master && self.dealer.as_ref().is_some_and(|dealer| dealer.sealing.is_none()) {
+                continue;
+            }
             let mut room = TURN_MESSAGES;
             while let Some(message) = self.mailbox.next(to) {
                 match self.send(to, message) {
@@ -176,8 +202,8 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
                         break;
                     }
                     Sent::Never => {
-                        self.dropped += 1;
-                        tracing::debug!(?to, dropped = self.dropped, "broker link: nobody to send to");
+                        self.counts.count(Dropped::Unsent);
+                        tracing::debug!(?to, "broker link: nobody to send to");
                         self.mailbox.forget(to);
                         break;
                     }
@@ -198,26 +224,37 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
         }
     }
 
-    fn send_to_master(&self, message: Vec<u8>) -> Sent {
-        let Some(dealer) = &self.dealer else { return Sent::Never };
-        match dealer.socket.send(message.as_slice(), DONTWAIT) {
-            Ok(()) => Sent::Yes,
-            Err(zmq::Error::EAGAIN | zmq::Error::EINTR) => Sent::Later(message),
-            Err(_) => Sent::Never,
+    fn send_to_master(&mut self, mut message: Vec<u8>) -> Sent {
+        let Some(Dealer { socket, sealing: Some(sealing), .. }) = &mut self.dealer else {
+            return Sent::Never;
+        };
+        match socket.send(sealing.head().as_slice(), DONTWAIT | SNDMORE) {
+            Ok(()) => {}
+            Err(zmq::Error::EAGAIN | zmq::Error::EINTR) => return Sent::Later(message),
+            Err(_) => return Sent::Never,
         }
+        // Once the head is taken the rest cannot be asked to wait; it is sealed where it stands, and not copied.
+        let sealed = sealing.seal(&mut message);
+        let rest = if sealed { message } else { Vec::new() };
+        if socket.send(rest, DONTWAIT).is_ok() && sealed { Sent::Yes } else { Sent::Never }
     }
 
-    fn send_to_node(&mut self, node: NodeId, session: u64, message: Vec<u8>) -> Sent {
-        let Some(id) = self.routes.id(node, session) else { return Sent::Never };
-        let way = self.router.send(id, DONTWAIT | SNDMORE);
+    fn send_to_node(&mut self, node: NodeId, session: u64, mut message: Vec<u8>) -> Sent {
+        let Some(session) = self.sessions.heard(node, session) else { return Sent::Never };
+        let way = self.router.send(session.route.as_slice(), DONTWAIT | SNDMORE);
         if matches!(way, Err(zmq::Error::EAGAIN | zmq::Error::EINTR)) {
             return Sent::Later(message);
         }
         // Once the way is chosen the rest cannot be asked to wait.
-        if way.is_ok() && self.router.send(message, DONTWAIT).is_ok() {
-            return Sent::Yes;
+        if way.is_ok() && self.router.send(session.sealing.head().as_slice(), DONTWAIT | SNDMORE).is_ok() {
+            let sealed = session.sealing.seal(&mut message);
+            let rest = if sealed { message } else { Vec::new() };
+            if self.router.send(rest, DONTWAIT).is_ok() && sealed {
+                return Sent::Yes;
+            }
         }
-        self.routes.forget(node, session);
+        // It is heard again when it speaks again, perhaps from elsewhere.
+        session.route.clear();
         Sent::Never
     }
 
@@ -232,10 +269,10 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
     fn receive_all(&mut self) {
         let mut bytes = 0;
         for _ in 0..TURN_MESSAGES {
-            let Some(frames) = receive::<2>(&self.router) else { break };
-            match frames.and_then(|[id, body]| Some((id, decode(&body, &mut bytes)?))) {
-                Some((id, envelope)) => self.heard(&id, envelope),
-                None => self.drop_unread(),
+            let Some(frames) = receive::<3>(&self.router) else { break };
+            let heard = frames.ok_or(Dropped::Unreadable);
+            if let Err(why) = heard.and_then(|frames| self.from_node(frames, &mut bytes)) {
+                self.drop_unread(why);
             }
             if bytes > TURN_BYTES {
                 break;
@@ -243,15 +280,15 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
         }
         bytes = 0;
         for _ in 0..TURN_MESSAGES {
-            let Some(frames) = self.dealer.as_ref().and_then(|dealer| receive::<1>(&dealer.socket)) else {
-                break;
-            };
-            let of = self.dealer.as_ref().map(|dealer| dealer.lead.session);
-            match frames.and_then(|[body]| decode::<ToNode>(&body, &mut bytes)) {
-                Some(envelope) if Some(envelope.session) == of => {
-                    self.backlog.push(BrokerTold::ToNode { envelope });
+            let Some(dealer) = &mut self.dealer else { break };
+            let Some(frames) = receive::<2>(&dealer.socket) else { break };
+            let heard = frames.ok_or(Dropped::Unreadable);
+            match heard.and_then(|frames| dealer.from_leader(frames, &mut bytes)) {
+                Ok(envelopes) => {
+                    let told = envelopes.into_iter().map(|envelope| BrokerTold::ToNode { envelope });
+                    self.backlog.extend(told);
                 }
-                _ => self.drop_unread(),
+                Err(why) => self.drop_unread(why),
             }
             if bytes > TURN_BYTES {
                 break;
@@ -259,19 +296,38 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
         }
     }
 
-    fn heard(&mut self, id: &[u8], envelope: Envelope<ToMaster>) {
-        let Envelope { from, session, .. } = envelope;
-        if self.routes.heard(from, session, id) {
-            self.backlog.push(BrokerTold::ToMaster { envelope });
-        } else {
-            self.dropped += 1;
-            tracing::debug!(%from, dropped = self.dropped, "broker link: a session of somebody else");
+    /// What a node said; it must be the one, and the session, that the key was given for.
+    fn from_node(&mut self, [id, head, mut body]: [Message; 3], bytes: &mut usize) -> Result<(), Dropped> {
+        *bytes += body.len();
+        let (node, session, body) = self.sessions.open(&id, &head, &mut body)?;
+        let envelopes = decode::<ToMaster>(body)?;
+        if envelopes.iter().any(|envelope| envelope.from != node || envelope.session != session) {
+            return Err(Dropped::Unreadable);
         }
+        self.backlog.extend(envelopes.into_iter().map(|envelope| BrokerTold::ToMaster { envelope }));
+        Ok(())
     }
 
-    fn drop_unread(&mut self) {
-        self.dropped += 1;
-        tracing::debug!(dropped = self.dropped, "broker link: a message that is none of ours");
+    fn drop_unread(&self, why: Dropped) {
+        self.counts.count(why);
+        tracing::debug!(?why, "broker link: a message is let go");
+    }
+}
+
+impl Dealer {
+    /// What the leader said.
+    fn from_leader(
+        &mut self,
+        [head, mut body]: [Message; 2],
+        bytes: &mut usize,
+    ) -> Result<Vec<Envelope<ToNode>>, Dropped> {
+        *bytes += body.len();
+        let sealing = self.sealing.as_mut().ok_or(Dropped::Ended)?;
+        let envelopes = decode::<ToNode>(sealing.open(&head, &mut body)?)?;
+        if envelopes.iter().any(|envelope| envelope.session != self.lead.session) {
+            return Err(Dropped::Unreadable);
+        }
+        Ok(envelopes)
     }
 }
 
@@ -292,16 +348,16 @@ fn receive<const FRAMES: usize>(socket: &Socket) -> Option<Option<[Message; FRAM
     }
 }
 
-fn decode<Body: DeserializeOwned>(body: &[u8], bytes: &mut usize) -> Option<Envelope<Body>> {
-    *bytes += body.len();
-    native::decode(body).ok()
+/// The envelopes of one message: all that a turn of the sender had for its peer.
+fn decode<Body: DeserializeOwned>(body: &[u8]) -> Result<Vec<Envelope<Body>>, Dropped> {
+    native::decode_all(body).map_err(|_| Dropped::Unreadable)
 }
 
 /// What both kinds of sockets have in common.
 pub(super) fn configure(socket: &Socket, ipv6: bool) -> zmq::Result<()> {
     socket.set_ipv6(ipv6)?;
     socket.set_linger(0)?;
-    socket.set_maxmsgsize(i64::try_from(MESSAGE_BYTES).unwrap_or(i64::MAX))?;
+    socket.set_maxmsgsize(i64::try_from(MESSAGE_BYTES + PROOF_BYTES).unwrap_or(i64::MAX))?;
     socket.set_sndhwm(HIGH_WATER)?;
     socket.set_rcvhwm(HIGH_WATER)?;
     socket.set_handshake_ivl(HANDSHAKE_MS)?;

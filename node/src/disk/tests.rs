@@ -273,6 +273,118 @@ fn after_a_failure_nothing_is_written_and_it_is_said_once() {
 }
 
 #[test]
+fn after_a_failed_write_the_log_goes_on_in_a_fresh_file_from_what_was_synced() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, recovered) = founded(dir.path());
+    let (disk, told) = started(folder, recovered);
+    disk.write(vec![entry(2, b"two")]).unwrap();
+    wait_synced(&told, 2);
+    // The next segment cannot get its name: a folder bears it.
+    let blocked = dir.path().join("log/0000000002.seg");
+    fs::create_dir_all(blocked.join("not empty")).unwrap();
+    let mut large = entry(3, b"");
+    large.entries[0].data = Bytes::from(vec![3; 16 << 20]);
+    disk.write(vec![large]).unwrap();
+    let Told::Failed { text } = told.recv_timeout(PATIENCE).unwrap() else { panic!("it has no name") };
+    assert!(text.contains("0000000002.seg"), "{text}");
+    let mut folder = disk.close().join();
+    assert!(folder.read().is_err(), "the files are not as they should be");
+    fs::remove_dir_all(&blocked).unwrap();
+    folder.probe().unwrap();
+    for _ in 0..2 {
+        // Twice: a start that came to nothing in between changes nothing.
+        let (who, _, recovered) = folder.read().unwrap().expect("a member's");
+        assert_eq!((who, indices(&recovered)), (identity(1), vec![2]));
+    }
+    let (_, _, recovered) = folder.read().unwrap().unwrap();
+    let (disk, told) = started(folder, recovered);
+    disk.write(vec![entry(3, b"three")]).unwrap();
+    wait_synced(&told, 3);
+    drop(disk.close().join());
+    assert!(newest_segment(dir.path()).ends_with("0000000002.seg"), "the first one was given up");
+    let (_folder, _, recovered) = member(Folder::open(dir.path()).unwrap());
+    assert_eq!(indices(&recovered), vec![2, 3]);
+    assert_eq!(recovered.entries[1].data, Bytes::from_static(b"three"));
+}
+
+#[test]
+fn what_was_doubted_is_doubted_until_the_log_has_gone_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, recovered) = founded(dir.path());
+    let (disk, told) = started(folder, recovered);
+    disk.write(vec![entry(2, b"two")]).unwrap();
+    wait_synced(&told, 2);
+    let end = {
+        let mut folder = disk.close().join();
+        let (_, _, recovered) = folder.read().unwrap().unwrap();
+        let end = recovered.writer.durable_end();
+        let (disk, told) = started(folder, recovered);
+        disk.write(vec![entry(3, b"in the cache alone")]).unwrap();
+        wait_synced(&told, 3);
+        let mut folder = disk.close().join();
+        folder.doubt(Some(end));
+        // Started, and stopped before anything was written.
+        let (_, _, recovered) = folder.read().unwrap().unwrap();
+        assert_eq!(indices(&recovered), vec![2]);
+        let (disk, _told) = started(folder, recovered);
+        let mut folder = disk.close().join();
+        let (_, _, recovered) = folder.read().unwrap().unwrap();
+        assert_eq!(indices(&recovered), vec![2], "still nothing else is believed");
+        end
+    };
+    let (_folder, _, recovered) = member(Folder::open(dir.path()).unwrap());
+    assert_eq!(indices(&recovered), vec![2, 3], "another process cannot know; it syncs what it reads");
+    assert!(recovered.writer.durable_end() > end);
+}
+
+#[test]
+fn a_folder_whose_disk_is_gone_is_not_taken_for_a_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let (mut folder, _) = founded(&data);
+    folder.probe().unwrap();
+    assert!(!data.join("probe").exists());
+    let away = dir.path().join("away");
+    fs::rename(&data, &away).unwrap();
+    fs::create_dir(&data).unwrap();
+    let error = folder.probe().unwrap_err();
+    assert!(error.may_pass() && error.to_string().contains("is the disk mounted?"), "{error}");
+    assert_eq!(fs::read_dir(&data).unwrap().count(), 0, "nothing was written to the wrong disk");
+    // The same folder again, but another lock file than the one that is held.
+    fs::remove_dir(&data).unwrap();
+    fs::rename(&away, &data).unwrap();
+    fs::remove_file(data.join("lock")).unwrap();
+    folder.probe().unwrap();
+    assert!(matches!(Folder::open(&data), Err(DiskError::Locked { .. })), "it is locked anew");
+}
+
+#[test]
+fn a_disk_that_hangs_shows_the_write_it_waits_for_and_closing_it_blocks_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, recovered) = founded(dir.path());
+    let (tell, told) = channel();
+    let (go, gate) = channel::<()>();
+    let disk = Disk::start(folder, recovered.writer, move |what| {
+        let _ = tell.send(what);
+        let _ = gate.recv();
+    })
+    .unwrap();
+    assert_eq!(disk.waits_for(), None);
+    disk.write(vec![entry(2, b"first")]).unwrap();
+    wait_synced(&told, 2);
+    disk.write(vec![entry(3, b"waits")]).unwrap();
+    assert_eq!(disk.waits_for(), Some(3));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut folder = std::pin::pin!(disk.close().folder());
+        let waited = tokio::time::timeout(Duration::from_millis(50), &mut folder).await;
+        assert!(waited.is_err(), "the thread still stands");
+        drop(go);
+        member(folder.await.reopen().unwrap());
+    });
+}
+
+#[test]
 fn a_full_queue_refuses_and_takes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (folder, recovered) = founded(dir.path());

@@ -49,15 +49,22 @@ pub(super) async fn read(
 
 /// The whole body; none when it has more than `limit` bytes.
 async fn gather(stream: &mut BodyDataStream, limit: usize) -> Result<Option<Bytes>, axum::Error> {
+    let Some(first) = stream.next().await.transpose()? else { return Ok(Some(Bytes::new())) };
+    if first.len() > limit {
+        return Ok(None);
+    }
     let mut whole = Vec::new();
-    while let Some(part) = stream.next().await {
-        let part = part?;
+    while let Some(part) = stream.next().await.transpose()? {
+        if whole.is_empty() {
+            whole.extend_from_slice(&first);
+        }
         if whole.len() + part.len() > limit {
             return Ok(None);
         }
         whole.extend_from_slice(&part);
     }
-    Ok(Some(Bytes::from(whole)))
+    // Small bodies come in one piece, which is then taken as it is.
+    Ok(Some(if whole.is_empty() { first } else { Bytes::from(whole) }))
 }
 
 /// Reads on and forgets, up to a bound: a sender that is still sending would take the closed connection for a failure and

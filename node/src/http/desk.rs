@@ -15,8 +15,10 @@ use super::limits::{
 };
 use super::problem::{self, Kind, Problem};
 use super::{Served, guard, shown};
-use crate::ask::{Ask, Event, Told, View};
+use crate::admit;
+use crate::ask::{Ask, DigestAt, Event, Held, Reply, Told, View};
 use crate::mint::Mint;
+use crate::refusals::Refusals;
 
 /// What handlers share.
 #[derive(Clone)]
@@ -33,7 +35,9 @@ pub(super) struct Inner {
     pub(super) streams: Arc<Semaphore>,
     /// Silent nodes, and whether they said that they are stopped.
     pub(super) probes: Mutex<BTreeMap<NodeId, (Instant, bool)>>,
-    seen: Mutex<Option<(Instant, Seen)>>,
+    /// Who was refused to join of late.
+    pub(super) refusals: Mutex<Refusals>,
+    seen: Mutex<Option<(Instant, Arc<Seen>)>>,
     minted: Mutex<Mint>,
 }
 
@@ -43,6 +47,16 @@ impl std::ops::Deref for Desk {
     fn deref(&self) -> &Inner {
         &self.0
     }
+}
+
+/// What came of waiting for a job's end.
+pub(super) enum Awaited {
+    /// It has ended.
+    Ended(Held),
+    /// Not in the time given, or it is no longer held here.
+    TimeOver,
+    /// The node was stopped.
+    Stopped,
 }
 
 /// What the headers of an answer say.
@@ -58,6 +72,7 @@ pub(super) struct Seen {
 impl Desk {
     pub(super) fn new(served: Served) -> Self {
         let client = reqwest::Client::builder()
+            .default_headers(admit::named(&served.settings))
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(2))
@@ -66,7 +81,9 @@ impl Desk {
             .unwrap_or_default();
         // The settings were checked: a bad address was an error at the start.
         let log_store = served.settings.logdb.as_deref();
-        let log_store = log_store.and_then(|url| logdb::Remote::new(url, served.front.valve.watch()).ok());
+        let log_store = log_store.and_then(|url| {
+            logdb::Remote::new(url, served.settings.token.as_ref(), served.front.valve.watch()).ok()
+        });
         Self(Arc::new(Inner {
             door: guard::door(&served.settings, &served.front),
             served,
@@ -74,6 +91,7 @@ impl Desk {
             client,
             streams: Arc::new(Semaphore::new(EVENT_STREAMS)),
             probes: Mutex::new(BTreeMap::new()),
+            refusals: Mutex::default(),
             seen: Mutex::new(None),
             minted: Mutex::default(),
         }))
@@ -124,6 +142,9 @@ impl Desk {
     }
 
     async fn look(&self, linearizable: bool, patience: Duration) -> Option<View> {
+        if self.served.front.disk.out().is_some() {
+            return None;
+        }
         let (reply, answer) = oneshot::channel();
         let ask = Ask::View { linearizable, reply };
         let view = timeout(patience, async {
@@ -136,6 +157,16 @@ impl Desk {
         Some(view)
     }
 
+    /// This node's ledger at an index.
+    pub(super) async fn digest(&self, index: Option<u64>) -> Result<DigestAt, Problem> {
+        let (reply, answer) = oneshot::channel();
+        let asked = timeout(VIEW_PATIENCE, async {
+            self.served.front.asks.send(Ask::Digest { index, reply }).await.ok()?;
+            answer.await.ok()
+        });
+        asked.await.ok().flatten().ok_or_else(|| self.no_view())
+    }
+
     fn note(&self, view: &View) {
         let seen = Seen {
             leader: view.leader.map(|id| shown::node_name(&view.ledger, id)),
@@ -143,19 +174,24 @@ impl Desk {
             index: view.applied,
             hosts: shown::member_hosts(&view.ledger),
         };
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), seen));
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), Arc::new(seen)));
     }
 
     /// What was known at the last look, however old.
-    pub(super) fn remembered(&self) -> Option<Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(_, seen)| seen.clone())
+    pub(super) fn remembered(&self) -> Option<Arc<Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(_, seen)| Arc::clone(seen))
     }
 
     /// What is known about leader and term, looked up again when that was long ago.
-    pub(super) async fn seen(&self) -> Option<Seen> {
+    pub(super) async fn seen(&self) -> Option<Arc<Seen>> {
         let fresh = {
-            let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.as_ref().filter(|(at, _)| at.elapsed() < SEEN_FRESH).map(|(_, seen)| seen.clone())
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.as_mut().and_then(|(at, seen)| {
+                let is_fresh = at.elapsed() < SEEN_FRESH;
+                // One looks for all: meanwhile the others go on with what there is.
+                *at = if is_fresh { *at } else { Instant::now() };
+                is_fresh.then(|| Arc::clone(seen))
+            })
         };
         if fresh.is_none() && !self.is_stopped() {
             self.look(false, SEEN_FRESH).await;
@@ -166,6 +202,11 @@ impl Desk {
 
     /// Has the leader do something.
     pub(super) async fn request(&self, request: Request) -> Result<Answer, Problem> {
+        self.decide(request).await.map(|(answer, _)| answer)
+    }
+
+    /// Has the leader do something, and shows the job that it made or found.
+    pub(super) async fn decide(&self, request: Request) -> Result<(Answer, Option<Held>), Problem> {
         if let Some(why) = self.served.front.disk.out() {
             return Err(problem::out(why).not_accepted());
         }
@@ -179,18 +220,18 @@ impl Desk {
             Ok(Err(_)) => return Err(self.no_view().not_accepted()),
             Ok(Ok(())) => {}
         }
-        match timeout(patience + WRITE_GRACE, told).await {
-            Err(_) | Ok(Err(_)) => Err(problem::outcome_unknown(id)),
-            Ok(Ok(Told::NoQuorum { handed_over: true })) => Err(problem::outcome_unknown(id)),
-            Ok(Ok(Told::NoQuorum { handed_over: false })) => {
+        let Ok(Ok(Reply { told, held })) = timeout(patience + WRITE_GRACE, told).await else {
+            return Err(problem::outcome_unknown(id));
+        };
+        match told {
+            Told::NoQuorum { handed_over: true } => Err(problem::outcome_unknown(id)),
+            Told::NoQuorum { handed_over: false } => {
                 Err(Problem::new(Kind::NoQuorum, "no leader could be reached; repeating is safe")
                     .not_accepted())
             }
-            Ok(Ok(Told::Busy)) => {
-                Err(Problem::new(Kind::Full, "too many requests wait at this node").not_accepted())
-            }
-            Ok(Ok(Told::Answer(Answer::Refused(refusal)))) => Err(problem::refused(refusal, id)),
-            Ok(Ok(Told::Answer(answer))) => Ok(answer),
+            Told::Busy => Err(Problem::new(Kind::Full, "too many requests wait at this node").not_accepted()),
+            Told::Answer(Answer::Refused(refusal)) => Err(problem::refused(refusal, id)),
+            Told::Answer(answer) => Ok((answer, held)),
         }
     }
 
@@ -231,48 +272,42 @@ impl Desk {
         }
     }
 
-    /// Waits until the job has ended or the time is over; gives the last state seen. None: the node was stopped.
-    pub(super) async fn ended(
-        &self,
-        id: JobId,
-        mut events: broadcast::Receiver<Event>,
-        wait: Duration,
-    ) -> Option<View> {
-        let hear = async {
-            loop {
-                match events.recv().await {
-                    Ok(Event::Job { job, .. }) if job.id == id && job.state.is_terminal() => return,
-                    Ok(_) => {}
-                    Err(broadcast::error::RecvError::Lagged(_)) => {
-                        let view = self.view().await.ok();
-                        if let Some(view) = view
-                            && self.is_ended(&view, id).await
-                        {
-                            return;
-                        }
-                    }
-                    Err(broadcast::error::RecvError::Closed) => std::future::pending::<()>().await,
-                }
-            }
-        };
-        let before = self.view().await.ok()?;
-        if self.is_ended(&before, id).await {
-            return Some(before);
-        }
-        tokio::select! {
-            () = self.until_stopped() => return None,
-            _ = timeout(wait, hear) => {}
-        }
-        self.view().await.ok()
+    /// A job as it stands at this node.
+    pub(super) async fn held(&self, id: JobId) -> Option<Held> {
+        let view = self.view().await.ok()?;
+        let job = self.job(&view, id).await.ok()??;
+        Some(Held { job, members: Arc::new(view.ledger.members().cloned().collect()) })
     }
 
-    async fn is_ended(&self, view: &View, id: JobId) -> bool {
-        self.job(view, id).await.is_ok_and(|job| job.is_some_and(|job| job.state.is_terminal()))
+    /// A job that was acknowledged, wherever it is by now. None: this node is very late.
+    pub(super) async fn held_or_history(&self, id: JobId) -> Option<Held> {
+        let (view, job) = self.applied(id, |_| true).await?;
+        Some(Held { job, members: Arc::new(view.ledger.members().cloned().collect()) })
+    }
+
+    /// The job once it has ended.
+    pub(super) async fn ended(&self, id: JobId, wait: Duration) -> Awaited {
+        let (reply, ended) = oneshot::channel();
+        let ask = async {
+            self.served.front.asks.send(Ask::Ended { job: id, reply }).await.ok()?;
+            ended.await.ok()
+        };
+        match timeout(wait, ask).await {
+            Ok(Some(held)) => Awaited::Ended(held),
+            Ok(None) if self.is_stopped() => Awaited::Stopped,
+            // The time is over, or it had ended and left this node's ledger already: either way a look tells.
+            Ok(None) | Err(_) => Awaited::TimeOver,
+        }
     }
 
     /// A new job id.
     pub(super) fn mint(&self) -> Result<JobId, Problem> {
-        let minted = self.minted.lock().unwrap_or_else(PoisonError::into_inner).job();
+        self.mint_all(1)
+    }
+
+    /// The first of so many new job ids that follow each other.
+    pub(super) fn mint_all(&self, jobs: usize) -> Result<JobId, Problem> {
+        let minted = self.minted.lock().unwrap_or_else(PoisonError::into_inner).jobs(jobs);
         minted.map_err(|error| Problem::new(Kind::Broken, error.to_string()).not_accepted())
     }
 }
@@ -281,6 +316,7 @@ impl Desk {
 fn job_of(request: &Request) -> Option<JobId> {
     match request {
         Request::Submit { job, .. } | Request::Cancel { job } => Some(*job),
+        Request::SubmitAll(batch) => Some(batch.first),
         Request::Join(_) | Request::Transfer { .. } => None,
     }
 }

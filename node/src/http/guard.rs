@@ -1,5 +1,7 @@
 //! What a node adds to every container's door: the names of its peers, and who answers.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
 use axum::middleware::Next;
@@ -14,12 +16,12 @@ use crate::settings::Settings;
 pub(super) fn door(settings: &Settings, front: &Front) -> Door {
     let mut hosts = settings.allowed_hosts.clone();
     hosts.extend([settings.advertise.clone(), settings.listen_host.clone()]);
-    Door::of_node(&settings.name, hosts, settings.chaos, front.valve.clone())
+    Door::of_node(&settings.name, hosts, settings.chaos, front.valve.clone()).asking(settings.token.clone())
 }
 
 /// Whether a member of the cluster has this host.
 pub(super) async fn is_known(desk: Desk, host: String) -> bool {
-    let known = |seen: Option<Seen>| {
+    let known = |seen: Option<Arc<Seen>>| {
         seen.is_some_and(|seen| seen.hosts.iter().any(|name| name.eq_ignore_ascii_case(&host)))
     };
     known(desk.remembered()) || known(desk.seen().await)

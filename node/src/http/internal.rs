@@ -2,6 +2,9 @@
 //!
 //! The asking side and the shapes are in [`admit`](crate::admit).
 
+use std::sync::PoisonError;
+use std::time::Instant;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -13,7 +16,7 @@ use super::desk::Desk;
 use super::limits::SMALL_BODY_BYTES;
 use super::problem::{self, Kind, Problem};
 use super::{body, shown};
-use crate::admit::{ClusterInfo, MemberInfo};
+use crate::admit::{ClusterInfo, MemberInfo, PROOF};
 use crate::ask::View;
 
 /// Where a newcomer asks to be taken in.
@@ -79,18 +82,39 @@ pub(super) async fn cluster(State(desk): State<Desk>) -> Result<Response, Proble
     Ok(told(&view, &desk.served.settings.name))
 }
 
+/// Whoever asks must have the cluster key, where there is one: its links would be refused anyway, and its name stay behind.
+fn prove(desk: &Desk, headers: &HeaderMap, said: &[u8]) -> Result<(), Problem> {
+    let proof = headers.get(PROOF).and_then(|proof| proof.to_str().ok());
+    let why = match (&desk.served.settings.cluster_key, proof) {
+        (None, None) => return Ok(()),
+        (Some(key), Some(proof)) if key.proves(said, proof) => return Ok(()),
+        (Some(_), Some(_)) => "its cluster key is another one",
+        (Some(_), None) => "it has no cluster key, and this cluster has one",
+        (None, Some(_)) => "it has a cluster key, and this cluster has none",
+    };
+    let name = serde_json::from_slice::<MemberInfo>(said).map(|member| member.name).unwrap_or_default();
+    let name: String = name.chars().take(NAME_BYTES).collect();
+    let line = format!("refused to let a node join that calls itself {name:?}: {why}");
+    let mut refusals = desk.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+    if refusals.is_news(&line, Instant::now()) {
+        desk.served.log.record(logdb::Level::Warn, "join-refused", None, &line);
+    }
+    Err(Problem::new(Kind::Forbidden, format!("node {name:?} is not let in: {why}")))
+}
+
 pub(super) async fn join(
     State(desk): State<Desk>,
     headers: HeaderMap,
     given: Body,
 ) -> Result<Response, Problem> {
     let bytes = body::read(&headers, given, "body", SMALL_BODY_BYTES).await?;
+    prove(&desk, &headers, &bytes)?;
     let shown: MemberInfo = serde_json::from_value(body::json(&bytes)?)
         .map_err(|error| Problem::field(Kind::Invalid, "body", format!("is no member: {error}"), None))?;
     let member = checked(&shown)?;
     let id = member.id;
     match desk.request(Request::Join(member)).await? {
-        Answer::Done | Answer::Accepted { .. } => {}
+        Answer::Done | Answer::Accepted { .. } | Answer::AllAccepted { .. } => {}
         Answer::Refused(refusal) => return Err(problem::refused(refusal, None)),
     }
     let mut view = desk.view().await?;

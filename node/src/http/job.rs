@@ -12,7 +12,7 @@ use protocol::{AttemptRef, Job, JobId, limits};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::desk::{Desk, aged};
+use super::desk::{Awaited, Desk, aged};
 use super::limits::CONFIRM_PATIENCE;
 use super::params::{Params, job_id};
 use super::problem::{self, Kind, Problem};
@@ -84,10 +84,12 @@ pub(super) async fn get(
     let id = job_id(&id)?;
     let params = Params::read(&uri, &["stale", "wait"])?;
     let wait = params.wait()?.or_else(|| super::params::prefer_wait(&headers));
-    let events = desk.events();
     let mut found = find(&desk, id, params.flag("stale")?).await?;
     if let Some(wait) = wait.filter(|_| !found.job.state.is_terminal()) {
-        let view = desk.ended(id, events, wait).await.ok_or_else(problem::stopped)?;
+        if matches!(desk.ended(id, wait).await, Awaited::Stopped) {
+            return Err(problem::stopped());
+        }
+        let view = desk.view().await?;
         let age_ms = (view.leaderless_ms > 0).then_some(view.leaderless_ms).or(found.age_ms);
         let now = known(&desk, view, id, age_ms).await?;
         found = now.map_err(|view| problem::unknown_job(&view.ledger, id))?;

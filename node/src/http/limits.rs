@@ -22,6 +22,10 @@ pub(super) const APPLY_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) const SEEN_FRESH: Duration = Duration::from_millis(250);
 /// How long a transfer waits for the new leader before it answers.
 pub(super) const TRANSFER_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a node may take to apply an index whose digest is asked for.
+pub(super) const DIGEST_PATIENCE: Duration = Duration::from_secs(5);
+/// Pause until it is looked at again.
+pub(super) const DIGEST_PAUSE: Duration = Duration::from_millis(20);
 /// Jobs of a page when nobody says how many.
 pub(super) const PAGE_JOBS_DEFAULT: usize = 50;
 /// Output of a job shown inside a list; a longer one is asked for by itself.

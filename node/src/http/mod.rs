@@ -1,19 +1,21 @@
 //! The HTTP side of a node: reads what people and programs ask, checks it, asks the stage, and writes what they hear.
 //!
 //! ```text
-//!   accept ─▶ stopped? ─▶ host ─▶ site ─▶ route ─▶ handler ──ask──▶ Front ─▶ stage
-//!   (bounds)                                          ▲                        │
-//!                                                     └──── Told, View, Event ─┘
+//!   accept ─▶ stopped? ─▶ host ─▶ site ─▶ token ─▶ route ─▶ handler ──ask──▶ Front ─▶ stage
+//!   (bounds)                                                   ▲                        │
+//!                                                              └──── Told, View, Event ─┘
 //! ```
 //!
 //! **Decides:** what a request must look like, how long it may take, how an answer looks.
 //! **May not touch:** a mind, a disk, a link; all it knows of the cluster is a [`View`](crate::ask::View).
 //! **Driven by:** [`serve`] on a listener, or calls to the router that [`app`] makes.
-//! **Leaves out:** tokens, batches, retries, schedules, `/openapi.json` (later versions answer them; now they are 404).
+//! **Leaves out:** names for batches, retries, schedules, `/openapi.json` (later versions answer them; now they are 404).
 
+mod batch;
 mod body;
 mod cluster_log;
 mod desk;
+mod digest;
 mod events;
 mod guard;
 mod internal;
@@ -28,6 +30,7 @@ mod problem;
 mod root;
 pub(crate) mod shown;
 mod submit;
+mod transfer;
 mod views;
 
 use std::sync::Arc;
@@ -79,6 +82,7 @@ pub fn app_with_pages(served: Served, pages: impl FnOnce(Router) -> Router) -> R
 fn api(desk: Desk) -> Router {
     let routes = Router::new()
         .route("/jobs", post(submit::submit).get(jobs::list))
+        .route("/jobs/batch", post(batch::submit))
         .route("/jobs/{id}", get(job::get))
         .route("/jobs/{id}/output", get(job::output))
         .route("/jobs/{id}/payload", get(job::payload))
@@ -90,7 +94,8 @@ fn api(desk: Desk) -> Router {
         .route("/nodes/{name}", get(nodes::one))
         .route("/nodes/{name}/stop", post(nodes::stop))
         .route("/nodes/{name}/resume", post(nodes::resume))
-        .route("/leader/transfer", post(nodes::transfer))
+        .route("/nodes/{name}/digest", get(digest::digest))
+        .route("/leader/transfer", post(transfer::transfer))
         .route("/events", get(events::events))
         .route("/views", get(views::all))
         .route("/views/{node}/{*kind}", get(views::one))

@@ -1,24 +1,21 @@
-//! The cluster and its nodes: how they stand, the soft crash of one, the lead handed over.
+//! The cluster and its nodes: how they stand, the soft crash of one.
 
 use std::collections::BTreeMap;
 
-use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, Uri};
+use axum::http::Uri;
 use axum::response::Response;
 use master::Why;
-use protocol::{Answer, Job, Member, NodeId, Request as Asked};
+use protocol::{Job, Member};
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::time::timeout;
 
 use super::desk::{Desk, aged};
-use super::limits::{SMALL_BODY_BYTES, TRANSFER_PATIENCE};
 use super::params::Params;
-use super::problem::{self, Kind, Problem};
+use super::peers;
+use super::problem::{Kind, Problem};
 use super::shown::{self, NodeShown};
-use super::{body, peers};
-use crate::ask::{Event, View};
+use crate::ask::View;
 use crate::settings::RunsJobs;
 
 #[derive(Serialize)]
@@ -102,11 +99,11 @@ pub(super) async fn one(
     Ok(shown::json(node))
 }
 
-fn is_self(desk: &Desk, name: &str) -> bool {
+pub(super) fn is_self(desk: &Desk, name: &str) -> bool {
     name == "self" || name == desk.served.settings.name
 }
 
-fn named(view: &View, name: &str) -> Result<Member, Problem> {
+pub(super) fn named(view: &View, name: &str) -> Result<Member, Problem> {
     view.ledger.member_named(name).cloned().ok_or_else(|| unknown(name))
 }
 
@@ -154,69 +151,4 @@ async fn turn(
     peers::refuse_loop(request.headers())?;
     let member = named(&desk.view().await?, &name)?;
     peers::relay(&desk, &member.http, request).await
-}
-
-/// `POST /leader/transfer` with `{to?}`; answers when another node leads.
-pub(super) async fn transfer(
-    State(desk): State<Desk>,
-    uri: Uri,
-    headers: HeaderMap,
-    given: Body,
-) -> Result<Response, Problem> {
-    Params::read(&uri, &[])?;
-    let bytes = body::read(&headers, given, "body", SMALL_BODY_BYTES).await?;
-    let view = desk.view().await?;
-    let to = match wish(&bytes)? {
-        Some(name) if is_self(&desk, &name) => Some(view.node),
-        Some(name) => Some(named(&view, &name)?.id),
-        None => None,
-    };
-    let mut events = desk.events();
-    if to.is_none() || to != view.leader {
-        match desk.request(Asked::Transfer { to }).await? {
-            Answer::Done | Answer::Accepted { .. } => {}
-            Answer::Refused(refusal) => return Err(problem::refused(refusal, None)),
-        }
-        let led = async {
-            loop {
-                match events.recv().await {
-                    Ok(Event::Leader { term, leader, .. }) if term > view.term && fits(to, leader) => return,
-                    Ok(_) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
-                    Err(_) => std::future::pending::<()>().await,
-                }
-            }
-        };
-        // The hand-over is under way; how far it is, the answer says.
-        let _ = timeout(TRANSFER_PATIENCE, led).await;
-    }
-    let view = desk.view().await?;
-    let leader = view.leader.map(|id| shown::node_name(&view.ledger, id));
-    Ok(shown::json(&json!({"leader": leader, "term": view.term})))
-}
-
-fn fits(to: Option<NodeId>, leader: NodeId) -> bool {
-    to.is_none_or(|to| to == leader)
-}
-
-fn wish(bytes: &[u8]) -> Result<Option<String>, Problem> {
-    if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Ok(None);
-    }
-    let wrong = || Problem::field(Kind::Invalid, "body", "must be {} or {\"to\": \"NODE\"}", None);
-    let value = body::json(bytes)?;
-    let fields = value.as_object().ok_or_else(wrong)?;
-    if let Some(name) = fields.keys().find(|name| *name != "to") {
-        let name: String = name.chars().take(100).collect();
-        return Err(Problem::field(
-            Kind::Invalid,
-            &name,
-            "is no field of a transfer; did you mean to?",
-            None,
-        ));
-    }
-    match fields.get("to") {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(name)) => Ok(Some(name.clone())),
-        Some(_) => Err(Problem::field(Kind::Invalid, "to", "must be the name of a node", None)),
-    }
 }

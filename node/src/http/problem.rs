@@ -63,6 +63,7 @@ pub(super) fn refused(refusal: Refusal, id: Option<JobId>) -> Problem {
             problem(Kind::Starting, detail).not_accepted()
         }
         Refusal::Full => problem(Kind::Full, "the queue is at its bound; try again later").not_accepted(),
+        Refusal::Short(what) => problem(Kind::Full, &what).not_accepted(),
         Refusal::KeyReused { job } => {
             let detail = "this Idempotency-Key made another job from another request";
             problem(Kind::KeyReused, detail).about(Some(job))
@@ -73,5 +74,6 @@ pub(super) fn refused(refusal: Refusal, id: Option<JobId>) -> Problem {
         Refusal::NotFound => problem(Kind::NotFound, "no such job is known").about(id),
         Refusal::Ended { job } => problem(Kind::Ended, "the job has ended already").about(Some(job)),
         Refusal::Impossible(why) => Problem::new(Kind::Invalid, why),
+        Refusal::NotNow(why) => Problem::new(Kind::NoQuorum, why).not_accepted(),
     }
 }

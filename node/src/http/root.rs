@@ -11,6 +11,7 @@ use super::desk::Desk;
 use super::nodes;
 use super::params::Params;
 use super::problem::Problem;
+use crate::broker::Dropped;
 
 /// Whether this node knows a leader and the cluster takes writes; with `?verbose` each check by itself.
 pub(super) async fn readyz(State(desk): State<Desk>, uri: Uri) -> Result<Response, Problem> {
@@ -21,6 +22,7 @@ pub(super) async fn readyz(State(desk): State<Desk>, uri: Uri) -> Result<Respons
         ("disk", trouble.is_none()),
         ("cluster", view.is_some()),
         ("leader", view.as_ref().is_some_and(|view| view.leader.is_some())),
+        ("staying", view.as_ref().is_some_and(|view| !view.leaving)),
         ("open", view.as_ref().is_some_and(|view| view.ledger.is_open())),
     ];
     let is_ready = checks.iter().all(|(_, good)| *good);
@@ -50,6 +52,8 @@ pub(super) async fn metrics(State(desk): State<Desk>) -> Result<Metrics, Problem
     let jobs: Vec<(String, u64)> =
         nodes::counts(&view).into_iter().map(|(state, n)| (format!("{{state=\"{state}\"}}"), n)).collect();
     let alive = view.roster.iter().filter(|line| line.alive).count() as u64;
+    let dropped = &desk.served.front.broker;
+    let broker = Dropped::ALL.map(|why| (format!("{{reason=\"{}\"}}", why.word()), dropped.dropped(why)));
     let (leads, knows_leader) = (view.leader == Some(view.node), view.leader.is_some());
     let history = desk.served.front.history.now();
     let (backlog_bytes, progress) = match &history {
@@ -75,5 +79,6 @@ pub(super) async fn metrics(State(desk): State<Desk>) -> Result<Metrics, Problem
             "Messages at the lab's ports that were none of the wire's, let go.",
             desk.served.front.lab.unreadable(),
         )
+        .counters("broker_dropped_total", "Messages of the broker link that were let go.", &broker)
         .gauge("news_dropped", "News that found no room on their way out.", desk.served.front.news.dropped()))
 }

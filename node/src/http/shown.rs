@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::limits::{EXCERPT_CHARS, LIST_OUTPUT_BYTES};
 use crate::archive::Listed;
-use crate::ask::View;
+use crate::ask::{Held, View};
 
 /// How much of a job is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +93,12 @@ pub(super) fn job<'a>(job: &'a Job, ledger: &Ledger, extent: Extent) -> JobShown
 /// The job in a list: what is long of it may not be at hand.
 pub(super) fn listed<'a>(listed: &'a Listed, ledger: &Ledger) -> JobShown<'a> {
     JobShown { payload_bytes: listed.payload_bytes, ..job(&listed.job, ledger, Extent::Listed) }
+}
+
+/// The same, for a job that came with the members of its time.
+pub(super) fn held(held: &Held) -> JobShown<'_> {
+    let named = |id: NodeId| held.members.iter().find(|member| member.id == id).map(|member| &member.name);
+    job_named(&held.job, &|id| named(id).cloned().unwrap_or_else(|| id.to_string()), Extent::Whole)
 }
 
 /// The same, with nodes named by `name`.

@@ -12,12 +12,12 @@ use protocol::{Answer, Job, JobId, JobSpec, JobState, Refusal, Request, Rev, lim
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::desk::Desk;
+use super::body;
+use super::desk::{Awaited, Desk};
 use super::params::{self, Params};
 use super::problem::{self, Kind, Problem};
 use super::shown::{self, Extent};
-use super::{body, limits::APPLY_PATIENCE};
-use crate::ask::View;
+use crate::ask::{Held, View};
 
 /// A submission, read and checked.
 struct Submission {
@@ -30,38 +30,38 @@ pub(super) async fn submit(State(desk): State<Desk>, request: HttpRequest) -> Re
     let given = Params::read(&parts.uri, &["class", "wait"]).map_err(Problem::not_accepted)?;
     let wait = given.wait().map_err(Problem::not_accepted)?.or_else(|| params::prefer_wait(&parts.headers));
     let key = params::idempotency_key(&parts.headers).map_err(Problem::not_accepted)?;
-    let read = read(&parts.headers, &parts.uri, given.get("class"), body).await;
+    let read = read(&parts.headers, &parts.uri, given.get("class"), key.is_some(), body).await;
     let Submission { spec, fingerprint } = read.map_err(Problem::not_accepted)?;
     let (job, spec) = (desk.mint()?, Arc::new(spec));
-    // From before the submission on, so that no event of it is missed.
-    let events = desk.events();
-    let answer = desk.request(Request::Submit { job, spec: Arc::clone(&spec), key, fingerprint }).await?;
-    let Answer::Accepted { job: id, replayed } = answer else {
+    let request = Request::Submit { job, spec: Arc::clone(&spec), key, fingerprint };
+    let (Answer::Accepted { job: id, replayed }, held) = desk.decide(request).await? else {
         return Err(problem::outcome_unknown(Some(job)));
     };
     let unknown = || problem::outcome_unknown(Some(id));
-    if let Some(wait) = wait.filter(|wait| *wait > Duration::ZERO) {
-        desk.ended(id, events, wait).await.ok_or_else(unknown)?;
+    let mut held = match held {
+        Some(held) => held,
+        // A repeat of what is history by now; or this node is very late.
+        None => desk.held_or_history(id).await.unwrap_or_else(|| unseen(id, spec)),
+    };
+    if let Some(wait) = wait.filter(|wait| *wait > Duration::ZERO && !held.job.state.is_terminal()) {
+        held = match desk.ended(id, wait).await {
+            Awaited::Ended(ended) => ended,
+            Awaited::TimeOver => desk.held(id).await.unwrap_or(held),
+            Awaited::Stopped => return Err(unknown()),
+        };
     }
     if desk.is_stopped() {
         return Err(unknown());
     }
-    Ok(answered(&desk, id, replayed, spec).await)
+    Ok(answered(&held, replayed))
 }
 
 /// 201 (or 200 for a repeat) with the job as this node's ledger holds it.
-async fn answered(desk: &Desk, id: JobId, replayed: bool, spec: Arc<JobSpec>) -> Response {
-    let mut response = match desk.applied(id, |_| true).await {
-        Some((view, job)) => shown::json(&shown::job(&job, &view.ledger, Extent::Whole)),
-        // It is acknowledged all the same: this node is only slow to hear of it.
-        None => match desk.view().await {
-            Ok(view) => shown::json(&shown::job(&unseen(id, spec), &view.ledger, Extent::Whole)),
-            Err(_) => shown::json(&json!({"id": id.to_string(), "state": "queued", "rev": null})),
-        },
-    };
+fn answered(held: &Held, replayed: bool) -> Response {
+    let mut response = shown::json(&shown::held(held));
     *response.status_mut() = if replayed { StatusCode::OK } else { StatusCode::CREATED };
     let headers = response.headers_mut();
-    if let Ok(location) = HeaderValue::try_from(format!("/api/v1/jobs/{id}")) {
+    if let Ok(location) = HeaderValue::try_from(format!("/api/v1/jobs/{}", held.job.id)) {
         headers.insert(header::LOCATION, location);
     }
     if replayed {
@@ -70,12 +70,12 @@ async fn answered(desk: &Desk, id: JobId, replayed: bool, spec: Arc<JobSpec>) ->
     response
 }
 
-/// The job as it was acknowledged, for a node that has not applied it within [`APPLY_PATIENCE`].
-fn unseen(id: JobId, spec: Arc<JobSpec>) -> Job {
+/// The job as it was acknowledged, for a node that is very late to apply it.
+fn unseen(id: JobId, spec: Arc<JobSpec>) -> Held {
     let now_ms = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.saturating_sub(APPLY_PATIENCE).as_millis() as u64);
-    Job {
+        .map_or(0, |since| since.as_millis() as u64);
+    let job = Job {
         id,
         spec,
         order: 0,
@@ -92,16 +92,20 @@ fn unseen(id: JobId, spec: Arc<JobSpec>) -> Job {
         result: None,
         ending: None,
         rev: Rev::default(),
-    }
+    };
+    Held { job: Arc::new(job), members: Arc::default() }
 }
 
 async fn read(
     headers: &HeaderMap,
     uri: &Uri,
     class: Option<&str>,
+    // Only a request with a key is ever compared with another.
+    has_key: bool,
     body: Body,
 ) -> Result<Submission, Problem> {
     let query = uri.query().unwrap_or("");
+
     match body::media_type(headers).as_str() {
         "application/json" => {
             let bytes = body::read(headers, body, "body", limits::JSON_BODY_BYTES).await?;
@@ -114,7 +118,8 @@ async fn read(
                 return Err(Problem::field(Kind::Invalid, "body", "must be a JSON object", None));
             };
             let spec = submit::parse(fields).map_err(problem::submission)?;
-            Ok(Submission { spec, fingerprint: submit::fingerprint(query, &value) })
+            let fingerprint = if has_key { submit::fingerprint(query, &value) } else { [0; 32] };
+            Ok(Submission { spec, fingerprint })
         }
         "application/x-ndjson" => {
             let detail = "application/x-ndjson is for batches; one job is application/json";
@@ -123,9 +128,10 @@ async fn read(
         _ => {
             let Some(class) = class else { return Err(no_class()) };
             let payload = body::read(headers, body, "payload", limits::PAYLOAD_BYTES).await?;
-            let hash: [u8; 32] = Sha256::digest(&payload).into();
+            let hash = |payload: &[u8]| json!(<[u8; 32]>::from(Sha256::digest(payload)));
+            let fingerprint = if has_key { submit::fingerprint(query, &hash(&payload)) } else { [0; 32] };
             let spec = submit::raw(class, payload).map_err(problem::submission)?;
-            Ok(Submission { spec, fingerprint: submit::fingerprint(query, &json!(hash)) })
+            Ok(Submission { spec, fingerprint })
         }
     }
 }

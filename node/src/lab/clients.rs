@@ -112,7 +112,9 @@ impl Clients {
     pub(super) fn answered(&mut self, ticket: u64, told: &Told) -> (bool, Option<Letter>) {
         let Some(job) = self.tickets.remove(&ticket) else { return (false, None) };
         let why = match told {
-            Told::Answer(Answer::Accepted { .. } | Answer::Done) => return (true, None),
+            Told::Answer(Answer::Accepted { .. } | Answer::AllAccepted { .. } | Answer::Done) => {
+                return (true, None);
+            }
             Told::Answer(Answer::Refused(Refusal::Full)) | Told::Busy => "full".to_owned(),
             Told::Answer(Answer::Refused(Refusal::Impossible(why))) => why.clone(),
             Told::Answer(Answer::Refused(_)) | Told::NoQuorum { .. } => {

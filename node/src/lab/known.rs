@@ -3,11 +3,13 @@
 
 use std::collections::VecDeque;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytes::Bytes;
 use protocol::limits::ATTACHED;
 use serde::{Deserialize, Serialize};
+
+use super::scribe::Scribe;
 
 /// The file, inside the data folder.
 const FILE: &str = "lab-workers";
@@ -21,7 +23,8 @@ struct Waits {
 /// The registrations.
 #[derive(Debug)]
 pub(super) struct Known {
-    file: PathBuf,
+    /// None: no thread could be had, and nothing is kept.
+    file: Option<Scribe>,
     /// Of workers that are connected now.
     here: VecDeque<Waits>,
     /// Of those that are not, the oldest first.
@@ -34,6 +37,9 @@ impl Known {
         let file = data.join(FILE);
         let gone: VecDeque<Waits> =
             fs::read(&file).ok().and_then(|bytes| postcard::from_bytes(&bytes).ok()).unwrap_or_default();
+        let file = Scribe::start(&file)
+            .inspect_err(|error| tracing::warn!(%error, "the names of lab workers are not kept"))
+            .ok();
         Self { file, here: VecDeque::new(), gone: gone.into_iter().take(ATTACHED).collect() }
     }
 
@@ -79,14 +85,10 @@ impl Known {
 
     fn save(&self) {
         let all: Vec<&Waits> = self.gone.iter().chain(&self.here).collect();
-        let written = postcard::to_allocvec(&all).map_err(|error| error.to_string()).and_then(|bytes| {
-            let new = self.file.with_extension("new");
-            fs::write(&new, bytes)
-                .and_then(|()| fs::rename(&new, &self.file))
-                .map_err(|error| error.to_string())
-        });
-        if let Err(error) = written {
-            tracing::warn!(%error, file = %self.file.display(), "keeping the names of lab workers");
+        match (postcard::to_allocvec(&all), &self.file) {
+            (Ok(bytes), Some(file)) => file.put(bytes),
+            (Ok(_), None) => {}
+            (Err(error), _) => tracing::warn!(%error, "keeping the names of lab workers"),
         }
     }
 }

@@ -116,6 +116,7 @@ fn a_worker_keeps_its_attempt_over_a_broken_connection_and_its_name_over_a_resta
     assert_eq!(outcome.output, "Done!");
     // The node starts anew; the worker waits and says nothing.
     inputs.clear();
+    drop(workers);
     let mut workers = Workers::open(data.path(), lines().0);
     workers.opened(peer("w3"), "W_anna".into(), &mut inputs);
     assert!(matches!(&inputs[..], [Input::Attach { class, .. }] if class == "B"));

@@ -18,14 +18,13 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use protocol::NodeId;
 use protocol::limits::{BULK_ANSWER_BYTES, BULK_QUESTION_BYTES};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::dialler::{Failed, connect};
-use super::frame::{End, Frames, head};
+use super::frame::{End, head};
 use super::hello::Purpose;
+use super::line::Line;
 use super::table::Shared;
 
 /// A question is answered within this from when it is sent, at both ends.
@@ -152,18 +151,18 @@ impl BulkHandle {
         }
     }
 
-    async fn dial(&self, peer: NodeId) -> Result<Channel, BulkError> {
+    async fn dial(&self, peer: NodeId) -> Result<Line, BulkError> {
         let address = self.shared.target(peer).ok_or(BulkError::Unknown(peer))?;
-        let stream = connect(&self.shared, peer, &address, Purpose::Bulk).await.map_err(|failed| {
+        let mut line = connect(&self.shared, peer, &address, Purpose::Bulk).await.map_err(|failed| {
             let text = match failed {
                 Failed::NobodyListens => "nobody listens there".to_owned(),
                 Failed::Refused(text) | Failed::Other(text) => text,
             };
             BulkError::Dial { peer, address, text }
         })?;
-        let mut frames = Frames::new(stream, 1 + BULK_ANSWER_BYTES);
-        frames.set_patience(BULK_PATIENCE);
-        Ok(Channel { frames })
+        line.frames.set_bound(1 + BULK_ANSWER_BYTES);
+        line.frames.set_patience(BULK_PATIENCE);
+        Ok(line)
     }
 }
 
@@ -175,7 +174,7 @@ pub(super) struct Asking {
 }
 
 /// The connection kept for a peer, when there is one.
-type Place = Arc<tokio::sync::Mutex<Option<Channel>>>;
+type Place = Arc<tokio::sync::Mutex<Option<Line>>>;
 
 impl Default for Asking {
     fn default() -> Self {
@@ -197,18 +196,13 @@ impl Asking {
     }
 }
 
-/// One connection, between two questions.
-struct Channel {
-    frames: Frames<TcpStream>,
-}
-
-async fn exchange(channel: &mut Channel, question: &[u8]) -> Result<Result<Bytes, String>, End> {
+async fn exchange(line: &mut Line, question: &[u8]) -> Result<Result<Bytes, String>, End> {
     let mut out = Vec::with_capacity(question.len() + 8);
     out.extend_from_slice(&head(1 + question.len()));
     out.push(ASKED);
     out.extend_from_slice(question);
-    channel.frames.inner().write_all(&out).await.map_err(|error| End::by(&error))?;
-    let mut answer = channel.frames.next_bytes().await?;
+    line.out.send(&out).await?;
+    let mut answer = line.frames.next_bytes().await?;
     let kind = answer.first().copied();
     answer.advance(1);
     match kind {

@@ -5,11 +5,12 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use protocol::NodeId;
 use protocol::limits::{BULK_ANSWER_BYTES, BULK_QUESTION_BYTES};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use super::bulk::{ANSWERED, ASKED, BULK_PATIENCE, REFUSED};
 use super::frame::{End, Frames, head};
+use super::line::Out;
 use super::table::Shared;
 
 /// A connection on which nobody asks is kept for so long.
@@ -20,7 +21,7 @@ pub(super) async fn serve(
     shared: &Shared,
     from: NodeId,
     frames: &mut Frames<impl AsyncRead + Unpin>,
-    mut write: impl AsyncWrite + Unpin,
+    way: &mut Out<impl AsyncWrite + Unpin>,
 ) -> End {
     frames.set_bound(1 + BULK_QUESTION_BYTES);
     frames.set_patience(IDLE);
@@ -39,18 +40,15 @@ pub(super) async fn serve(
             Ok(answer) => answer,
             Err(_) => Err("the answer took too long".to_owned()),
         };
-        match timeout(BULK_PATIENCE, reply(&mut write, answer)).await {
+        match timeout(BULK_PATIENCE, reply(way, answer)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => return End::by(&error),
+            Ok(Err(end)) => return end,
             Err(_) => return End::Ours("its answer was not taken in time".to_owned()),
         }
     }
 }
 
-async fn reply(
-    write: &mut (impl AsyncWrite + Unpin),
-    answer: Result<Bytes, String>,
-) -> Result<(), std::io::Error> {
+async fn reply(way: &mut Out<impl AsyncWrite + Unpin>, answer: Result<Bytes, String>) -> Result<(), End> {
     let (kind, body) = match answer {
         Ok(body) => (ANSWERED, body),
         Err(text) => (REFUSED, Bytes::from(text)),
@@ -58,6 +56,5 @@ async fn reply(
     let body = body.slice(..body.len().min(BULK_ANSWER_BYTES));
     let mut start = head(1 + body.len()).to_vec();
     start.push(kind);
-    write.write_all(&start).await?;
-    write.write_all(&body).await
+    way.send_both(&start, &body).await
 }

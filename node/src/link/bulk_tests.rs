@@ -44,9 +44,13 @@ impl BulkServe for Keeper {
     }
 }
 
-fn link(node: u64, listen: &str, bulk: Arc<dyn BulkServe>) -> (Link, mpsc::Receiver<LinkTold>) {
+fn link(node: u64, listen: &str, serving: Serving) -> (Link, mpsc::Receiver<LinkTold>) {
     let (tell, told) = mpsc::channel(4096);
-    (Link::start(&Handle::current(), listen, identity(node, 1), tell, bulk).unwrap(), told)
+    (Link::start(&Handle::current(), listen, identity(node, 1), tell, serving, None).unwrap(), told)
+}
+
+fn keeps(parrot: &Arc<Parrot>) -> Serving {
+    Serving { bulk: Arc::new(Keeper(Arc::clone(parrot))), ..nothing_kept() }
 }
 
 /// Node 1, which asks, and node 2, which knows.
@@ -61,7 +65,7 @@ struct Pair {
 fn pair(parrot: Parrot) -> Pair {
     let parrot = Arc::new(parrot);
     let (asker, asker_told) = link(1, "127.0.0.1:0", nothing_kept());
-    let (keeper, keeper_told) = link(2, "127.0.0.1:0", Arc::new(Keeper(Arc::clone(&parrot))));
+    let (keeper, keeper_told) = link(2, "127.0.0.1:0", keeps(&parrot));
     asker.dial(vec![(NodeId(2), keeper.address().to_string())]);
     Pair { asker, _asker_told: asker_told, keeper, keeper_told, parrot }
 }
@@ -142,7 +146,7 @@ async fn a_peer_that_was_started_again_is_dialled_again() {
     assert!(ask(&pair.asker, "why").await.is_ok());
     let address = pair.keeper.address().to_string();
     pair.keeper.close().await;
-    let (_keeper, _told) = link(2, &address, Arc::new(Keeper(Arc::default())));
+    let (_keeper, _told) = link(2, &address, keeps(&Arc::default()));
     assert_eq!(ask(&pair.asker, "why").await.unwrap(), "node 1 asked \"why\"");
 }
 

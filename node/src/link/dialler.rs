@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::NodeId;
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use super::frame::{ALIVE, End, Frames, KEEPALIVE, put};
+use super::greeting::{self, NoLine};
 use super::hello::{Hello, Purpose, Reply};
+use super::letter::{Back, LetterOut};
+use super::line::{Line, Out};
 use super::queue::Queue;
 use super::table::Shared;
 use super::{HANDSHAKE, HELLO_BYTES, LinkTold};
@@ -42,14 +45,14 @@ pub(super) async fn run(
     loop {
         let target = address.borrow_and_update().clone();
         match connect(&shared, peer, &target, Purpose::Messages).await {
-            Ok(stream) => {
+            Ok(line) => {
                 pause = PAUSE_FIRST;
-                session(&shared, peer, stream).await;
+                session(&shared, peer, line).await;
             }
             Err(Failed::NobodyListens) => shared.tell_nobody_listens(peer).await,
             Err(Failed::Refused(text)) => {
                 pause = PAUSE_LAST;
-                shared.tell_refused(peer, text).await;
+                shared.tell_refused(peer, &target, text).await;
             }
             Err(Failed::Other(text)) => {
                 tracing::debug!(%peer, %target, %text, "consensus link: dialling failed")
@@ -82,16 +85,16 @@ pub(super) async fn connect(
     peer: NodeId,
     target: &str,
     purpose: Purpose,
-) -> Result<TcpStream, Failed> {
-    let mut stream = open(target).await?;
-    match timeout(HANDSHAKE, greet(shared, peer, purpose, &mut stream)).await {
+) -> Result<Line, Failed> {
+    let stream = open(target).await?;
+    match timeout(HANDSHAKE, greet(shared, peer, purpose, stream)).await {
         Err(_) => Err(Failed::Other("the handshake took too long".to_owned())),
         Ok(Err(failed)) => Err(failed),
-        Ok(Ok(hello)) => {
+        Ok(Ok((line, hello))) => {
             if let Some(news) = shared.learn(&hello) {
                 shared.tell(news).await;
             }
-            Ok(stream)
+            Ok(line)
         }
     }
 }
@@ -122,55 +125,99 @@ async fn greet(
     shared: &Shared,
     peer: NodeId,
     purpose: Purpose,
-    stream: &mut TcpStream,
-) -> Result<Hello, Failed> {
+    stream: TcpStream,
+) -> Result<(Line, Hello), Failed> {
+    let mut line =
+        greeting::dial(stream, shared.greeter(), HELLO_BYTES).await.map_err(|none| match none {
+            NoLine::Refused(text) => Failed::Refused(text),
+            NoLine::Ended(end) => Failed::by(end),
+        })?;
     let session = getrandom::u64().map_err(|error| Failed::Other(error.to_string()))?;
     let mut out = Vec::new();
     put(&mut out, &Hello::new(&shared.us, purpose, peer, shared.instance, session));
-    stream.write_all(&out).await.map_err(|error| Failed::Other(error.to_string()))?;
-    match Frames::new(stream, HELLO_BYTES).next::<Reply>().await {
-        Ok(Reply::Welcome(hello)) => match hello.objection(&shared.us, Some(peer)) {
-            None => Ok(hello),
+    line.out.send(&out).await.map_err(Failed::by)?;
+    match line.frames.next::<Reply>().await.map_err(Failed::by)? {
+        Reply::Welcome(hello) => match hello.objection(&shared.us, Some(peer)) {
+            None => Ok((line, hello)),
             Some(text) => Err(Failed::Refused(text)),
         },
-        Ok(Reply::Refused(text)) => Err(Failed::Refused(text)),
-        Err(End::Gone) => Err(Failed::Other("it was closed during the handshake".to_owned())),
-        Err(End::Ours(text)) => Err(Failed::Other(text)),
+        Reply::Refused(text) => Err(Failed::Refused(text)),
     }
 }
 
-async fn session(shared: &Shared, peer: NodeId, mut stream: TcpStream) {
-    let queue = Arc::new(Queue::default());
+impl Failed {
+    fn by(end: End) -> Failed {
+        match end {
+            End::Gone => Failed::Other("it was closed during the handshake".to_owned()),
+            End::Ours(text) => Failed::Other(text),
+        }
+    }
+}
+
+/// Ends the broker session that was agreed on over a connection when the connection ends, however it does.
+struct OverWith<'a> {
+    shared: &'a Shared,
+    peer: NodeId,
+    line: u64,
+}
+
+impl Drop for OverWith<'_> {
+    fn drop(&mut self) {
+        self.shared.session_over(self.peer, self.line);
+    }
+}
+
+async fn session(shared: &Shared, peer: NodeId, line: Line) {
+    let number = shared.next_line();
+    let queue = Arc::new(Queue::new(number));
     match shared.peers().get_mut(&peer) {
         Some(entry) => entry.outgoing = Some(Arc::clone(&queue)),
         None => return,
     }
+    let over = OverWith { shared, peer, line: number };
+    if let Some(key) = shared.offer(peer, number) {
+        queue.put_key(key);
+    }
     shared.tell(LinkTold::Up { peer }).await;
-    let (read, write) = stream.split();
+    let Line { mut frames, mut out } = line;
     let end = tokio::select! {
-        end = carry(write, &queue) => end,
+        end = carry(&mut out, &queue) => end,
         () = queue.overflown() => End::Ours("its queue was full".to_owned()),
-        end = async { Frames::new(read, HELLO_BYTES).only_alive().await } => end,
+        end = hear(shared, peer, &mut frames) => end,
     };
+    drop(over);
     if let Some(entry) = shared.peers().get_mut(&peer) {
         entry.outgoing = None;
     }
     // The socket is closed before anybody hears of it.
-    drop(stream);
+    drop((frames, out));
     tracing::debug!(%peer, ?end, "consensus link: a connection we dialled ended");
     shared.tell_closed(peer, end == End::Gone).await;
 }
 
+/// The way back: signs of life, and which key the peer has taken.
+async fn hear(shared: &Shared, peer: NodeId, frames: &mut Frames<impl AsyncRead + Unpin>) -> End {
+    loop {
+        match frames.next::<Back>().await {
+            Ok(Back::Taken { tag }) => shared.key_taken(peer, tag),
+            Err(end) => return end,
+        }
+    }
+}
+
 /// Writes what waits, and a sign of life when nothing does.
-async fn carry(mut write: impl AsyncWrite + Unpin, queue: &Queue) -> End {
+async fn carry(line: &mut Out<impl AsyncWrite + Unpin>, queue: &Queue) -> End {
     let mut out = Vec::new();
     loop {
         out.clear();
         match timeout(KEEPALIVE, queue.take()).await {
             Err(_) => out.extend_from_slice(&ALIVE),
-            Ok(messages) => {
+            Ok((key, messages)) => {
+                if let Some(key) = key {
+                    put(&mut out, &LetterOut::Key(key));
+                }
                 for message in &messages {
-                    if !put(&mut out, message) {
+                    if !put(&mut out, &LetterOut::Message(message)) {
                         tracing::error!(
                             bytes = message.bytes(),
                             "consensus link: a message is larger than any may be"
@@ -179,8 +226,8 @@ async fn carry(mut write: impl AsyncWrite + Unpin, queue: &Queue) -> End {
                 }
             }
         }
-        if let Err(error) = write.write_all(&out).await {
-            return End::by(&error);
+        if let Err(end) = line.send(&out).await {
+            return end;
         }
         if out.capacity() > 2 * protocol::limits::ENTRY_BYTES {
             out = Vec::new();

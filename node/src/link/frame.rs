@@ -7,8 +7,10 @@ use bytes::{Buf, BytesMut};
 use protocol::limits::MESSAGE_BYTES;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{sleep, timeout};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::timeout;
+
+use super::seal::Opener;
 
 /// Each side says at least this often that it is there.
 pub(super) const KEEPALIVE: Duration = Duration::from_millis(200);
@@ -58,32 +60,25 @@ pub(super) fn head(body_bytes: usize) -> [u8; LENGTH_BYTES] {
     u32::try_from(body_bytes).unwrap_or(u32::MAX).to_be_bytes()
 }
 
-/// The way back of a connection: signs of life only. Returns when that fails.
-pub(super) async fn stay_alive(mut write: impl AsyncWrite + Unpin) -> End {
-    loop {
-        sleep(KEEPALIVE).await;
-        if let Err(error) = write.write_all(&ALIVE).await {
-            return End::by(&error);
-        }
-    }
-}
-
 /// Reads frames of at most `bound` bytes.
 pub(super) struct Frames<R> {
     from: R,
     buffer: BytesMut,
     bound: usize,
     patience: Duration,
+    /// What opens the bytes, when they are sealed.
+    opener: Option<Opener>,
 }
 
 impl<R: AsyncRead + Unpin> Frames<R> {
+    #[cfg(test)]
     pub(super) fn new(from: R, bound: usize) -> Self {
-        Self { from, buffer: BytesMut::new(), bound, patience: SILENCE }
+        Self::through(from, None, bound)
     }
 
-    /// Where the frames come from; for a stream that is written to as well.
-    pub(super) fn inner(&mut self) -> &mut R {
-        &mut self.from
+    /// Frames that come sealed, when there is something that opens them.
+    pub(super) fn through(from: R, opener: Option<Opener>, bound: usize) -> Self {
+        Self { from, buffer: BytesMut::new(), bound, patience: SILENCE, opener }
     }
 
     pub(super) fn set_bound(&mut self, bound: usize) {
@@ -114,22 +109,6 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         }
     }
 
-    /// For a direction that only says "alive": returns when it ends.
-    pub(super) async fn only_alive(&mut self) -> End {
-        loop {
-            match self.whole_frame() {
-                Err(end) => return end,
-                Ok(Some(0)) => self.buffer.advance(LENGTH_BYTES),
-                Ok(Some(_)) => return End::Ours("messages came on the way back".to_owned()),
-                Ok(None) => {
-                    if let Err(end) = self.fill().await {
-                        return end;
-                    }
-                }
-            }
-        }
-    }
-
     /// Length of the frame at the head of the buffer, when all of it is there.
     fn whole_frame(&self) -> Result<Option<usize>, End> {
         let Some(head) = self.buffer.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
@@ -144,12 +123,17 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         if self.buffer.is_empty() && self.buffer.capacity() > READ_BYTES {
             self.buffer = BytesMut::new();
         }
-        self.buffer.reserve(READ_BYTES);
-        match timeout(self.patience, self.from.read_buf(&mut self.buffer)).await {
-            Err(_) => Err(End::Ours(format!("nothing came for {} ms", self.patience.as_millis()))),
-            Ok(Err(error)) => Err(End::by(&error)),
-            Ok(Ok(0)) => Err(End::Gone),
-            Ok(Ok(_)) => Ok(()),
+        let into = self.opener.as_mut().map_or(&mut self.buffer, |opener| &mut opener.raw);
+        into.reserve(READ_BYTES);
+        match timeout(self.patience, self.from.read_buf(into)).await {
+            Err(_) => return Err(End::Ours(format!("nothing came for {} ms", self.patience.as_millis()))),
+            Ok(Err(error)) => return Err(End::by(&error)),
+            Ok(Ok(0)) => return Err(End::Gone),
+            Ok(Ok(_)) => {}
+        }
+        match &mut self.opener {
+            Some(opener) => opener.open(&mut self.buffer).map_err(|error| End::Ours(error.to_string())),
+            None => Ok(()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The first words on a connection, and who is let in.
+//! The first words on a connection after the greeting, and who is let in.
 //!
 //! ```text
 //!   dialler ──Hello──▶ listener          both within HANDSHAKE, at most HELLO_BYTES
@@ -9,10 +9,6 @@ use protocol::{Boot, ClusterId, NodeId};
 use serde::{Deserialize, Serialize};
 
 use super::LinkIdentity;
-
-const MAGIC: [u8; 8] = *b"UNDRLINK";
-/// Raised when the frames or messages change in a way older nodes cannot read.
-const VERSION: u16 = 3;
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,8 +22,6 @@ pub(super) enum Purpose {
 /// Who speaks. Bounded by the size of its frame.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Hello {
-    magic: [u8; 8],
-    version: u16,
     pub(super) purpose: Purpose,
     pub(super) cluster: ClusterId,
     pub(super) node: NodeId,
@@ -61,8 +55,6 @@ pub(super) enum Reply {
 impl Hello {
     pub(super) fn new(us: &LinkIdentity, purpose: Purpose, to: NodeId, instance: u64, session: u64) -> Self {
         Self {
-            magic: MAGIC,
-            version: VERSION,
             purpose,
             cluster: us.cluster,
             node: us.node,
@@ -82,12 +74,6 @@ impl Hello {
 
     /// Why the speaker cannot be talked to; `wanted` is the node that was dialled, if one was.
     pub(super) fn objection(&self, us: &LinkIdentity, wanted: Option<NodeId>) -> Option<String> {
-        if self.magic != MAGIC {
-            return Some("this is no consensus link".to_owned());
-        }
-        if self.version != VERSION {
-            return Some(format!("the link has version {} there and {VERSION} here", self.version));
-        }
         if self.cluster != us.cluster {
             return Some(format!("node {} belongs to another cluster, {}", self.node, self.cluster));
         }

@@ -3,22 +3,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use consensus::Message;
 use protocol::NodeId;
 use protocol::limits::MESSAGE_BYTES;
-use tokio::io::{AsyncRead, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::frame::{End, Frames, put, stay_alive};
+use super::frame::{ALIVE, End, Frames, KEEPALIVE, put};
+use super::greeting::{self, NoLine};
 use super::hello::{Hello, Purpose, Reply};
+use super::letter::{Back, KeyLetter, Letter};
+use super::line::{Line, Out};
+use super::session::SessionKey;
 use super::table::Shared;
 use super::{HANDSHAKE, HELLO_BYTES, LinkTold, bulk_listener};
 
 /// Connections that may be in their handshake at once; more are closed unread.
 const HANDSHAKES: usize = 64;
+/// Keys taken that wait to be told; a peer that gives them faster is closed.
+const KEYS_TAKEN: usize = 8;
 /// When the system has no socket to give, it is asked again after this.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -40,15 +45,15 @@ pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener, alive: super
             }
         };
         let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() else {
-            shared.note_refusal("too many connections at once are in their handshake");
+            shared.tell_stranger("too many connections at once are in their handshake".to_owned()).await;
             continue;
         };
         let (shared, alive) = (Arc::clone(&shared), alive.clone());
         connections.spawn(async move {
             let _alive = alive;
-            serve(&shared, stream, permit).await.unwrap_or_else(|text| {
-                shared.note_refusal(&format!("{}: {text}", from.ip()));
-            });
+            if let Err(text) = serve(&shared, stream, permit).await {
+                shared.tell_stranger(format!("a connection from {}: {text}", from.ip())).await;
+            }
         });
     }
 }
@@ -56,18 +61,17 @@ pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener, alive: super
 /// One connection from its first byte to its last; an error is why it was not let in.
 async fn serve(
     shared: &Shared,
-    mut stream: TcpStream,
+    stream: TcpStream,
     permit: tokio::sync::OwnedSemaphorePermit,
 ) -> Result<(), String> {
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
-    let (read, mut write) = stream.split();
-    let mut frames = Frames::new(read, HELLO_BYTES);
-    let hello: Hello = match timeout(HANDSHAKE, frames.next()).await {
+    let (line, hello) = match timeout(HANDSHAKE, greeted(shared, stream)).await {
         Err(_) => return Err("no hello came in time".to_owned()),
-        Ok(Err(End::Gone)) => return Err("it was closed before its hello".to_owned()),
-        Ok(Err(End::Ours(text))) => return Err(text),
-        Ok(Ok(hello)) => hello,
+        Ok(Err(NoLine::Ended(End::Gone))) => return Err("it was closed before its hello".to_owned()),
+        Ok(Err(NoLine::Refused(text) | NoLine::Ended(End::Ours(text)))) => return Err(text),
+        Ok(Ok(greeted)) => greeted,
     };
+    let Line { mut frames, out: mut way } = line;
     let judged = match hello.objection(&shared.us, None) {
         Some(text) => Err(text),
         None if hello.purpose == Purpose::Bulk => shared.admit_bulk(&hello),
@@ -79,13 +83,13 @@ async fn serve(
         Err(text) => {
             put(&mut out, &Reply::Refused(text.clone()));
             // It may be gone already; it is refused all the same.
-            let _ = timeout(HANDSHAKE, write.write_all(&out)).await;
+            let _ = timeout(HANDSHAKE, way.send(&out)).await;
             return Err(text);
         }
     };
     let reply = Hello::new(&shared.us, hello.purpose, hello.node, shared.instance, hello.session);
     put(&mut out, &Reply::Welcome(reply));
-    let written = timeout(HANDSHAKE, write.write_all(&out)).await;
+    let written = timeout(HANDSHAKE, way.send(&out)).await;
     drop(permit);
     if let Some(news) = shared.learn(&hello) {
         shared.tell(news).await;
@@ -93,7 +97,7 @@ async fn serve(
     if hello.purpose == Purpose::Bulk {
         if let Ok(Ok(())) = written {
             let end = tokio::select! {
-                end = bulk_listener::serve(shared, hello.node, &mut frames, write) => end,
+                end = bulk_listener::serve(shared, hello.node, &mut frames, &mut way) => end,
                 _ = &mut replaced => End::Ours("a newer connection took its place".to_owned()),
             };
             tracing::debug!(peer = %hello.node, ?end, "consensus link: a bulk connection that came in ended");
@@ -104,15 +108,18 @@ async fn serve(
     frames.set_bound(MESSAGE_BYTES);
     let end = match written {
         Err(_) => End::Ours("the handshake took too long".to_owned()),
-        Ok(Err(error)) => End::by(&error),
-        Ok(Ok(())) => tokio::select! {
-            end = listen(shared, hello.node, &mut frames) => end,
-            end = stay_alive(write) => end,
-            _ = &mut replaced => End::Ours("a newer connection took its place".to_owned()),
-        },
+        Ok(Err(end)) => end,
+        Ok(Ok(())) => {
+            let is_sealed = way.is_sealed();
+            let (say, said) = mpsc::channel(KEYS_TAKEN);
+            tokio::select! {
+                end = listen(shared, hello.node, &mut frames, is_sealed, say) => end,
+                end = stay_alive(&mut way, said) => end,
+                _ = &mut replaced => End::Ours("a newer connection took its place".to_owned()),
+            }
+        }
     };
-    drop(frames);
-    drop(stream);
+    drop((frames, way));
     tracing::debug!(peer = %hello.node, ?end, "consensus link: a connection that came in ended");
     if shared.leave(hello.node, hello.session) {
         shared.tell_closed(hello.node, end == End::Gone).await;
@@ -120,11 +127,63 @@ async fn serve(
     Ok(())
 }
 
-async fn listen(shared: &Shared, from: NodeId, frames: &mut Frames<impl AsyncRead + Unpin>) -> End {
+/// The greeting, and the hello that comes through what it agreed on.
+async fn greeted(shared: &Shared, stream: TcpStream) -> Result<(Line, Hello), NoLine> {
+    let mut line = greeting::accept(stream, shared.greeter(), HELLO_BYTES).await?;
+    let hello = line.frames.next().await.map_err(NoLine::Ended)?;
+    Ok((line, hello))
+}
+
+/// A key that a peer gave: forgotten when the connection that brought it ends.
+struct Given<'a> {
+    shared: &'a Shared,
+    tag: u64,
+}
+
+impl Drop for Given<'_> {
+    fn drop(&mut self) {
+        self.shared.keys.ended(self.tag);
+    }
+}
+
+async fn listen(
+    shared: &Shared,
+    from: NodeId,
+    frames: &mut Frames<impl AsyncRead + Unpin>,
+    is_sealed: bool,
+    taken: mpsc::Sender<u64>,
+) -> End {
+    let mut _given: Option<Given<'_>> = None;
     loop {
-        match frames.next::<Message>().await {
-            Ok(message) => shared.tell(LinkTold::Message { from, message }).await,
+        match frames.next::<Letter>().await {
+            Ok(Letter::Message(message)) => shared.tell(LinkTold::Message { from, message }).await,
+            Ok(Letter::Key(KeyLetter { session, tag, key })) => {
+                if key.is_some() != is_sealed {
+                    return End::Ours("its key for the broker link does not fit this link".to_owned());
+                }
+                shared.keys.given(SessionKey { peer: from, session, tag, key });
+                _given = Some(Given { shared, tag });
+                if taken.try_send(tag).is_err() {
+                    return End::Ours("it gave too many keys at once".to_owned());
+                }
+            }
             Err(end) => return end,
+        }
+    }
+}
+
+/// The way back: signs of life, and which keys were taken. Returns when that fails.
+async fn stay_alive(way: &mut Out<impl AsyncWrite + Unpin>, mut taken: mpsc::Receiver<u64>) -> End {
+    let mut out = Vec::new();
+    loop {
+        out.clear();
+        match timeout(KEEPALIVE, taken.recv()).await {
+            Ok(Some(tag)) => drop(put(&mut out, &Back::Taken { tag })),
+            Ok(None) => return End::Ours("nobody listens to it any more".to_owned()),
+            Err(_) => out.extend_from_slice(&ALIVE),
+        }
+        if let Err(end) = way.send(&out).await {
+            return end;
         }
     }
 }

@@ -5,13 +5,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use consensus::Message;
 use tokio::sync::Notify;
 
+use super::letter::KeyLetter;
+
 /// Bytes that may wait for one peer; more closes the connection.
 pub(super) const QUEUE_BYTES: u64 = 64 << 20;
 /// Messages are gathered up to about this many bytes into one write.
 const WRITE_BYTES: u64 = 1 << 20;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Queue {
+    /// Which connection this is: no two have the same.
+    pub(super) line: u64,
     inside: Mutex<Inside>,
     changed: Notify,
     /// Rung once, when it overflows: its carrier may stand in a write that never ends.
@@ -20,6 +24,8 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct Inside {
+    /// Goes before all messages; a newer one takes its place.
+    key: Option<KeyLetter>,
     messages: std::collections::VecDeque<Message>,
     bytes: u64,
     overflown: bool,
@@ -30,6 +36,10 @@ struct Inside {
 pub(super) struct Overflown;
 
 impl Queue {
+    pub(super) fn new(line: u64) -> Self {
+        Self { line, inside: Mutex::default(), changed: Notify::new(), spilt: Notify::new() }
+    }
+
     fn inside(&self) -> MutexGuard<'_, Inside> {
         // Nothing that panics happens under this lock.
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
@@ -52,13 +62,19 @@ impl Queue {
         Ok(())
     }
 
+    /// Hands the peer a key; it overtakes what waits.
+    pub(super) fn put_key(&self, key: KeyLetter) {
+        self.inside().key = Some(key);
+        self.changed.notify_one();
+    }
+
     /// Returns when it has overflown.
     pub(super) async fn overflown(&self) {
         self.spilt.notified().await;
     }
 
-    /// Waits for messages and takes enough for one write.
-    pub(super) async fn take(&self) -> Vec<Message> {
+    /// Waits for a key or messages and takes enough for one write.
+    pub(super) async fn take(&self) -> (Option<KeyLetter>, Vec<Message>) {
         loop {
             {
                 let mut inside = self.inside();
@@ -70,9 +86,10 @@ impl Queue {
                     bytes += message.bytes();
                     taken.push(message);
                 }
-                if !taken.is_empty() {
+                let key = inside.key.take();
+                if key.is_some() || !taken.is_empty() {
                     inside.bytes = inside.bytes.saturating_sub(bytes);
-                    return taken;
+                    return (key, taken);
                 }
             }
             self.changed.notified().await;

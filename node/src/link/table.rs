@@ -1,7 +1,9 @@
 //! What the link's tasks share: who they are, and what is known of each peer.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use protocol::NodeId;
 use protocol::limits::MEMBERS;
@@ -9,9 +11,13 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
 use super::bulk::{Asking, BulkServe};
+use super::greeting::Us;
 use super::hello::{Addresses, Claim, Hello};
 use super::queue::Queue;
-use super::{LinkIdentity, LinkTold};
+use super::session::{SessionKeys, Wanted};
+use super::{LinkIdentity, LinkTold, Serving};
+use crate::cluster_key::ClusterKey;
+use crate::refusals::Refusals;
 
 pub(super) struct Shared {
     pub(super) us: LinkIdentity,
@@ -23,7 +29,13 @@ pub(super) struct Shared {
     /// The questions for bulk that this node asks.
     pub(super) asking: Asking,
     peers: Mutex<BTreeMap<NodeId, Peer>>,
-    last_refusal: Mutex<String>,
+    /// The key of the cluster; none: links are not sealed.
+    pub(super) key: Option<ClusterKey>,
+    /// Who hears of keys for the broker link.
+    pub(super) keys: Arc<dyn SessionKeys>,
+    wanted: Mutex<Option<Wanted>>,
+    lines: AtomicU64,
+    refusals: Mutex<Refusals>,
 }
 
 #[derive(Default)]
@@ -69,10 +81,27 @@ impl Shared {
         us: LinkIdentity,
         instance: u64,
         told: mpsc::Sender<LinkTold>,
-        bulk: Arc<dyn BulkServe>,
+        Serving { bulk, keys }: Serving,
+        key: Option<ClusterKey>,
     ) -> Self {
-        let (peers, last_refusal) = (Mutex::default(), Mutex::default());
-        Self { us, instance, told, bulk, asking: Asking::default(), peers, last_refusal }
+        let (peers, wanted, refusals) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let (asking, lines) = (Asking::default(), AtomicU64::new(0));
+        Self { us, instance, told, bulk, asking, peers, key, keys, wanted, lines, refusals }
+    }
+
+    /// Who greets.
+    pub(super) fn greeter(&self) -> Us<'_> {
+        Us { name: &self.us.name, key: self.key.as_ref() }
+    }
+
+    /// A number for a connection.
+    pub(super) fn next_line(&self) -> u64 {
+        self.lines.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Nothing that waits happens under this lock; the one of the peers is never taken under it.
+    pub(super) fn wanted(&self) -> MutexGuard<'_, Option<Wanted>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Nothing that panics happens under this lock, and nothing waits under it.
@@ -178,7 +207,8 @@ impl Shared {
     }
 
     /// Says once that a peer does not fit, until that changes.
-    pub(super) async fn tell_refused(&self, peer: NodeId, text: String) {
+    pub(super) async fn tell_refused(&self, peer: NodeId, target: &str, text: String) {
+        let text = format!("at {target}: {text}");
         {
             let mut peers = self.peers();
             let Some(entry) = peers.get_mut(&peer) else { return };
@@ -191,14 +221,14 @@ impl Shared {
         self.tell(LinkTold::Refused { peer, text }).await;
     }
 
-    /// Logs why somebody was not let in; a repetition only at debug.
-    pub(super) fn note_refusal(&self, text: &str) {
-        let mut last = self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner);
-        if *last == text {
-            tracing::debug!(text, "consensus link: a connection was refused again");
+    /// Says why somebody was not let in; a repetition only now and then.
+    pub(super) async fn tell_stranger(&self, text: String) {
+        let is_news =
+            self.refusals.lock().unwrap_or_else(PoisonError::into_inner).is_news(&text, Instant::now());
+        if is_news {
+            self.tell(LinkTold::Stranger { text }).await;
         } else {
-            tracing::warn!(text, "consensus link: a connection was refused");
-            text.clone_into(&mut last);
+            tracing::debug!(text, "consensus link: a connection was refused again");
         }
     }
 }

@@ -1,12 +1,14 @@
 use std::time::Duration;
 
 use consensus::{Entry, Kind};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener as Listener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::frame::{ALIVE, Frames, KEEPALIVE, SILENCE, put};
+use super::frame::{ALIVE, KEEPALIVE, SILENCE, put};
+use super::greeting::{self, Us};
 use super::hello::{Hello, Purpose, Reply};
+use super::line::Line;
 use super::queue::QUEUE_BYTES;
 use super::*;
 
@@ -27,19 +29,36 @@ pub(super) fn identity(node: u64, boot: u64) -> LinkIdentity {
     }
 }
 
-pub(super) fn nothing_kept() -> Arc<dyn BulkServe> {
-    Arc::new(crate::bulk::Shelves::default())
+/// Knows no bulk and needs no keys.
+pub(super) fn nothing_kept() -> Serving {
+    Serving { bulk: Arc::new(crate::bulk::Shelves::default()), keys: Arc::new(NoKeys) }
 }
 
-struct Side {
-    link: Link,
-    told: mpsc::Receiver<LinkTold>,
+pub(super) struct NoKeys;
+
+impl SessionKeys for NoKeys {
+    fn given(&self, _key: SessionKey) {}
+    fn taken(&self, _key: SessionKey) {}
+    fn ended(&self, _tag: u64) {}
+}
+
+pub(super) struct Side {
+    pub(super) link: Link,
+    pub(super) told: mpsc::Receiver<LinkTold>,
 }
 
 impl Side {
+    /// With a key, or without.
+    pub(super) fn keyed(node: u64, key: Option<&ClusterKey>, serving: Serving) -> Side {
+        let (tell, told) = mpsc::channel(4096);
+        let (listen, identity) = ("127.0.0.1:0", identity(node, 1));
+        let link = Link::start(&Handle::current(), listen, identity, tell, serving, key.cloned()).unwrap();
+        Side { link, told }
+    }
+
     fn of(identity: LinkIdentity, listen: &str) -> Side {
         let (tell, told) = mpsc::channel(4096);
-        let link = Link::start(&Handle::current(), listen, identity, tell, nothing_kept()).unwrap();
+        let link = Link::start(&Handle::current(), listen, identity, tell, nothing_kept(), None).unwrap();
         Side { link, told }
     }
 
@@ -47,7 +66,7 @@ impl Side {
         Self::of(identity(node, 1), "127.0.0.1:0")
     }
 
-    fn target(&self) -> String {
+    pub(super) fn target(&self) -> String {
         self.link.address().to_string()
     }
 
@@ -56,7 +75,7 @@ impl Side {
     }
 
     /// The next thing told that `pick` takes; others are passed over.
-    async fn until<T>(&mut self, pick: impl Fn(LinkTold) -> Option<T>) -> T {
+    pub(super) async fn until<T>(&mut self, pick: impl Fn(LinkTold) -> Option<T>) -> T {
         loop {
             if let Some(found) = pick(self.next().await) {
                 return found;
@@ -64,7 +83,7 @@ impl Side {
         }
     }
 
-    async fn up(&mut self, node: u64) {
+    pub(super) async fn up(&mut self, node: u64) {
         self.until(|told| (told == LinkTold::Up { peer: NodeId(node) }).then_some(())).await;
     }
 
@@ -76,7 +95,7 @@ impl Side {
         .await
     }
 
-    async fn refused(&mut self) -> String {
+    pub(super) async fn refused(&mut self) -> String {
         self.until(|told| match told {
             LinkTold::Refused { text, .. } => Some(text),
             _ => None,
@@ -84,7 +103,7 @@ impl Side {
         .await
     }
 
-    async fn message(&mut self) -> Message {
+    pub(super) async fn message(&mut self) -> Message {
         self.until(|told| match told {
             LinkTold::Message { message, .. } => Some(message),
             _ => None,
@@ -111,24 +130,25 @@ async fn pair() -> (Side, Side) {
 }
 
 /// A peer played by hand: answers the hello as node 2.
-async fn welcome(listener: &Listener) -> TcpStream {
-    let (mut stream, _) = listener.accept().await.unwrap();
-    let (read, mut write) = stream.split();
-    let hello: Hello = Frames::new(read, HELLO_BYTES).next().await.unwrap();
+async fn welcome(listener: &Listener) -> Line {
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut line = greeting::accept(stream, Us { name: "node-2", key: None }, HELLO_BYTES).await.unwrap();
+    let hello: Hello = line.frames.next().await.unwrap();
     let mut out = Vec::new();
     put(&mut out, &Reply::Welcome(Hello::new(&identity(2, 1), hello.purpose, hello.node, 1, hello.session)));
-    write.write_all(&out).await.unwrap();
-    stream
+    line.out.send(&out).await.unwrap();
+    line
 }
 
 /// A peer played by hand: says a hello and gives the reply.
-async fn greet(side: &Side, hello: &Hello) -> (TcpStream, Result<Reply, frame::End>) {
-    let mut stream = TcpStream::connect(side.link.address()).await.unwrap();
+async fn greet(side: &Side, hello: &Hello) -> (Line, Result<Reply, frame::End>) {
+    let stream = TcpStream::connect(side.link.address()).await.unwrap();
+    let mut line = greeting::dial(stream, Us { name: "node-2", key: None }, HELLO_BYTES).await.unwrap();
     let mut out = Vec::new();
     put(&mut out, hello);
-    stream.write_all(&out).await.unwrap();
-    let reply = Frames::new(&mut stream, HELLO_BYTES).next().await;
-    (stream, reply)
+    line.out.send(&out).await.unwrap();
+    let reply = line.frames.next().await;
+    (line, reply)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -198,12 +218,11 @@ async fn a_full_queue_closes_the_connection() {
     let listener = Listener::bind("127.0.0.1:0").await.unwrap();
     let mut one = Side::new(1);
     one.link.dial(vec![(NodeId(2), listener.local_addr().unwrap().to_string())]);
-    let stream = welcome(&listener).await;
+    let Line { frames: _unread, mut out } = welcome(&listener).await;
     one.up(2).await;
     // It says that it lives, and reads nothing.
-    let (_unread, mut write) = stream.into_split();
     let living = tokio::spawn(async move {
-        while write.write_all(&ALIVE).await.is_ok() {
+        while out.send(&ALIVE).await.is_ok() {
             sleep(KEEPALIVE).await;
         }
     });
@@ -284,8 +303,8 @@ async fn garbage_is_closed_and_disturbs_nobody() {
     for garbage in [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".as_slice(), &[0xff; 100], &[0, 0, 0, 3, 1, 2, 3]] {
         let mut stream = TcpStream::connect(two.link.address()).await.unwrap();
         stream.write_all(garbage).await.unwrap();
-        let end = timeout(PATIENCE, Frames::new(&mut stream, HELLO_BYTES).next::<Reply>()).await;
-        assert!(end.expect("it is closed").is_err());
+        let end = timeout(PATIENCE, stream.read(&mut [0; 8])).await;
+        assert!(matches!(end.expect("it is closed"), Ok(0) | Err(_)));
     }
     assert!(one.link.send(NodeId(2), vec![message(5, Vec::new())]));
     assert_eq!(two.message().await.term(), 5);
@@ -296,11 +315,11 @@ async fn a_taken_port_is_named_and_a_closed_link_leaves_its_port() {
     let (tell, _told) = mpsc::channel(8);
     let (one, _two) = pair().await;
     let target = one.target();
-    let error =
-        Link::start(&Handle::current(), &target, identity(9, 1), tell.clone(), nothing_kept()).unwrap_err();
+    let error = Link::start(&Handle::current(), &target, identity(9, 1), tell.clone(), nothing_kept(), None)
+        .unwrap_err();
     assert!(error.to_string().contains(&target), "{error}");
     one.link.close().await;
-    Link::start(&Handle::current(), &target, identity(1, 2), tell, nothing_kept())
+    Link::start(&Handle::current(), &target, identity(1, 2), tell, nothing_kept(), None)
         .expect("the port is free again");
 }
 

@@ -40,7 +40,7 @@ fn a_v2_container_is_measured_by_its_quota_and_limit() {
         ("sys/fs/cgroup/memory.current", "50000000\n"),
         ("sys/fs/cgroup/memory.stat", "anon 1\ninactive_file 20000000\n"),
     ]);
-    let mut probe = Probe::new(root.path());
+    let mut probe = Probe::new(root.path(), root.path());
     let load = probe.load();
     assert_eq!((load.cpu_total_milli, load.cpu_used_milli), (500, 0));
     assert_eq!((load.memory_total_bytes, load.memory_used_bytes), (134_217_728, 30_000_000));
@@ -60,7 +60,7 @@ fn a_v1_container_is_measured_by_its_quota_and_limit_though_its_path_is_named_fr
         ("sys/fs/cgroup/memory/memory.limit_in_bytes", "268435456\n"),
         ("sys/fs/cgroup/memory/memory.usage_in_bytes", "1000000\n"),
     ]);
-    let mut probe = Probe::new(root.path());
+    let mut probe = Probe::new(root.path(), root.path());
     let load = probe.load();
     assert_eq!(load.cpu_total_milli, 250);
     assert_eq!((load.memory_total_bytes, load.memory_used_bytes), (268_435_456, 1_000_000));
@@ -78,7 +78,7 @@ fn the_tightest_limit_above_the_process_counts_with_the_use_of_its_level() {
         ("sys/fs/cgroup/pod/memory.max", "67108864\n"),
         ("sys/fs/cgroup/pod/memory.current", "5\n"),
     ]);
-    let mut probe = Probe::new(root.path());
+    let mut probe = Probe::new(root.path(), root.path());
     let load = probe.load();
     assert_eq!((load.cpu_total_milli, probe.last.unwrap().used_us), (200, 42));
     assert_eq!((load.memory_total_bytes, load.memory_used_bytes), (67_108_864, 5));
@@ -103,7 +103,7 @@ fn without_limits_the_node_and_its_children_are_measured_over_the_machine() {
         ("proc/900001/task/900001/children", "900003 "),
         ("proc/900003/stat", &stat(900_003, 900_001, 30, 1)),
     ]);
-    let mut probe = Probe::new(root.path());
+    let mut probe = Probe::new(root.path(), root.path());
     let load = probe.load();
     let cores = u32::try_from(std::thread::available_parallelism().unwrap().get()).unwrap();
     assert_eq!(load.cpu_total_milli, cores * 1_000);
@@ -117,7 +117,7 @@ fn without_limits_the_node_and_its_children_are_measured_over_the_machine() {
 #[test]
 fn a_use_that_seems_to_fall_is_doubted_for_a_while_and_makes_no_peak() {
     let root = root(&[]);
-    let mut probe = Probe::new(root.path());
+    let mut probe = Probe::new(root.path(), root.path());
     probe.load();
     let mut at = probe.last.clone().unwrap().at;
     let mut next = |probe: &mut Probe, used_us| {
@@ -138,7 +138,7 @@ fn a_burning_child_is_seen_and_a_look_is_cheap() {
     // An empty `sys`: whatever cgroup the tests run in, the node's own processes are measured.
     let root = TempDir::new().unwrap();
     std::os::unix::fs::symlink("/proc", root.path().join("proc")).unwrap();
-    let mut probe = Probe::new(root.path());
+    let mut probe = Probe::new(root.path(), root.path());
     let mut burner = Command::new("sh");
     let mut burner = burner.args(["-c", "while :; do :; done"]).stdin(Stdio::piped()).spawn().unwrap();
     let end = Instant::now() + Duration::from_secs(30);

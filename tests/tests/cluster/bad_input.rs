@@ -3,6 +3,8 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -218,12 +220,72 @@ async fn a_damaged_record_in_the_middle_is_refused_with_file_and_offset() {
     bytes[middle] ^= 0x40;
     fs::write(&file, &bytes).expect("it can be written");
     let told = cluster.node(damaged).start_and_end();
-    assert_refused(&told, &[&file.display().to_string(), "at byte"]);
+    let data = cluster.node(damaged).data.display().to_string();
+    let advice = format!("understudy repair --data {data} --yes");
+    assert_refused(&told, &[&file.display().to_string(), "at byte", &advice]);
     assert!(fs::read(&file).expect("still there") == bytes, "it is left as it was found");
     for job in kept {
         assert_eq!(client.look(id(&job)).await["result"], job["result"], "the others keep everything");
     }
     assert_eq!(client.run(&self::job("echo", "and go on")).await["state"], "succeeded");
+}
+
+/// `understudy repair` on the folder of node `k`.
+fn repair(cluster: &Cluster, k: usize, words: &[&str]) -> tests::Ended {
+    let mut command = tests::understudy();
+    command.arg("repair").arg("--data").arg(&cluster.node(k).data).args(words);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    tests::process::ended(child, Duration::from_secs(30), "repair")
+}
+
+#[tokio::test]
+async fn a_node_with_a_damaged_log_is_repaired_and_joins_again_as_a_new_one() {
+    let mut cluster = Cluster::start(Plan::of(3)).await;
+    let leader = cluster.leader().await;
+    let damaged = cluster.all().rfind(|k| *k != leader).expect("three nodes");
+    let client = cluster.client(leader);
+    let known = client.run(&job("echo", "known before")).await;
+    assert_eq!(repair(&cluster, damaged, &["--yes"]).status.code(), Some(1), "its node runs");
+    cluster.kill(damaged);
+    let file = segments(&cluster.node(damaged).data).pop().expect("a log");
+    fs::File::options().write(true).open(&file).and_then(|file| file.set_len(4_096)).expect("it is cut");
+    assert!(!cluster.node(damaged).start_and_end().status.success(), "the file was shortened");
+
+    let asked = repair(&cluster, damaged, &[]);
+    assert_eq!(asked.status.code(), Some(2), "{asked:?}");
+    assert!(asked.err.contains("identity") && asked.err.contains("set-aside-1"), "{asked:?}");
+    assert!(file.exists(), "without --yes nothing is moved");
+    let done = repair(&cluster, damaged, &["--yes"]);
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    assert!(!file.exists());
+    let aside = cluster.node(damaged).data.join("set-aside-1");
+    assert!(segments(&aside).len() == 1 && aside.join("identity").exists(), "nothing is removed");
+
+    let name = rename(&mut cluster, damaged);
+    cluster.restart(damaged);
+    let seen = eventually("the new node knows the job", async || {
+        let (status, job) = cluster.get(damaged, &format!("/api/v1/jobs/{}", id(&known))).await?;
+        status.is_success().then_some(job)
+    })
+    .await;
+    assert_eq!(seen["result"], known["result"]);
+    eventually("the new node runs a job", async || {
+        let ended = client.run(&job("echo", "for anybody")).await;
+        (ended["attempts"][0]["node"] == name).then_some(())
+    })
+    .await;
+}
+
+/// The node's old name is borne by a voter that is gone; it gets another one.
+fn rename(cluster: &mut Cluster, k: usize) -> String {
+    let node = cluster.node_mut(k);
+    for word in &mut node.words {
+        if word.starts_with("--name=") {
+            *word = "--name=mended".to_string();
+        }
+    }
+    node.name = "mended".to_string();
+    node.name.clone()
 }
 
 #[tokio::test]

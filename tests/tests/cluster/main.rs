@@ -1,14 +1,20 @@
 //! Clusters of real processes: what a user is promised, seen from where a user stands.
 
 mod bad_input;
+mod bench;
+mod disks;
 mod door;
 mod failover;
 mod history;
 mod holes;
 mod lines;
+mod membership;
 mod patterns;
 mod placement;
 mod restart;
+mod rolling;
+mod sealed;
 mod stop;
 mod story;
+mod tokens;
 mod views;

@@ -8,7 +8,7 @@ use tests::client::{id, job};
 use tests::containers::{ALL, Containers, NODES, docker};
 use tests::eventually;
 
-use crate::load::Load;
+use tests::Load;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_compose_file_starts_nodes_that_run_shell_and_python_jobs() {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tests::client::{attempts, id, job};
 use tests::containers::{ALL, Containers, NODES};
 
-use crate::load::Load;
+use tests::Load;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_masters_container_is_replaced_while_jobs_go_on_and_comes_back_as_a_worker() {

@@ -7,7 +7,7 @@ use tests::client::{answer, attempts, fresh_key, http, id, job};
 use tests::containers::{ALL, Containers, docker};
 use tests::{eventually, until};
 
-use crate::load::Load;
+use tests::Load;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_masters_container_is_replaced_and_awakes_as_a_worker() {

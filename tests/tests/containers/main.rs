@@ -5,4 +5,3 @@ mod compose;
 mod crashes;
 mod faults;
 mod lab;
-mod load;

@@ -1,8 +1,13 @@
-//! `bench lab`: round trips a second over the lab's wire, beside a bare broker in the same sitting.
+//! `bench lab`: round trips a second over the lab's wire, beside a bare broker in the same sitting. `bench http`: what three
+//! nodes do over HTTP.
+
+use std::path::PathBuf;
+use std::time::Duration;
 
 use bench::bare::Bare;
 use bench::lab::{Ends, Load, Measured, measure};
-use bench::limits::{OUTSTANDING, REQUESTS, WORKERS};
+use bench::limits::{HTTP_OUTSTANDING, OUTSTANDING, QUEUED, REQUESTS, WORKERS};
+use bench::works::{self, Place, Wish, Work};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -14,6 +19,51 @@ use crate::show;
 pub(crate) enum BenchCommand {
     /// Round trips of one DEALER over the lab's wire, in turn with a bare ROUTER-ROUTER broker that keeps nothing
     Lab(LabFlags),
+    /// Submissions, batches, round trips, a full queue, a killed leader, memory: over HTTP, on three nodes of this program that are
+    /// started for it on loopback, or on a cluster that is there
+    Http(HttpFlags),
+}
+
+/// What is done over HTTP, and how much of it.
+#[derive(Debug, Args)]
+pub(crate) struct HttpFlags {
+    /// Nodes of a cluster that is there, instead of three of its own (only submit, batch and round-trip then)
+    #[arg(long, value_name = "HOST:PORT[,…]", value_delimiter = ',')]
+    at: Vec<String>,
+    /// Works: idle, submit, batch, round-trip, drain, failover, memory [default: all that can be done there]
+    #[arg(long, value_name = "WORK[,…]", value_delimiter = ',', value_parser = work)]
+    works: Vec<Work>,
+    /// Length of one run
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = length)]
+    run: Duration,
+    /// Runs of each measurement; the median is quoted
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = bounded(100))]
+    runs: usize,
+    /// Requests in flight, one measurement each
+    #[arg(long, value_name = "N[,…]", value_delimiter = ',', default_values_t = [1, 16, 256, 1_024], value_parser = bounded(HTTP_OUTSTANDING))]
+    outstanding: Vec<usize>,
+    /// Bytes of a payload, one measurement of submit each
+    #[arg(long, value_name = "N[,…]", value_delimiter = ',', default_values_t = [100, 10_240], value_parser = bounded(protocol::limits::PAYLOAD_BYTES))]
+    bytes: Vec<usize>,
+    /// Jobs queued for drain
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = bounded(QUEUED))]
+    drained: usize,
+    /// Jobs queued for memory, rising
+    #[arg(long, value_name = "N[,…]", value_delimiter = ',', default_values_t = [100_000, 1_000_000], value_parser = bounded(QUEUED))]
+    queued: Vec<usize>,
+    /// Folder for the nodes, on the disk that is to be measured; what it makes there is removed [default: in the temporary folder]
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
+}
+
+fn work(text: &str) -> Result<Work, String> {
+    let words: Vec<&str> = Work::ALL.iter().map(|work| work.word()).collect();
+    let found = Work::ALL.into_iter().find(|work| work.word() == text);
+    found.ok_or_else(|| format!("must be of {}", words.join(", ")))
+}
+
+fn length(text: &str) -> Result<Duration, String> {
+    protocol::duration::parse_ms(text).map(Duration::from_millis).map_err(|error| error.to_string())
 }
 
 /// Where the cluster is and how much it is asked.
@@ -49,9 +99,46 @@ fn bounded(most: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
     }
 }
 
-/// Measures in rounds, each both, and prints a JSON line for each, then a table.
+/// Measures and prints a JSON line for each measurement, then a table.
 pub(crate) fn run(command: &BenchCommand) -> Outcome {
-    let BenchCommand::Lab(flags) = command;
+    match command {
+        BenchCommand::Lab(flags) => lab(flags),
+        BenchCommand::Http(flags) => http(flags),
+    }
+}
+
+fn http(flags: &HttpFlags) -> Outcome {
+    let failed = |error: &dyn std::fmt::Display| Failure::error(format!("bench http: {error}"));
+    let place = if flags.at.is_empty() {
+        let program = std::env::current_exe().map_err(|error| failed(&error))?;
+        let default = || std::env::temp_dir().join(format!("understudy-bench-{}", std::process::id()));
+        Place::Own { program, scratch: flags.scratch.clone().unwrap_or_else(default) }
+    } else {
+        Place::There(flags.at.clone())
+    };
+    let possible = |work: &Work| flags.at.is_empty() || !work.needs_own_cluster();
+    let works = if flags.works.is_empty() {
+        Work::ALL.into_iter().filter(possible).collect()
+    } else {
+        flags.works.clone()
+    };
+    let wish = Wish {
+        works,
+        run: flags.run,
+        runs: flags.runs,
+        outstanding: flags.outstanding.clone(),
+        bytes: flags.bytes.clone(),
+        drained: flags.drained as u64,
+        queued: flags.queued.iter().map(|queued| *queued as u64).collect(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let report = runtime.map_err(|error| failed(&error))?.block_on(works::all(&wish, &place));
+    show::table(&report.map_err(|error| failed(&error))?.table())?;
+    Ok(Exit::Ok)
+}
+
+/// In rounds, each both.
+fn lab(flags: &LabFlags) -> Outcome {
     let load = Load {
         requests: flags.requests,
         outstanding: flags.outstanding,

@@ -11,7 +11,7 @@ use bridge::pattern::{self, Ends, PatternSettings, Template};
 use clap::{ArgGroup, Args, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::api::Api;
+use crate::api;
 use crate::commands::job::duration_words;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::settings::host_name;
@@ -117,7 +117,7 @@ fn zmq(flags: &ZmqFlags, common: Common) -> Outcome {
     let settings =
         PatternSettings::new(flags.ends()?, &flags.class, flags.template.clone(), flags.concurrency)
             .map_err(|error| Failure::usage(error.to_string()))?;
-    let api = Api::new(common.server)?;
+    let api = api::of(common.server, common.token_file.as_deref())?;
     let stop = stop_by_signals()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(starting)?;
     let owed = runtime.block_on(pattern::run(&settings, api, &stop, Arc::new(|line: &str| talk(line))));

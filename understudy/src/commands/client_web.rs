@@ -21,7 +21,7 @@ const GOODBYE: Duration = Duration::from_millis(500);
 /// Serves until a signal.
 pub(crate) fn run(flags: &ClientWebFlags) -> Outcome {
     let settings = flags.read()?;
-    if settings.beside.insecure {
+    if settings.beside.insecure && settings.beside.token.is_none() {
         show::talk("understudy: --insecure: anybody who reaches this port rules the cluster behind it");
     }
     if flags.beside.leash {
@@ -48,8 +48,15 @@ async fn serving(settings: ClientWeb) -> Outcome {
         Some(endpoint) => Some(logdb::Shipper::start(&log, &endpoint, valve.watch()).map_err(usage)?),
         None => None,
     };
-    let program =
-        Program { servers, logdb, hosts: beside.hosts, chaos: beside.chaos, log: log.clone(), valve };
+    let program = Program {
+        servers,
+        logdb,
+        hosts: beside.hosts,
+        chaos: beside.chaos,
+        token: beside.token,
+        log: log.clone(),
+        valve,
+    };
     let app = client_web::app(program).map_err(usage)?;
     let closing = log.clone();
     let end = async move {

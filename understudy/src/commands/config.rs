@@ -1,5 +1,7 @@
 //! `config show|check`: what a node would be started with.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use crate::exit::{Exit, Failure, Outcome};
@@ -23,6 +25,14 @@ pub(crate) struct ConfigFlags {
     role: Role,
     #[command(flatten)]
     flags: NodeFlags,
+}
+
+impl ConfigCommand {
+    /// The flag for the token is one that every subcommand has.
+    pub(crate) fn name_token_file(&mut self, file: Option<PathBuf>) {
+        let (Self::Show(words) | Self::Check(words)) = self;
+        words.flags.token_file = file;
+    }
 }
 
 /// Shows or checks.

@@ -4,7 +4,7 @@ use clap::Args;
 use futures_util::StreamExt as _;
 use serde_json::Value;
 
-use crate::api::{Api, Ask};
+use crate::api::{self, Ask};
 use crate::commands::Client;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::show;
@@ -39,7 +39,7 @@ pub(crate) async fn run(client: &Client, flags: &LogsFlags) -> Outcome {
         path.push_str("&source=cluster");
     }
     let elsewhere = match &flags.node {
-        Some(name) => Some(Api::new(vec![url_of(client, name).await?])?),
+        Some(name) => Some(api::of(vec![url_of(client, name).await?], client.token_file.as_deref())?),
         None => None,
     };
     let api = elsewhere.as_ref().unwrap_or(&client.api);

@@ -6,19 +6,24 @@ pub(crate) mod client_web;
 pub(crate) mod config;
 pub(crate) mod job;
 pub(crate) mod jobs;
+pub(crate) mod keygen;
 pub(crate) mod listen;
 pub(crate) mod logdb;
 pub(crate) mod logs;
 pub(crate) mod nodes;
 pub(crate) mod paper;
+pub(crate) mod repair;
 pub(crate) mod run;
 pub(crate) mod say;
 pub(crate) mod simulate;
 pub(crate) mod start;
 pub(crate) mod status;
 pub(crate) mod submit;
+mod verify;
 
-use crate::api::Api;
+use std::path::PathBuf;
+
+use crate::api::{self, Api};
 use crate::exit::Outcome;
 use crate::words::{ClientCommand, Common};
 
@@ -26,11 +31,17 @@ use crate::words::{ClientCommand, Common};
 pub(crate) struct Client {
     pub(crate) api: Api,
     pub(crate) json: bool,
+    /// The file of the token that `api` names.
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 /// Asks a running cluster.
 pub(crate) async fn client(command: ClientCommand, common: Common) -> Outcome {
-    let client = Client { api: Api::new(common.server)?, json: common.json };
+    let client = Client {
+        api: api::of(common.server, common.token_file.as_deref())?,
+        json: common.json,
+        token_file: common.token_file,
+    };
     match command {
         ClientCommand::Run(words) => run::run(&client, &words).await,
         ClientCommand::Submit(words) => submit::run(&client, &words).await,
@@ -40,7 +51,8 @@ pub(crate) async fn client(command: ClientCommand, common: Common) -> Outcome {
         ClientCommand::Cancel(name) => job::cancel(&client, name.id).await,
         ClientCommand::Why(name) => job::why(&client, name.id).await,
         ClientCommand::Output(flags) => job::output(&client, &flags).await,
-        ClientCommand::Status => status::run(&client).await,
+        ClientCommand::Status(flags) if flags.verify => verify::run(&client).await,
+        ClientCommand::Status(_) => status::run(&client).await,
         ClientCommand::Nodes => nodes::list(&client).await,
         ClientCommand::Logs(flags) => logs::run(&client, &flags).await,
         ClientCommand::Stop(name) => nodes::stop(&client, &name.node).await,

@@ -88,7 +88,7 @@ async fn turn(client: &Client, node: &str, verb: &str) -> Outcome {
     Ok(Exit::Ok)
 }
 
-fn node_path(node: &str, verb: &str) -> Result<String, Failure> {
+pub(super) fn node_path(node: &str, verb: &str) -> Result<String, Failure> {
     let mut url = reqwest::Url::parse("http://node/api/v1/nodes/")
         .map_err(|cause| Failure::error(format!("building the request: {cause}")))?;
     if let Ok(mut path) = url.path_segments_mut() {
@@ -105,7 +105,11 @@ pub(crate) async fn transfer(client: &Client, flags: &TransferFlags) -> Outcome 
     let text = answer.text().await.unwrap_or_default();
     match serde_json::from_str::<Value>(&text) {
         Ok(value) if client.json => show::json(&value)?,
-        _ => show::talk("the lead is handed over"),
+        Ok(value) => {
+            let cell = |at| show::cell(&value, at);
+            show::line(&format!("{} leads in term {}", cell("/leader"), cell("/term")))?;
+        }
+        Err(_) => show::talk("the lead is handed over"),
     }
     Ok(Exit::Ok)
 }

@@ -16,8 +16,8 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// Runs the node.
 pub(crate) fn run(flags: &NodeFlags, role: Role) -> Outcome {
     let settings = settings::read(flags, role)?;
-    if settings.insecure {
-        show::talk("understudy: --insecure: anybody who reaches these ports rules this cluster");
+    for missing in settings.missing_beyond_loopback() {
+        show::talk(&format!("understudy: --insecure: {missing}"));
     }
     if flags.leash {
         end_with_parent().map_err(|cause| Failure::error(format!("starting the node: {cause}")))?;

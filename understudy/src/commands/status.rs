@@ -34,7 +34,7 @@ fn voters(status: &Value) -> String {
     let voters = nodes.iter().filter(|node| node["voter"] == true).count();
     let alive = nodes.iter().filter(|node| node["voter"] == true && node["alive"] == true).count();
     match voters {
-        1 | 2 => format!("{alive} of {voters} voters alive: no voter may be lost"),
+        1 | 2 => format!("{alive} of {voters} voters alive: it survives no loss of its voter"),
         _ => format!("{alive} of {voters} voters alive"),
     }
 }

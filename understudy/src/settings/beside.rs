@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
+use logdb::door::Token;
 use serde::{Deserialize, Serialize};
 
 use super::check::{bad, check_name, host_and_port, host_name, is_loopback};
 use super::table::{ChaosTable, HttpTable};
+use crate::api::token;
 use crate::exit::Failure;
 
 /// Flags of both, each also a variable of the environment.
@@ -28,6 +30,9 @@ pub(crate) struct BesideFlags {
     /// Allow /stop, the soft crash
     #[arg(long, env = "UNDERSTUDY_CHAOS", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     chaos: Option<bool>,
+    /// The token's file: a flag of every subcommand.
+    #[arg(skip)]
+    pub(crate) token_file: Option<PathBuf>,
     /// End when standard input ends: `up` holds it by that
     #[arg(long, hide = true)]
     pub(crate) leash: bool,
@@ -58,6 +63,8 @@ pub(crate) struct Beside {
     pub(crate) insecure: bool,
     /// Whether `/stop` works.
     pub(crate) chaos: bool,
+    /// The token it asks for, and names to others.
+    pub(crate) token: Option<Token>,
 }
 
 impl BesideFlags {
@@ -65,7 +72,11 @@ impl BesideFlags {
     pub(super) fn tables(&self) -> (OwnTable, HttpTable, ChaosTable) {
         (
             OwnTable { name: self.name.clone(), listen: self.listen.clone() },
-            HttpTable { insecure: self.insecure, ..HttpTable::default() },
+            HttpTable {
+                insecure: self.insecure,
+                token_file: self.token_file.clone(),
+                ..HttpTable::default()
+            },
             ChaosTable { enabled: self.chaos },
         )
     }
@@ -76,21 +87,29 @@ impl Beside {
     pub(super) fn build(own: OwnTable, http: HttpTable, chaos: &ChaosTable) -> Result<Self, Failure> {
         let (host, port) = host_and_port("node.listen", own.listen.as_deref().unwrap_or_default())?;
         let insecure = http.insecure.unwrap_or(false);
-        refuse_beyond_loopback("node.listen", &host, insecure)?;
+        let token = http.token_file.as_deref().map(|file| token("http.token_file", file)).transpose()?;
+        if token.is_none() {
+            let needs = "its HTTP asks nobody who he is (--token-file)";
+            refuse_beyond_loopback("node.listen", &host, needs, insecure)?;
+        }
         let own_host = host_name().unwrap_or_default();
         let name = own.name.unwrap_or_else(|| own_host.clone());
         check_name(&name)?;
         let mut hosts = vec![name.clone(), own_host, host.clone()];
         hosts.extend(http.allowed_hosts.unwrap_or_default());
-        Ok(Self { name, host, port, hosts, insecure, chaos: chaos.enabled.unwrap_or(false) })
+        Ok(Self { name, host, port, hosts, insecure, chaos: chaos.enabled.unwrap_or(false), token })
     }
 }
 
-/// Nobody is asked who he is: the whole network may speak to what listens there.
-pub(super) fn refuse_beyond_loopback(setting: &str, host: &str, insecure: bool) -> Result<(), Failure> {
+/// The whole network may speak to what listens there.
+pub(super) fn refuse_beyond_loopback(
+    setting: &str,
+    host: &str,
+    why: &str,
+    insecure: bool,
+) -> Result<(), Failure> {
     if insecure || is_loopback(host) {
         return Ok(());
     }
-    let why = "nobody is asked who he is in this version";
-    Err(bad(setting, format!("{host} is beyond loopback and {why}: add --insecure to allow it")))
+    Err(bad(setting, format!("{host} is beyond loopback and {why}; --insecure allows it")))
 }

@@ -130,10 +130,24 @@ fn what_cannot_be_meant_is_named() {
 
 #[test]
 fn a_flag_of_a_later_version_is_an_error() {
-    for words in [["one", "--token-file", "/x"], ["one", "--sources", "http://a:1"]] {
-        assert!(Line::<ClientWebFlags>::try_parse_from(words).is_err(), "{words:?}");
-        assert!(Line::<LogdbFlags>::try_parse_from(words).is_err(), "{words:?}");
-    }
+    let words = ["one", "--sources", "http://a:1"];
+    assert!(Line::<ClientWebFlags>::try_parse_from(words).is_err());
+    assert!(Line::<LogdbFlags>::try_parse_from(words).is_err());
+}
+
+#[test]
+fn a_token_opens_addresses_beyond_loopback_and_a_bad_one_is_named() {
+    let (kept, _) = file("0123456789abcdef0123456789abcdef\n");
+    let mut web = flags::<ClientWebFlags>(&["--listen", "0.0.0.0:3001"]);
+    web.beside.token_file = Some(kept.path().to_path_buf());
+    assert!(web.read().unwrap().beside.token.is_some());
+    let mut store = flags::<LogdbFlags>(&["--listen", "0.0.0.0:3003"]);
+    store.beside.token_file = Some(kept.path().to_path_buf());
+    assert!(store.read_with(None).unwrap().0.token.is_some());
+    let (short, _) = file("secret\n");
+    web.beside.token_file = Some(short.path().to_path_buf());
+    let message = web.read().unwrap_err().message;
+    assert!(message.contains("http.token_file") && message.contains("32 to 512"), "{message}");
 }
 
 #[test]

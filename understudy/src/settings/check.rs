@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::Path;
 
+use node::cluster_key::ClusterKey;
 use node::news::{Kind, Share, share_all};
 use node::settings::{ClassCommand, DiskSettings, LabSettings, Retention, RunsJobs, Settings, Windows};
 use protocol::{duration, limits, submit};
 
 use super::Role;
 use super::table::{Answer, ClassTable, DiskTable, LabTable, OneOrMany, RetentionTable, Table};
+use crate::api::token;
 use crate::exit::Failure;
 use crate::nearest;
 
@@ -40,42 +43,23 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         test,
     } = table;
     let (listen_host, http_port) = host_and_port("node.listen", node.listen.as_deref().unwrap_or_default())?;
-    let insecure = http.insecure.unwrap_or(false);
-    if !insecure && !is_loopback(&listen_host) {
-        let why = "links between nodes are not sealed in this version";
-        return Err(bad(
-            "node.listen",
-            format!("{listen_host} is beyond loopback and {why}: add --insecure to allow it"),
-        ));
-    }
+    let cluster_key = cluster.key_file.as_deref().map(cluster_key).transpose()?;
+    let token = http.token_file.as_deref().map(|file| token("http.token_file", file)).transpose()?;
     let name = match node.name {
         Some(name) => name,
         None => host_name()?,
     };
     check_name(&name)?;
-    let advertise = match node.advertise {
-        Some(host) => host,
-        None if is_any(&listen_host) => host_name()?,
-        None => listen_host.clone(),
-    };
-    let voters = cluster.voters.unwrap_or(3);
-    if ![1, 3, 5].contains(&voters) {
-        return Err(bad("cluster.voters", format!("must be 1, 3 or 5, this is {voters}")));
-    }
-    let expect = cluster.expect.unwrap_or(1);
-    if !(1..=voters).contains(&expect) {
-        return Err(bad(
-            "cluster.expect",
-            format!("must be from 1 to the {voters} voters, this is {expect}"),
-        ));
-    }
+    let advertise = advertised(node.advertise, &listen_host)?;
+    let (voters, expect) = voters(cluster.voters.unwrap_or(3), cluster.expect.unwrap_or(1))?;
     let (heartbeat_ms, election_ms) =
         times(raft.heartbeat_ms.unwrap_or(100), raft.election_ms.unwrap_or(500))?;
+    let replace_after_ms = replace_after(cluster.replace_after.as_deref(), election_ms)?;
     let join = cluster.join.unwrap_or_default();
     for address in &join {
         host_and_port("cluster.join", address)?;
     }
-    Ok(Settings {
+    sheltered(Settings {
         name,
         data: node.data.unwrap_or_default(),
         listen_host,
@@ -85,6 +69,7 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         join,
         expect,
         voters,
+        replace_after_ms,
         broker_port: node.broker_port.unwrap_or(9990),
         link_port: node.link_port.unwrap_or(9991),
         clients_port: node.clients_port.unwrap_or(9998),
@@ -100,7 +85,9 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         allow: allow(worker.allow.unwrap_or_default())?,
         classes: class.into_iter().map(|(name, class)| one_class(name, class)).collect::<Result<_, _>>()?,
         runs_jobs: runs_jobs(master.runs_jobs.as_deref().unwrap_or("auto"))?,
-        insecure,
+        cluster_key,
+        token,
+        insecure: http.insecure.unwrap_or(false),
         chaos: chaos.enabled.unwrap_or(false),
         allowed_hosts: http.allowed_hosts.unwrap_or_default(),
         logger: logs.logger.map(logger).transpose()?,
@@ -109,6 +96,58 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         ended_jobs: test.ended_jobs.unwrap_or(limits::ENDED_JOBS),
         hold_dispatch: test.hold_dispatch.unwrap_or(false),
     })
+}
+
+/// Silence after which a voter is replaced, where nobody says otherwise.
+const REPLACE_AFTER_MS: u64 = 10_000;
+
+/// Never shorter than the longest election: a voter that only waited for one is not lost.
+fn replace_after(told: Option<&str>, election_ms: u64) -> Result<u64, Failure> {
+    let least_ms = 2 * election_ms;
+    let Some(text) = told else { return Ok(REPLACE_AFTER_MS.max(least_ms)) };
+    let ms = duration::parse_ms(text).map_err(|error| bad("cluster.replace_after", error))?;
+    if ms < least_ms {
+        let why = format!("must be at least {least_ms}ms (twice raft.election_ms), this is {text:?}");
+        return Err(bad("cluster.replace_after", why));
+    }
+    Ok(ms)
+}
+
+/// The host others are told: the one listened on, unless that is none.
+fn advertised(told: Option<String>, listen_host: &str) -> Result<String, Failure> {
+    match told {
+        Some(host) => Ok(host),
+        None if is_any(listen_host) => host_name(),
+        None => Ok(listen_host.to_string()),
+    }
+}
+
+/// Settings that need no shelter, or have what they need, or the word that waives it.
+fn sheltered(settings: Settings) -> Result<Settings, Failure> {
+    let missing = settings.missing_beyond_loopback();
+    if !settings.insecure && !missing.is_empty() {
+        let host = &settings.listen_host;
+        let why = missing.join("; ");
+        return Err(bad("node.listen", format!("{host} is beyond loopback: {why}; --insecure allows it")));
+    }
+    Ok(settings)
+}
+
+/// Voters aimed at, and how many must have been there once.
+fn voters(voters: usize, expect: usize) -> Result<(usize, usize), Failure> {
+    if ![1, 3, 5].contains(&voters) {
+        return Err(bad("cluster.voters", format!("must be 1, 3 or 5, this is {voters}")));
+    }
+    if !(1..=voters).contains(&expect) {
+        let rule = format!("must be from 1 to the {voters} voters, this is {expect}");
+        return Err(bad("cluster.expect", rule));
+    }
+    Ok((voters, expect))
+}
+
+fn cluster_key(file: &Path) -> Result<ClusterKey, Failure> {
+    let named = |error| bad("cluster.key_file", format!("{}: {error}", file.display()));
+    ClusterKey::read(file).map_err(named)
 }
 
 /// Longest time that a write may take until its disk counts as one that hangs.

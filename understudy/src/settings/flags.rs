@@ -38,6 +38,9 @@ pub(crate) struct NodeFlags {
     /// Voters the cluster aims at: 1, 3 or 5 [default: 3]
     #[arg(long, env = "UNDERSTUDY_VOTERS", value_name = "N")]
     pub(crate) voters: Option<usize>,
+    /// A voter silent for so long is replaced by a learner that has caught up [default: 10s]
+    #[arg(long, env = "UNDERSTUDY_REPLACE_AFTER", value_name = "DURATION")]
+    pub(crate) replace_after: Option<String>,
     /// Port of the broker link [default: 9990]
     #[arg(long, env = "UNDERSTUDY_BROKER_PORT", value_name = "PORT")]
     pub(crate) broker_port: Option<u16>,
@@ -71,7 +74,13 @@ pub(crate) struct NodeFlags {
     /// Log store that this node asks for lines
     #[arg(long, env = "UNDERSTUDY_LOGDB", value_name = "http://HOST:PORT")]
     pub(crate) logdb: Option<String>,
-    /// Allow addresses beyond loopback although links are not sealed
+    /// File with the key that seals the links between nodes: 32 bytes, hexadecimal or base64
+    #[arg(long, env = "UNDERSTUDY_CLUSTER_KEY_FILE", value_name = "FILE")]
+    pub(crate) cluster_key_file: Option<PathBuf>,
+    /// The token's file: a flag of every subcommand.
+    #[arg(skip)]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Allow addresses beyond loopback although the cluster key or the token is missing
     #[arg(long, env = "UNDERSTUDY_INSECURE", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub(crate) insecure: Option<bool>,
     /// Allow /stop, the soft crash
@@ -99,21 +108,21 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 /// Variables of the public surface that this version does not do yet; setting one is an error, never silence.
-pub(super) const NOT_YET: [&str; 6] = [
-    "UNDERSTUDY_RECODEX_CONFIG",
-    "UNDERSTUDY_SCRIPT",
-    "UNDERSTUDY_CLASS",
-    "UNDERSTUDY_CLUSTER_KEY_FILE",
-    "UNDERSTUDY_TOKEN_FILE",
-    "UNDERSTUDY_SOURCES",
-];
+pub(super) const NOT_YET: [&str; 4] =
+    ["UNDERSTUDY_RECODEX_CONFIG", "UNDERSTUDY_SCRIPT", "UNDERSTUDY_CLASS", "UNDERSTUDY_SOURCES"];
 
 /// Every variable this program understands.
 pub(super) fn variables() -> Vec<String> {
     // The last three are set by a node for the jobs it runs, of which one may start a node again.
-    let mut all = ["UNDERSTUDY_SERVER", "UNDERSTUDY_JOB", "UNDERSTUDY_ATTEMPT", "UNDERSTUDY_DIR"]
-        .map(String::from)
-        .to_vec();
+    let mut all = [
+        "UNDERSTUDY_SERVER",
+        "UNDERSTUDY_TOKEN_FILE",
+        "UNDERSTUDY_JOB",
+        "UNDERSTUDY_ATTEMPT",
+        "UNDERSTUDY_DIR",
+    ]
+    .map(String::from)
+    .to_vec();
     let words = crate::words::Words::command();
     for command in words.get_subcommands() {
         let variables = command.get_arguments().filter_map(|flag| flag.get_env());
@@ -142,8 +151,18 @@ impl NodeFlags {
                 clients_port: self.clients_port,
                 workers_port: self.workers_port,
             },
-            cluster: ClusterTable { join: self.join.clone(), expect: self.expect, voters: self.voters },
-            http: HttpTable { insecure: self.insecure, ..HttpTable::default() },
+            cluster: ClusterTable {
+                join: self.join.clone(),
+                expect: self.expect,
+                voters: self.voters,
+                replace_after: self.replace_after.clone(),
+                key_file: self.cluster_key_file.clone(),
+            },
+            http: HttpTable {
+                insecure: self.insecure,
+                token_file: self.token_file.clone(),
+                ..HttpTable::default()
+            },
             worker: WorkerTable { slots: self.slots, headers, allow: self.allow.clone() },
             share: ShareTable { kinds: self.share.clone() },
             logs: LogsTable { store: self.logdb.clone(), logger: logger_url(self.logger.clone()) },

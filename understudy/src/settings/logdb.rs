@@ -70,7 +70,7 @@ impl LogdbFlags {
         };
         let Table { node, logdb, http, chaos } =
             layered(&defaults, self.beside.config.as_deref(), &self.table(logger_dir))?;
-        let Beside { name, host, port, hosts, insecure, chaos } = Beside::build(node, http, &chaos)?;
+        let Beside { name, host, port, hosts, insecure, chaos, token } = Beside::build(node, http, &chaos)?;
         let settings = LogStoreSettings {
             name,
             listen_host: host,
@@ -80,6 +80,7 @@ impl LogdbFlags {
             file: logdb.file,
             chaos,
             allowed_hosts: hosts,
+            token,
         };
         Ok((settings, insecure))
     }
@@ -97,7 +98,8 @@ fn pull(endpoint: String, insecure: bool) -> Result<String, Failure> {
         return Err(bad("logdb.pull", format!("must be tcp://HOST:PORT, this is {endpoint:?}")));
     };
     let (host, _) = host_and_port("logdb.pull", address)?;
-    refuse_beyond_loopback("logdb.pull", &host, insecure)?;
+    let why = "lines come in there in clear and from anybody";
+    refuse_beyond_loopback("logdb.pull", &host, why, insecure)?;
     Ok(endpoint)
 }
 

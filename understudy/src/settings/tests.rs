@@ -119,8 +119,8 @@ fn an_unknown_key_is_refused_and_the_nearest_is_named() {
     assert!(message.contains("setting wroker is unknown: did you mean worker?"), "{message}");
     let message = refusal("[class.a]\ncommand = ['x']\ntimeuot = '3s'\n");
     assert!(message.contains("class.a.timeuot is unknown: did you mean timeout?"), "{message}");
-    let message = refusal("[cluster]\nkey_file = 'x'\n");
-    assert!(message.contains("setting cluster.key_file is not supported by this version yet"), "{message}");
+    let message = refusal("[cluster]\nreplace_after = '10s'\n");
+    assert!(message.contains("setting cluster.replace_after is not supported"), "{message}");
     let message = refusal("[logs]\nkeep_days = 3\n");
     assert!(message.contains("setting logs.keep_days is not supported by this version yet"), "{message}");
     let message = refusal("[recodex]\nx = 1\n");
@@ -135,6 +135,8 @@ fn a_bad_value_names_its_setting_and_its_file() {
         ("[cluster]\nvoters = 4\n", "cluster.voters: must be 1, 3 or 5, this is 4"),
         ("[cluster]\nexpect = 4\n", "cluster.expect: must be from 1 to the 3 voters"),
         ("[node]\nlisten = '0.0.0.0:3002'\n", "beyond loopback"),
+        ("[cluster]\nkey_file = '/nowhere/key'\n", "cluster.key_file: /nowhere/key: reading it"),
+        ("[http]\ntoken_file = '/nowhere/token'\n", "http.token_file: /nowhere/token: reading it"),
         ("[node]\nlisten = '127.0.0.1'\n", "node.listen: must be HOST:PORT"),
         ("[node]\nname = 'a b'\n", "node.name"),
         ("[raft]\nelection_ms = 200\n", "three heartbeats"),
@@ -167,10 +169,35 @@ fn addresses_beyond_loopback_need_the_word_and_then_advertise_the_host_name() {
 }
 
 #[test]
+fn beyond_loopback_a_key_and_a_token_are_needed_and_what_is_missing_is_named() {
+    let (key, token) = (file(&"0f".repeat(32)), file("0123456789abcdef0123456789abcdef\n"));
+    let with = |has_key: bool, has_token: bool, more: &[&str]| {
+        let mut flags = flags(&[&["--listen", "0.0.0.0:3002"], more].concat());
+        flags.cluster_key_file = has_key.then(|| key.path().to_path_buf());
+        flags.token_file = has_token.then(|| token.path().to_path_buf());
+        read(&flags, Role::Master).map_err(|failure| failure.message)
+    };
+    let settings = with(true, true, &[]).unwrap();
+    assert!(settings.cluster_key.is_some() && settings.token.is_some());
+    assert!(settings.missing_beyond_loopback().is_empty());
+    let (no_key, no_token) = (with(false, true, &[]).unwrap_err(), with(true, false, &[]).unwrap_err());
+    assert!(no_key.contains("--cluster-key-file") && !no_key.contains("--token-file"), "{no_key}");
+    assert!(no_token.contains("--token-file") && !no_token.contains("--cluster-key-file"), "{no_token}");
+    let waived = with(true, false, &["--insecure"]).unwrap();
+    assert!(waived.cluster_key.is_some() && waived.missing_beyond_loopback().len() == 1);
+    assert_eq!(with(false, false, &["--insecure"]).unwrap().missing_beyond_loopback().len(), 2);
+    let bad_key = file("secret");
+    let mut flags = flags(&[]);
+    flags.cluster_key_file = Some(bad_key.path().to_path_buf());
+    let message = read(&flags, Role::Master).unwrap_err().message;
+    assert!(message.contains("cluster.key_file") && message.contains("/dev/urandom"), "{message}");
+}
+
+#[test]
 fn a_variable_that_is_nearly_ours_is_refused_and_a_platforms_is_not() {
     let refuse = |name: &str| refuse_unknown_variables([name.to_string()].into_iter()).map_err(|f| f.message);
     assert!(refuse("UNDERSTUDY_SLOST").unwrap_err().contains("did you mean UNDERSTUDY_SLOTS?"));
-    assert!(refuse("UNDERSTUDY_TOKEN_FILE").unwrap_err().contains("not supported by this version yet"));
+    assert!(refuse("UNDERSTUDY_SCRIPT").unwrap_err().contains("not supported by this version yet"));
     for fine in ["UNDERSTUDY_NAME", "UNDERSTUDY_SERVICE_HOST", "UNDERSTUDY_JOB", "PATH"] {
         assert_eq!(refuse(fine), Ok(()), "{fine}");
     }

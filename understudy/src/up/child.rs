@@ -98,15 +98,20 @@ impl Child {
     }
 }
 
-/// Ends them all: TERM to everybody, KILL to whoever is still there after `patience`. All are reaped.
-pub(super) async fn end(mut children: Vec<Child>, patience: Duration) {
+/// Ends them all: TERM to everybody, which lets jobs end; KILL to whoever is still there after `patience`, or when `at_once`
+/// comes. All are reaped.
+pub(super) async fn end(mut children: Vec<Child>, patience: Duration, at_once: impl Future<Output = ()>) {
     for child in &children {
         child.signal(Signal::SIGTERM);
         // A paused process could not hear it.
         child.signal(Signal::SIGCONT);
     }
     let all = futures_util::future::join_all(children.iter_mut().map(|child| child.process.wait()));
-    if tokio::time::timeout(patience, all).await.is_err() {
+    let in_order = tokio::select! {
+        ended = tokio::time::timeout(patience, all) => ended.is_ok(),
+        () = at_once => false,
+    };
+    if !in_order {
         for child in &mut children {
             // An error means that it is gone.
             let _ = child.process.kill().await;

@@ -21,10 +21,10 @@ const HELLO: &str = "Hello from Understudy";
 
 /// Waits until the cluster serves, says where it is, runs one job.
 pub(super) async fn greet(plan: &Plan, place: &Place, json: bool) -> Result<(), Failure> {
-    let client = Client { api: Api::new(plan.urls())?, json };
+    let client = Client { api: Api::new(plan.urls())?, json, token_file: None };
     voters(&client, plan).await?;
     // From here on as a user would: through the door on the first port.
-    let client = Client { api: Api::new(vec![plan.door()])?, json };
+    let client = Client { api: Api::new(vec![plan.door()])?, json, token_file: None };
     door(&client).await?;
     if !json {
         say_where(plan, place)?;

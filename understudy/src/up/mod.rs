@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use node::cluster_key::ClusterKey;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::{Exit, Failure, Outcome};
@@ -25,7 +26,7 @@ use plan::Plan;
 /// How often the children are looked at.
 const LOOK: Duration = Duration::from_millis(100);
 /// Between TERM and KILL.
-const GOODBYE: Duration = Duration::from_secs(5);
+const GOODBYE: Duration = Duration::from_secs(12);
 
 /// What kind of cluster.
 #[derive(Clone, Debug, Args)]
@@ -85,6 +86,9 @@ pub(crate) async fn run(flags: &UpFlags, json: bool) -> Outcome {
     let place = Place::of(flags)?;
     let plan = Plan::of(flags, place.path())?;
     plan.check_ports()?;
+    let key = plan::key_file(place.path());
+    ClusterKey::keep(&key)
+        .map_err(|error| Failure::error(format!("making the cluster key {}: {error}", key.display())))?;
     let mut ending = Ending::listen()?;
     let program = std::env::current_exe()
         .map_err(|cause| Failure::error(format!("finding this program's own file: {cause}")))?;
@@ -96,8 +100,8 @@ pub(crate) async fn run(flags: &UpFlags, json: bool) -> Outcome {
         outcome = live(&plan, &place, &mut children, json) => outcome,
         () = ending.come() => Ok(Exit::Ok),
     };
-    show::talk("stopping all nodes");
-    child::end(children, GOODBYE).await;
+    show::talk("stopping all nodes; once more does it at once");
+    child::end(children, GOODBYE, ending.come()).await;
     outcome
 }
 

@@ -72,7 +72,7 @@ impl Plan {
             let others = ports.iter().enumerate().filter(|(other, _)| *other != k);
             let join: Vec<String> = others.map(|(_, ports)| format!("127.0.0.1:{}", ports.http)).collect();
             let folder = dir.join(name);
-            let mut words = words(flags, name, own, &folder, voters);
+            let mut words = words(flags, name, own, dir, voters);
             words.extend(logger.clone());
             let mut again = words.clone();
             if !join.is_empty() {
@@ -159,7 +159,13 @@ impl Ports {
     }
 }
 
-fn words(flags: &UpFlags, name: &str, ports: &Ports, folder: &Path, voters: usize) -> Vec<String> {
+/// The key of the cluster in this folder.
+pub(super) fn key_file(dir: &Path) -> PathBuf {
+    dir.join("cluster.key")
+}
+
+fn words(flags: &UpFlags, name: &str, ports: &Ports, dir: &Path, voters: usize) -> Vec<String> {
+    let folder = dir.join(name);
     let role = if name == "master" { "master" } else { "worker" };
     let mut words: Vec<String> = [role, "--name", name, "--data"].map(String::from).to_vec();
     words.push(folder.join("data").to_string_lossy().into_owned());
@@ -167,6 +173,7 @@ fn words(flags: &UpFlags, name: &str, ports: &Ports, folder: &Path, voters: usiz
     for (link, port) in &ports.links {
         words.extend([format!("--{link}-port"), port.to_string()]);
     }
+    words.extend(["--cluster-key-file".to_string(), key_file(dir).to_string_lossy().into_owned()]);
     words.extend(["--allow", "sh,python", "--expect", &voters.to_string()].map(String::from));
     if let Some(slots) = flags.slots {
         words.extend(["--slots".to_string(), slots.to_string()]);
@@ -289,6 +296,7 @@ mod tests {
     #[test]
     fn every_node_understands_its_words_and_only_a_new_master_asks_nobody() {
         let folder = tempfile::tempdir().unwrap();
+        node::cluster_key::ClusterKey::keep(&key_file(folder.path())).unwrap();
         let new = plan(&["--slots", "5"], folder.path()).unwrap();
         for (k, node) in new.nodes.iter().enumerate() {
             let role = if k == 0 { Role::Master } else { Role::Worker };
@@ -297,6 +305,7 @@ mod tests {
                 (settings.name.as_str(), settings.slots, settings.expect, settings.chaos),
                 (node.name.as_str(), 5, 3, true)
             );
+            assert!(settings.cluster_key.is_some());
             assert_eq!(settings.join.len(), if k == 0 { 0 } else { 3 });
             assert!(!settings.join.contains(&format!("127.0.0.1:{}", node.http_port)));
         }

@@ -2,10 +2,10 @@
 
 use axum::http::StatusCode;
 use bytes::Bytes;
-use protocol::{JobId, Outcome, Reason};
+use protocol::{JobId, Outcome, Reason, Refusal};
 
 use super::stage::start;
-use super::{call, get};
+use super::{call, get, submit};
 
 #[tokio::test]
 async fn a_list_goes_page_by_page_newest_first_and_narrows() {
@@ -170,6 +170,46 @@ async fn health_and_metrics_answer_in_plain_text() {
     let verbose = get(&app, "/readyz?verbose").await;
     assert_eq!(verbose.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(verbose.text().contains("[-] leader\n"), "{}", verbose.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_disk_failed_says_why_and_is_as_one_that_is_stopped() {
+    use crate::disk::HealthState;
+    let (app, hand) = start();
+    hand.front.disk.set(Some(HealthState::Hangs));
+    let verbose = get(&app, "/readyz?verbose").await;
+    assert_eq!(verbose.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(verbose.text().contains("[-] disk: a write hangs"), "{}", verbose.text());
+    assert_eq!(get(&app, "/api/v1/status").await.status, StatusCode::OK, "it still serves what it knows");
+
+    let why = "writing /d/log/0000000002.seg at byte 0: No space left on device";
+    hand.front.disk.set(Some(HealthState::Out { why: why.to_string() }));
+    for path in ["/readyz", "/readyz?verbose"] {
+        let ready = get(&app, path).await;
+        assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(ready.text().contains(why), "{}", ready.text());
+    }
+    for path in ["/api/v1/status", "/api/v1/jobs", "/metrics"] {
+        let told = get(&app, path).await;
+        assert_eq!(told.problem(), (503, "stopped".into()), "{path}");
+        assert!(told.json()["detail"].as_str().unwrap().contains(why), "{}", told.text());
+    }
+    let told = submit(&app, r#"{"class":"echo"}"#).await;
+    assert_eq!((told.problem(), &told.json()["accepted"]), ((503, "stopped".into()), &false.into()));
+    assert_eq!(get(&app, "/livez").await.status, StatusCode::OK);
+    assert_eq!(get(&app, "/logging").await.status, StatusCode::OK);
+
+    hand.front.disk.set(None);
+    assert_eq!(get(&app, "/readyz").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn voters_that_are_short_of_something_are_named() {
+    let (app, hand) = start();
+    hand.refuse(Refusal::Short("the disks of too many voters are nearly full: n2".to_string()));
+    let told = submit(&app, r#"{"class":"echo"}"#).await;
+    assert_eq!((told.problem(), &told.json()["accepted"]), ((429, "full".into()), &false.into()));
+    assert!(told.json()["detail"].as_str().unwrap().contains("nearly full: n2"), "{}", told.text());
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The whole router against a pretended stage that holds a real ledger.
 
 mod bad_input;
+mod batches;
 mod events;
 mod guards;
 mod history;

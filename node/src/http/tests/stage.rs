@@ -11,10 +11,10 @@ use protocol::{
     Answer, Boot, Change, ClusterId, Command, Entry, JobId, Load, Member, NodeId, NodeLoad, Offer, Origin,
     Outcome, Refusal, Request,
 };
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::archive::{Archive, Batch};
-use crate::ask::{Ask, Event, Front, Told, Valve, View};
+use crate::ask::{Ask, DigestAt, Event, Front, Held, Reply, Told, Valve, View};
 use crate::http::{Served, app_with_pages};
 use crate::news::{Board, share_all};
 use crate::runner::Outputs;
@@ -41,6 +41,21 @@ struct Inner {
     has_leader: bool,
     knows_cluster: bool,
     number: u64,
+    endings: Vec<(JobId, oneshot::Sender<Held>)>,
+}
+
+impl Inner {
+    fn held(&self, job: JobId) -> Option<Held> {
+        let members = Arc::new(self.ledger.members().cloned().collect());
+        self.ledger.job(job).map(|job| Held { job: Arc::clone(job), members })
+    }
+
+    fn tell_end(&mut self, job: JobId, reply: oneshot::Sender<Held>) {
+        match self.held(job).filter(|held| held.job.state.is_terminal()) {
+            Some(held) => drop(reply.send(held)),
+            None => self.endings.push((job, reply)),
+        }
+    }
 }
 
 /// The test's hand on it.
@@ -84,6 +99,9 @@ impl Hand {
         }
         if let Some(archive) = &inner.archive {
             archive.push(batch);
+        }
+        for (job, reply) in std::mem::take(&mut inner.endings) {
+            inner.tell_end(job, reply);
         }
         effects
     }
@@ -144,6 +162,7 @@ impl Hand {
             learners: Vec::new(),
             roster: vec![line(ME), line(OTHER)],
             leaderless_ms: if inner.has_leader { 0 } else { 7_000 },
+            leaving: false,
         }
     }
 
@@ -158,13 +177,24 @@ impl Hand {
                     let _ = reply.send(self.view());
                 }
             }
+            (Ask::Digest { index, reply }, _) => {
+                let applied = self.view().applied;
+                let digest = index.is_none_or(|index| index <= applied).then_some(0xd1);
+                let _ = reply.send(DigestAt { applied, digest });
+            }
             (Ask::Request { .. }, Plan::Drop) => {}
             (Ask::Request { reply, .. }, Plan::Tell(told)) => {
-                let _ = reply.send(told);
+                let _ = reply.send(Reply { told, held: None });
             }
             (Ask::Request { request, reply }, Plan::Lead) => {
-                let _ = reply.send(Told::Answer(self.decide(request)));
+                let answer = self.decide(request);
+                let held = match &answer {
+                    Answer::Accepted { job, .. } => self.inner.lock().unwrap().held(*job),
+                    _ => None,
+                };
+                let _ = reply.send(Reply { told: Told::Answer(answer), held });
             }
+            (Ask::Ended { job, reply }, _) => self.inner.lock().unwrap().tell_end(job, reply),
         }
     }
 
@@ -187,6 +217,20 @@ impl Hand {
                 Answer::Done
             }
             Request::Transfer { .. } => Answer::Done,
+            Request::SubmitAll(batch) => {
+                let number = {
+                    let mut inner = self.inner.lock().unwrap();
+                    inner.number += 1;
+                    inner.number
+                };
+                let origin = Origin { gateway: ME, boot: Boot(1), number, floor: number };
+                let effects = self.apply(vec![Command::SubmitAll { batch: Arc::new(batch), origin }]);
+                let answers = effects.into_iter().filter_map(|effect| match effect {
+                    Effect::Decided { answer, .. } => Some(answer),
+                    _ => None,
+                });
+                answers.last().unwrap()
+            }
         }
     }
 }
@@ -199,6 +243,8 @@ fn line(id: NodeId) -> NodeLoad {
         cpu_total_milli: 2_000,
         memory_used_bytes: 1 << 30,
         memory_total_bytes: 4 << 30,
+        disk_free_bytes: 1 << 30,
+        disk_total_bytes: 4 << 30,
     };
     NodeLoad { id, alive: true, offer, load, running: 0 }
 }
@@ -234,11 +280,14 @@ fn settings(chaos: bool, logdb: Option<String>) -> Settings {
         allow: BTreeSet::new(),
         classes: BTreeMap::new(),
         runs_jobs: RunsJobs::Auto,
+        cluster_key: None,
+        token: None,
         insecure: false,
         chaos,
         allowed_hosts: vec!["allowed.test".into()],
         logger: None,
         logdb,
+        replace_after_ms: 10_000,
         retention: master::Retention::default(),
         ended_jobs: protocol::limits::ENDED_JOBS,
         hold_dispatch: false,
@@ -279,11 +328,20 @@ fn start_on(settings: Settings, ledger: Ledger, archive: Option<Archive>) -> (Ro
         disk: crate::disk::Health::default(),
         outputs: Outputs::default(),
         lab: crate::lab::LabCounts::default(),
+        broker: crate::broker::BrokerCounts::default(),
         history: crate::archive::History::default(),
         news: Board::with_voice("n1"),
     };
     front.history.set(archive.clone());
-    let inner = Inner { ledger, archive, plan: Plan::Lead, has_leader: true, knows_cluster: true, number: 0 };
+    let inner = Inner {
+        ledger,
+        archive,
+        plan: Plan::Lead,
+        has_leader: true,
+        knows_cluster: true,
+        number: 0,
+        endings: Vec::new(),
+    };
     let log = logdb::Log::in_memory("n1");
     let hand = Hand { inner: Arc::new(Mutex::new(inner)), front: front.clone(), log: log.clone() };
     hand.apply(vec![
@@ -302,7 +360,13 @@ fn start_on(settings: Settings, ledger: Ledger, archive: Option<Archive>) -> (Ro
                     Some(ask) => stage.take(ask),
                     None => return,
                 },
-                Ok(()) = wanted.changed() => valve.reach(*wanted.borrow_and_update()),
+                Ok(()) = wanted.changed() => {
+                    let stopped = *wanted.borrow_and_update();
+                    if stopped {
+                        stage.inner.lock().unwrap().endings.clear();
+                    }
+                    valve.reach(stopped);
+                }
             }
         }
     });

@@ -90,6 +90,7 @@ async fn each_refusal_of_the_leader_has_its_status() {
         (Refusal::Full, 429, "full"),
         (Refusal::KeyReused { job: JobId(7) }, 422, "key-reused"),
         (Refusal::Impossible("no".into()), 422, "invalid"),
+        (Refusal::NotNow("no".into()), 503, "no-quorum"),
     ];
     for (refusal, status, word) in cases {
         hand.refuse(refusal);

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::client::{Client, attempts, id, job};
+use crate::wait::until;
 use serde_json::Value;
-use tests::client::{attempts, id, job};
-use tests::{Client, until};
 use tokio::task::JoinHandle;
 
 /// Submits one small job after the other, each acknowledged before the next.
-pub(crate) struct Load {
+pub struct Load {
     client: Arc<Client>,
     ends: Arc<AtomicBool>,
     count: Arc<AtomicUsize>,
@@ -20,7 +20,7 @@ pub(crate) struct Load {
 
 impl Load {
     /// Begins with this client.
-    pub(crate) fn start(client: Client) -> Self {
+    pub fn start(client: Client) -> Self {
         let (client, ends) = (Arc::new(client), Arc::new(AtomicBool::new(false)));
         let (count, gap_ms) = (Arc::default(), Arc::default());
         let task = submit_on(Arc::clone(&client), Arc::clone(&ends), Arc::clone(&count), Arc::clone(&gap_ms));
@@ -28,7 +28,7 @@ impl Load {
     }
 
     /// Waits until this many more jobs were acknowledged.
-    pub(crate) async fn goes_on(&self, more: usize) {
+    pub async fn goes_on(&self, more: usize) {
         let goal = self.count.load(Ordering::Relaxed) + more;
         until(&format!("{more} more jobs are acknowledged"), Duration::from_secs(60), async || {
             (self.count.load(Ordering::Relaxed) >= goal).then_some(())
@@ -37,12 +37,12 @@ impl Load {
     }
 
     /// The longest time between two acknowledgements so far.
-    pub(crate) fn longest_gap(&self) -> Duration {
+    pub fn longest_gap(&self) -> Duration {
         Duration::from_millis(self.gap_ms.load(Ordering::Relaxed))
     }
 
     /// Ends it, waits for every job it was promised and says how many: each has succeeded, once, with its own output.
-    pub(crate) async fn all_succeeded_once(self) -> usize {
+    pub async fn all_succeeded_once(self) -> usize {
         self.ends.store(true, Ordering::Relaxed);
         let ids = self.task.await.expect("the load itself does not fail");
         for (n, id) in ids.iter().enumerate() {

@@ -1,0 +1,252 @@
+//! The works: what is done to a cluster over HTTP, and what is counted.
+
+mod failover;
+mod queue;
+mod slots;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::cluster::{Cluster, doors};
+use crate::lab::BenchError;
+use crate::limits::NODES;
+use crate::load::{Run, Slot, Until, run};
+use crate::machine;
+use crate::report::{Report, Row, Setting, median};
+#[cfg(feature = "peers")]
+pub(crate) use slots::payload;
+use slots::{Batches, RoundTrips, Submits};
+
+/// One work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// What three nodes take that have nothing to do.
+    Idle,
+    /// Jobs acknowledged, one a request.
+    Submit,
+    /// Jobs acknowledged, a thousand a request.
+    Batch,
+    /// Jobs submitted and ended, one a request.
+    RoundTrip,
+    /// A full queue emptied by one worker.
+    Drain,
+    /// The longest gap between two acknowledgements when the leader is killed.
+    Failover,
+    /// What a queue takes in memory, and what it does to submissions.
+    Memory,
+}
+
+impl Work {
+    /// All, in the order in which they are done.
+    pub const ALL: [Self; 7] =
+        [Self::Idle, Self::Submit, Self::Batch, Self::RoundTrip, Self::Drain, Self::Failover, Self::Memory];
+
+    /// Its word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Submit => "submit",
+            Self::Batch => "batch",
+            Self::RoundTrip => "round-trip",
+            Self::Drain => "drain",
+            Self::Failover => "failover",
+            Self::Memory => "memory",
+        }
+    }
+
+    /// Whether it needs nodes that it may kill, look into, or add to.
+    #[must_use]
+    pub fn needs_own_cluster(self) -> bool {
+        matches!(self, Self::Idle | Self::Drain | Self::Failover | Self::Memory)
+    }
+}
+
+/// What is to be measured, and how much.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// Which works.
+    pub works: Vec<Work>,
+    /// Length of one run.
+    pub run: Duration,
+    /// Runs of each measurement.
+    pub runs: usize,
+    /// Things in flight, one measurement each.
+    pub outstanding: Vec<usize>,
+    /// Bytes of a payload, one measurement each.
+    pub bytes: Vec<usize>,
+    /// Jobs queued for `drain`.
+    pub drained: u64,
+    /// Jobs queued for `memory`, one measurement each, rising.
+    pub queued: Vec<u64>,
+}
+
+/// Where it is measured.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// A cluster of our own, with this program, in this folder (which is removed afterwards).
+    Own {
+        /// The program.
+        program: PathBuf,
+        /// The folder.
+        scratch: PathBuf,
+    },
+    /// A cluster that is there: `HOST:PORT` of its nodes.
+    There(Vec<String>),
+}
+
+/// Does all works and reports each as it is done.
+///
+/// # Errors
+/// [`BenchError`]: a work could not be done, or failed in the middle.
+pub async fn all(wish: &Wish, place: &Place) -> Result<Report, BenchError> {
+    let scratch = match place {
+        Place::Own { scratch, .. } => scratch.clone(),
+        Place::There(_) => std::env::temp_dir(),
+    };
+    std::fs::create_dir_all(&scratch).map_err(|error| BenchError::new("making the scratch folder", error))?;
+    let setting = Setting {
+        system: "understudy".to_owned(),
+        durability: "fdatasync on a majority".to_owned(),
+        nodes: match place {
+            Place::Own { .. } => NODES,
+            Place::There(addresses) => addresses.len(),
+        },
+        machine: machine::describe(),
+        syncs_per_second: machine::syncs_per_second(&scratch)?,
+    };
+    let mut report = Report::new(setting);
+    for work in &wish.works {
+        match place {
+            Place::There(_) if work.needs_own_cluster() => {
+                let why = "needs a cluster of its own";
+                return Err(BenchError::new("measuring", format!("{}: {why}", work.word())));
+            }
+            Place::There(addresses) => one(*work, wish, &doors(addresses).await?, &mut report).await?,
+            Place::Own { program, scratch } => {
+                let folder = scratch.join("cluster");
+                on_own(*work, wish, program, &folder, &mut report).await?;
+            }
+        }
+    }
+    Ok(report)
+}
+
+/// Each work has a fresh cluster: what one leaves queued is not the next one's burden.
+async fn on_own(
+    work: Work,
+    wish: &Wish,
+    program: &std::path::Path,
+    folder: &std::path::Path,
+    report: &mut Report,
+) -> Result<(), BenchError> {
+    match work {
+        Work::Submit => {
+            for bytes in &wish.bytes {
+                let cluster = Cluster::start(program, folder).await?;
+                submit(wish, *bytes, &cluster.doors().await?, Some(&cluster), report).await?;
+            }
+            Ok(())
+        }
+        Work::Drain => queue::drain(wish, program, folder, report).await,
+        Work::Failover => failover::failover(wish, &mut Cluster::start(program, folder).await?, report).await,
+        Work::Memory => queue::memory(wish, &Cluster::start(program, folder).await?, report).await,
+        Work::Idle => idle(wish, &Cluster::start(program, folder).await?, report).await,
+        Work::Batch | Work::RoundTrip => {
+            let cluster = Cluster::start(program, folder).await?;
+            one(work, wish, &cluster.doors().await?, report).await
+        }
+    }
+}
+
+async fn one(work: Work, wish: &Wish, doors: &[String], report: &mut Report) -> Result<(), BenchError> {
+    match work {
+        Work::Submit => {
+            for bytes in &wish.bytes {
+                submit(wish, *bytes, doors, None, report).await?;
+            }
+        }
+        Work::Batch => {
+            let slots = Batches::connect(doors, crate::limits::FILLERS).await?;
+            let row = measured(wish.run, wish.runs, slots, crate::limits::BATCH_JOBS, "batch", 100).await?;
+            report.add(row);
+        }
+        Work::RoundTrip => {
+            for outstanding in &wish.outstanding {
+                let slots = RoundTrips::connect(doors, *outstanding).await?;
+                report.add(measured(wish.run, wish.runs, slots, 1, "round-trip", 100).await?);
+            }
+        }
+        Work::Idle | Work::Drain | Work::Failover | Work::Memory => {}
+    }
+    Ok(())
+}
+
+async fn submit(
+    wish: &Wish,
+    bytes: usize,
+    doors: &[String],
+    cluster: Option<&Cluster>,
+    report: &mut Report,
+) -> Result<(), BenchError> {
+    let processes: Vec<u32> =
+        cluster.map(|cluster| cluster.processes().iter().map(|(_, id)| *id).collect()).unwrap_or_default();
+    for outstanding in &wish.outstanding {
+        let slots = Submits::connect(doors, *outstanding, bytes).await?;
+        let before_ms = machine::cpu_ms(&processes);
+        let mut row = measured(wish.run, wish.runs, slots, 1, "submit", bytes).await?;
+        let jobs: u64 = row.runs.iter().sum::<u64>().max(1);
+        if cluster.is_some() {
+            let spent_us = (machine::cpu_ms(&processes) - before_ms) * 1_000;
+            // Runs are a second each by default: their sum is about the number of jobs.
+            let per_job_us = spent_us / (jobs * wish.run.as_millis() as u64 / 1_000).max(1);
+            row.note = format!("{per_job_us} us of processor time a job, all nodes");
+        }
+        report.add(row);
+    }
+    Ok(())
+}
+
+/// So many runs of the same slots, after a short one that warms up.
+///
+/// # Errors
+/// [`BenchError`] of any slot.
+pub async fn measured<S: Slot>(
+    time: Duration,
+    count: usize,
+    slots: Vec<S>,
+    each: u64,
+    work: &'static str,
+    bytes: usize,
+) -> Result<Row, BenchError> {
+    let outstanding = slots.len();
+    let (_, mut slots) = run(slots, each, Until::over(time / 4)).await?;
+    let mut runs: Vec<Run> = Vec::new();
+    for _ in 0..count {
+        let (one, back) = run(slots, each, Until::over(time)).await?;
+        slots = back;
+        runs.push(one);
+    }
+    let row = Row::of(work, "jobs/s", runs.iter().map(Run::per_second).collect());
+    let middle = runs.iter().find(|run| run.per_second() == row.median).copied().unwrap_or_default();
+    let (p50_us, p99_us) = (Some(middle.p50_us), Some(middle.p99_us));
+    Ok(Row { outstanding, bytes, p50_us, p99_us, ..row })
+}
+
+/// Memory of all three, and the processor time they take while nobody asks anything.
+async fn idle(wish: &Wish, cluster: &Cluster, report: &mut Report) -> Result<(), BenchError> {
+    let processes: Vec<u32> = cluster.processes().iter().map(|(_, id)| *id).collect();
+    let (mut memory, mut load) = (Vec::new(), Vec::new());
+    for _ in 0..wish.runs {
+        let before_ms = machine::cpu_ms(&processes);
+        let rest = wish.run * 3;
+        tokio::time::sleep(rest).await;
+        let spent_ms = machine::cpu_ms(&processes) - before_ms;
+        memory.push(machine::memory_kib(&processes) / 1024);
+        load.push(spent_ms * 1_000 / rest.as_millis().max(1) as u64);
+    }
+    let note = format!("{} thousandths of a core", median(&load));
+    report.add(Row { note, ..Row::of("idle", "MiB, three nodes", memory) });
+    report.add(Row::of("idle-cpu", "thousandths of a core, three nodes", load));
+    Ok(())
+}

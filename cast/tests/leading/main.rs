@@ -1,0 +1,4 @@
+//! Leaders that were late, and leaders that leave.
+
+#[cfg(test)]
+mod late;
