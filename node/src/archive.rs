@@ -10,11 +10,13 @@
 //! of the log after a crash goes on from there. What a checkpoint has synced is *durable*: only up to there may the log be
 //! let go ([`Progress::durable`]).
 //! **Driven by:** the owner loop, which never waits for it; HTTP, which reads.
-//! **Leaves out:** which jobs are still held by the ledger (`master`); fetching of what was jumped over.
+//! **Leaves out:** which jobs are still held by the ledger (`master`).
 
 mod backlog;
 mod error;
+mod exchange;
 mod filing;
+mod filler;
 mod filter;
 mod find;
 mod holes;
@@ -33,7 +35,8 @@ use tokio::sync::{Notify, watch};
 
 pub(crate) use backlog::Batch;
 pub use error::ArchiveError;
-pub(crate) use filing::Filing;
+pub use exchange::Question;
+pub(crate) use filing::{Filing, shelf};
 pub(crate) use filter::Filter;
 pub(crate) use find::page;
 pub(crate) use holes::Hole;
@@ -53,8 +56,9 @@ pub(crate) struct Progress {
     pub(crate) applied: u64,
     /// Everything up to this entry is in it after a power cut too.
     pub(crate) durable: u64,
-    /// Number of the newest end that it knows of.
+    /// Numbers of the newest end and of the newest fact that it knows of.
     pub(crate) last_end: u64,
+    pub(crate) last_fact: u64,
     /// Number of the last fact that is forgotten.
     pub(crate) forgotten_facts: u64,
     /// What it never saw.
@@ -93,6 +97,7 @@ impl Archive {
             applied: about.applied,
             durable: 0,
             last_end: about.last_end,
+            last_fact: about.last_fact,
             forgotten_facts: about.forgotten_facts,
             holes: store.holes().to_vec(),
         };
@@ -129,6 +134,7 @@ impl Archive {
             applied: ledger.applied(),
             last_end: ledger.last_end(),
             last_fact: ledger.last_fact(),
+            forgotten: ledger.forgotten().upto,
             is_whole: true,
             ..Batch::default()
         };
@@ -151,6 +157,11 @@ impl Archive {
     /// How far it is, now and later.
     pub(crate) fn progress(&self) -> watch::Receiver<Progress> {
         self.0.progress.subscribe()
+    }
+
+    /// Whether it has every job that has ended, apart from those that wait or are forgotten.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.0.progress.borrow().holes.iter().all(|hole| hole.kind != holes::Kind::Ends)
     }
 
     /// Why it cannot be written now.

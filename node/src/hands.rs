@@ -5,20 +5,19 @@ use std::sync::Arc;
 
 use cast::{Cast, Input, Output};
 use consensus::{Peer, Writer};
-use protocol::{AttemptRef, Boot, Load, Member, NodeId, Outcome, Request};
+use protocol::{AttemptRef, Boot, Load, Member, NodeId, Outcome};
 use tokio::runtime::Handle;
 
 use crate::admit;
 use crate::again::Again;
-use crate::archive::{Archive, Filing};
-use crate::ask::{Ask, DigestAt};
+use crate::archive::{Archive, Filing, shelf};
 use crate::broker::{Broker, Lead};
 use crate::bulk::Shelves;
 use crate::clock::{tick_ms, wall_ms};
 use crate::disk::{Closing, Disk, Folder, Identity, Told as DiskTold};
 use crate::error::StageError;
 use crate::inbox::{DiskState, Slots};
-use crate::lab::{self, Lab, LabTold};
+use crate::lab::{self, Lab};
 use crate::letters::Letters;
 use crate::link::{Link, LinkTold, Serving};
 use crate::narrate::Narrator;
@@ -29,6 +28,8 @@ use crate::runner::Runner;
 use crate::settings::Settings;
 use crate::shows::Shows;
 use crate::stage::Stage;
+
+mod asking;
 
 /// Sockets, disk, children and open questions of one start.
 pub(crate) struct Hands {
@@ -50,7 +51,6 @@ pub(crate) struct Hands {
     closed_classes: Arc<BTreeSet<String>>,
     again: Again,
     replies: Replies,
-    digests: Vec<(Option<u64>, tokio::sync::oneshot::Sender<DigestAt>)>,
     last_ticket: u64,
     /// The disk is nearly full, and that was said.
     disk_low: bool,
@@ -90,7 +90,8 @@ impl Hands {
             },
             stage.front.broker.clone(),
         )?;
-        let serving = Serving { bulk: Arc::new(Shelves::default()), keys: broker.keys() };
+        let shelves = Shelves { archive: Some(shelf(archive.clone())), ..Shelves::default() };
+        let serving = Serving { bulk: Arc::new(shelves), keys: broker.keys() };
         let link = open_link(handle, &settings, identity, &me, &slots, serving)?;
         let runner = open_runner(stage, handle, &settings, &slots)?;
         watch_load(&slots, &settings.data)?;
@@ -106,6 +107,7 @@ impl Hands {
             stage.front.lab.clone(),
             slots.lab.clone(),
         )?;
+        let filing = Filing::new(archive, stage.front.history.clone(), handle, link.bulk());
         let hands = Self {
             settings,
             handle: handle.clone(),
@@ -124,12 +126,11 @@ impl Hands {
             closed_classes: Arc::new(BTreeSet::new()),
             again: Again::new(),
             replies: Replies::default(),
-            digests: Vec::new(),
             last_ticket: 0,
             disk_low: false,
             hints,
             joining: None,
-            filing: Filing::new(archive, stage.front.history.clone()),
+            filing,
         };
         if identity.founder == identity.node {
             // Known before the ledger says so: the founder's first lines already bear it.
@@ -255,78 +256,6 @@ impl Hands {
         self.last_ticket
     }
 
-    /// Somebody asks over HTTP.
-    pub(crate) fn asked(&mut self, ask: Ask, cast: &Cast, inputs: &mut Vec<Input>) {
-        let ticket = self.nobodys_ticket();
-        match ask {
-            Ask::Request { request, reply } => {
-                match &request {
-                    Request::Submit { job, .. } => self.shows.created(*job),
-                    Request::SubmitAll(batch) => self.shows.created_all(batch),
-                    _ => {}
-                }
-                self.replies.asked(ticket, reply);
-                inputs.push(Input::Ask { ticket, request });
-            }
-            Ask::Digest { index, reply } => self.digests.push((index, reply)),
-            Ask::Ended { job, reply } => self.replies.awaits(job, reply, cast.ledger(), self.shows.members()),
-            Ask::View { linearizable, reply } => {
-                self.replies.reads(ticket, reply);
-                if linearizable {
-                    inputs.push(Input::Read { ticket });
-                } else {
-                    self.shows.want_view(ticket);
-                }
-            }
-        }
-    }
-
-    /// Programs at the lab's ports said something.
-    pub(crate) fn lab_told(&mut self, batch: Vec<LabTold>, cast: &Cast, inputs: &mut Vec<Input>) {
-        if self.closed_classes.is_empty() {
-            self.closed_classes = lab::closed_classes(cast);
-        }
-        let closed = Arc::clone(&self.closed_classes);
-        for told in batch {
-            let last_ticket = &mut self.last_ticket;
-            let ticket = || {
-                *last_ticket += 1;
-                *last_ticket
-            };
-            if let Some(job) = self.lab.told(told, &closed, ticket, inputs) {
-                self.shows.created(job);
-            }
-        }
-    }
-
-    /// What is looked at each second: who waits in vain, and requests from the lab's ports that nobody could decide, which are
-    /// asked again.
-    pub(crate) fn ask_again(&mut self, cast: &mut Cast, wall_ms: u64) {
-        if !self.again.is_time() {
-            return;
-        }
-        self.replies.sweep();
-        if self.lab.has_undecided() && self.again.wants_read() {
-            let ticket = self.nobodys_ticket();
-            self.again.reads(ticket);
-            cast.handle(Input::Read { ticket }, wall_ms);
-        }
-    }
-
-    fn ask_undecided(&mut self, cast: &mut Cast) {
-        if !self.again.take_due() {
-            return;
-        }
-        let last_ticket = &mut self.last_ticket;
-        let again = self.lab.ask_again(|| {
-            *last_ticket += 1;
-            *last_ticket
-        });
-        for (ticket, request) in again {
-            cast.handle(Input::Ask { ticket, request }, wall_ms());
-        }
-    }
-
     pub(crate) fn link_told(&mut self, told: LinkTold, inputs: &mut Vec<Input>) {
         match told {
             LinkTold::Message { message, .. } => inputs.push(Input::Peer(message)),
@@ -353,6 +282,14 @@ impl Hands {
         }
     }
 
+    /// What an attempt brings that needs no time at all; none for others.
+    pub(crate) fn at_once(&self, dispatch: &protocol::Dispatch) -> Option<Outcome> {
+        let outcome = Runner::at_once(dispatch)?;
+        self.shows.started(dispatch.attempt.job);
+        self.shows.finished(dispatch.attempt.job);
+        Some(outcome)
+    }
+
     /// The runner says that an attempt is gone.
     pub(crate) fn ended(&self, attempt: AttemptRef, outcome: Outcome, inputs: &mut Vec<Input>) {
         self.shows.finished(attempt.job);
@@ -367,14 +304,7 @@ impl Hands {
 
     /// The process ends, and so many attempts with it.
     pub(crate) fn left(&self, running: usize) {
-        let (level, line) = match running {
-            0 => (logdb::Level::Info, "has left".to_string()),
-            _ => (
-                logdb::Level::Warn,
-                format!("has left; {running} attempts end unfinished and will run again"),
-            ),
-        };
-        self.log.record(level, "left", None, &line);
+        self.shows.left(running);
     }
 
     /// This start follows a `/stop`.
@@ -426,7 +356,7 @@ impl Hands {
                     drop(self.replies.reader(ticket));
                 }
                 Output::NotAdmitted(refusal) => {
-                    return Err(StageError::NotAdmitted(admission_words(&refusal)));
+                    return Err(StageError::NotAdmitted(admit::words(&refusal)));
                 }
                 Output::Fatal(text) => return Err(StageError::Fatal(text)),
                 shown => self.show(cast, shown),
@@ -488,13 +418,7 @@ impl Hands {
                 let _ = reader.send(self.shows.view(cast, self.identity));
             }
         }
-        for (index, reply) in self.digests.drain(..) {
-            let applied = cast.status().applied;
-            let at = index.unwrap_or(applied);
-            let digest = if at <= applied { cast.digest_at(at) } else { None };
-            // The asker may have gone away meanwhile.
-            let _ = reply.send(DigestAt { applied, digest });
-        }
+        self.replies.compare(cast);
         if self.shows.redial_wanted() {
             let taken_in = cast.ledger().member(self.me.id).is_some_and(|member| member.boot == self.me.boot);
             // A newcomer's own ledger names nobody but the founder yet, and another may lead: whoever it heard of may be needed.
@@ -508,6 +432,7 @@ impl Hands {
                     peers.insert(node, address);
                 }
             }
+            self.filing.knows(peers.keys().copied().collect());
             self.link.dial(peers.into_iter().collect());
         }
         if let Some(member) = cast.ledger().member(self.me.id)
@@ -543,14 +468,5 @@ impl Hands {
             Some(disk) => disk.close(),
             None => unreachable!("the loop starts with the disk and ends with it"),
         }
-    }
-}
-
-fn admission_words(refusal: &protocol::Refusal) -> String {
-    match refusal {
-        protocol::Refusal::NameTaken { name } => {
-            format!("the name {name} is borne by another live node; choose another --name")
-        }
-        other => format!("refused: {other:?}"),
     }
 }

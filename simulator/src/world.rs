@@ -280,6 +280,7 @@ impl<'a> World<'a> {
         let node = &mut self.nodes[place];
         let Some(live) = node.live.as_mut().filter(|_| node.boot == boot) else { return };
         if let Some(outcome) = live.runner.end(attempt, by_itself) {
+            live.runner.ended(self.now_us);
             self.hand(place, Input::Ended { attempt, outcome });
         }
     }
@@ -304,8 +305,11 @@ impl<'a> World<'a> {
         let Some(leader) = self.leader() else { return Ok(()) };
         let Some(cast) = self.nodes[leader].live.as_ref().map(|live| &live.cast) else { return Ok(()) };
         let ledger = cast.ledger();
+        // What waits on a node for a slot waits like what is queued.
+        let live = self.nodes.iter().filter_map(|node| node.live.as_ref());
+        let spares = live.flat_map(|live| live.cast.worker().waiting()).map(|attempt| attempt.job);
         let is_lab = |id: protocol::JobId| ledger.job(id).is_some_and(|job| job.spec.class == LAB_CLASS);
-        let (lab, own): (Vec<_>, Vec<_>) = ledger.queued().partition(|id| is_lab(*id));
+        let (lab, own): (Vec<_>, Vec<_>) = ledger.queued().chain(spares).partition(|id| is_lab(*id));
         let always = self.common.runs_jobs == master::RunsJobs::Always;
         let (mut own_free, mut lab_free) = (0, 0);
         for (place, node) in self.nodes.iter().enumerate() {

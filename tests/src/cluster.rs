@@ -212,7 +212,7 @@ impl Cluster {
     }
 
     /// All numbers.
-    pub fn all(&self) -> impl Iterator<Item = usize> + use<> {
+    pub fn all(&self) -> impl DoubleEndedIterator<Item = usize> + use<> {
         1..=self.nodes.len()
     }
 

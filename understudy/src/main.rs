@@ -69,7 +69,10 @@ fn obey(words: Words) -> Outcome {
             flags.beside.token_file = words.common.token_file;
             commands::logdb::run(&flags)
         }
-        Command::Up(flags) => patiently(up::run(&flags, words.common.json)),
+        Command::Up(mut flags) => {
+            flags.token_file = words.common.token_file;
+            patiently(up::run(&flags, words.common.json))
+        }
         Command::Bridge(command) => commands::bridge::run(&command, words.common),
         Command::Bench(command) => commands::bench::run(&command),
         Command::Simulate(flags) => commands::simulate::run(&flags, words.common.json),

@@ -20,7 +20,10 @@ pub(crate) struct Batch {
     /// Numbers of the newest end and of the newest fact after it.
     pub(crate) last_end: u64,
     pub(crate) last_fact: u64,
-    /// It is what a ledger holds, not what entries did: nothing in it counts as written before.
+    /// Numbers of the last end and of the last fact that are forgotten, where that is known.
+    pub(crate) forgotten: u64,
+    pub(crate) forgotten_facts: u64,
+    /// It is what a ledger or a peer holds, not what entries did: nothing in it counts as written before.
     pub(crate) is_whole: bool,
     pub(crate) bytes: u64,
 }

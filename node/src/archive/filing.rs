@@ -3,9 +3,15 @@
 use std::sync::Arc;
 
 use master::Ledger;
-use protocol::{Fact, Job};
+use protocol::{Fact, Job, NodeId};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
+use super::filler::{AskPeer, Filler};
 use super::{Archive, Batch, History};
+use crate::bulk::{BulkAsk, Shelf};
+use crate::link::BulkHandle;
 
 /// What one turn has brought about so far, and where it goes.
 pub(crate) struct Filing {
@@ -16,13 +22,55 @@ pub(crate) struct Filing {
     filed: u64,
     last_fact: u64,
     is_full: bool,
+    peers: watch::Sender<Vec<NodeId>>,
+    filling: JoinHandle<()>,
+}
+
+/// Answers other nodes from this archive.
+pub(crate) fn shelf(archive: Archive) -> Shelf {
+    Arc::new(move |_, ask| {
+        let archive = archive.clone();
+        Box::pin(async move {
+            match ask {
+                BulkAsk::Archive(question) => {
+                    archive.answer(question).await.map_err(|error| error.to_string())
+                }
+                BulkAsk::Snapshot { .. } => Err("this is the archive".to_owned()),
+            }
+        })
+    })
 }
 
 impl Filing {
-    /// From here on HTTP finds this archive too.
-    pub(crate) fn new(archive: Archive, history: History) -> Self {
+    /// From here on HTTP finds this archive too, and what it lacks is fetched from peers over `bulk`.
+    pub(crate) fn new(archive: Archive, history: History, handle: &Handle, bulk: BulkHandle) -> Self {
         history.set(Some(archive.clone()));
-        Self { archive, history, batch: Batch::default(), filed: 0, last_fact: 0, is_full: false }
+        let peers = watch::Sender::new(Vec::new());
+        let ask: AskPeer = Arc::new(move |peer, question| {
+            let bulk = bulk.clone();
+            Box::pin(async move { bulk.ask(peer, BulkAsk::Archive(question).encode()).await.ok() })
+        });
+        let filler = Filler { archive: archive.clone(), ask, peers: peers.subscribe() };
+        let filling = handle.spawn(filler.serve());
+        Self {
+            archive,
+            history,
+            batch: Batch::default(),
+            filed: 0,
+            last_fact: 0,
+            is_full: false,
+            peers,
+            filling,
+        }
+    }
+
+    /// Whom what is missing can be asked of.
+    pub(crate) fn knows(&self, peers: Vec<NodeId>) {
+        self.peers.send_if_modified(|known| {
+            let is_news = *known != peers;
+            *known = peers;
+            is_news
+        });
     }
 
     /// A start begins with this ledger. One that is ahead of the archive has gone past what was never seen here.
@@ -60,6 +108,7 @@ impl Filing {
 
     /// This start is over: what waits is forgotten, the log has it.
     pub(crate) async fn close(&self) {
+        self.filling.abort();
         self.history.set(None);
         self.archive.close().await;
     }

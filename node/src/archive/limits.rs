@@ -36,5 +36,15 @@ pub(super) const SCAN_TIME: Duration = Duration::from_millis(500);
 pub(super) const EXCERPT_BYTES: usize = 1 << 10;
 /// Bytes of an output that a list shows; of a longer one it must be seen that it is longer.
 pub(super) const SHOWN_OUTPUT_BYTES: usize = (4 << 10) + 1;
+/// Bytes of one page for a peer, about; below what an answer in bulk may have.
+pub(super) const PAGE_BYTES: u64 = 900 << 10;
+/// Rows of one page for a peer.
+pub(super) const PAGE_ROWS: u64 = 500;
+/// What is long of one job, at most: payload, files and output within their limits are far below.
+pub(super) const BODY_BYTES: usize = 16 << 20;
+/// No page is asked for while more than this waits to be written.
+pub(super) const FILL_BACKLOG_BYTES: u64 = 32 << 20;
+/// Pause after nobody had anything.
+pub(super) const FILL_RETRY: Duration = Duration::from_secs(2);
 /// About what a fact takes in memory.
 pub(super) const FACT_BYTES: u64 = 150;

@@ -107,10 +107,12 @@ impl Store {
         let (mut about, mut holes) = (self.about, self.holes.clone());
         let mut jobs: BTreeMap<u64, &Arc<Job>> = BTreeMap::new();
         let mut facts: BTreeMap<u64, &Arc<Fact>> = BTreeMap::new();
-        let mut forget = about.forgotten;
+        let (mut forget, mut forget_facts) = (about.forgotten, about.forgotten_facts);
         for batch in batches {
             // A replay of the log begins with what is here already.
             let is_news = |index: u64| batch.is_whole || index > about.applied;
+            forget = forget.max(batch.forgotten);
+            forget_facts = forget_facts.max(batch.forgotten_facts);
             jobs.extend(batch.jobs.iter().filter(|j| is_news(j.rev.index)).map(|job| (job.order, job)));
             facts.extend(batch.facts.iter().filter(|f| is_news(f.rev.index)).map(|fact| (fact.number, fact)));
             for fact in &batch.facts {
@@ -131,10 +133,11 @@ impl Store {
         if forget > about.forgotten {
             let last_fact = forget_until(&mut write, about.forgotten, forget).await?;
             about.forgotten = forget;
-            about.forgotten_facts = about.forgotten_facts.max(last_fact);
+            forget_facts = forget_facts.max(last_fact);
             holes.forget(Kind::Ends, forget);
-            holes.forget(Kind::Facts, last_fact);
         }
+        about.forgotten_facts = forget_facts;
+        holes.forget(Kind::Facts, forget_facts);
         if holes != self.holes {
             holes.write(&mut write).await?;
         }

@@ -45,7 +45,7 @@ impl Writer {
                 self.rest(applied).await;
                 continue;
             }
-            let upto = batches.last().map_or(0, |batch| batch.applied);
+            let upto = batches.iter().map(|batch| batch.applied).max().unwrap_or(0);
             match self.store.write(&batches, upto).await {
                 Ok(()) => {
                     let mut backlog = locked(&self.inside.backlog);
@@ -118,8 +118,8 @@ impl Writer {
         let holes = self.store.holes().to_vec();
         self.inside.progress.send_modify(|progress| {
             let durable = durable.unwrap_or(progress.durable);
-            let About { applied, last_end, forgotten_facts, .. } = about;
-            *progress = Progress { applied, durable, last_end, forgotten_facts, holes };
+            let About { applied, last_end, last_fact, forgotten_facts, .. } = about;
+            *progress = Progress { applied, durable, last_end, last_fact, forgotten_facts, holes };
         });
     }
 

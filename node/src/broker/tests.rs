@@ -111,8 +111,9 @@ fn stranger(context: &Context, leader: &Side) -> zmq::Socket {
 
 fn report(session: u64, number: u64) -> Vec<u8> {
     let (held, kept, offer, load) = (Vec::new(), Vec::new(), Offer::default(), Load::default());
-    let (back, checkpoint) = (Vec::new(), None);
-    let body = ToMaster::Report(Report { number, echo: 0, held, kept, back, offer, load, checkpoint });
+    let (waiting, back, checkpoint) = (Vec::new(), Vec::new(), None);
+    let report = Report { number, echo: 0, held, waiting, kept, back, offer, load, checkpoint };
+    let body = ToMaster::Report(report);
     native::encode(&Envelope { from: NodeId(2), boot: Boot(1), session, term: 1, body })
 }
 
@@ -220,6 +221,21 @@ fn nothing_leaves_before_the_leader_has_the_key_and_then_all_does() {
     leader.broker.keys().given(key(2));
     node.broker.keys().taken(key(1));
     assert_eq!(leader.report(), (1, 2));
+}
+
+#[test]
+fn a_leader_at_another_address_hears_the_session_go_on() {
+    let (mut leader, node) = (Side::new(), Side::new());
+    node.follow(&leader, 1);
+    for number in 1..=3 {
+        node.broker.to_master(report(1, number)).unwrap();
+        assert_eq!(leader.report(), (1, number));
+    }
+    let Lead { address, .. } = leader.lead(1).unwrap();
+    let address = address.replace("127.0.0.1", "localhost");
+    node.broker.follow(Some(Lead { node: NodeId(1), address, session: 1 }));
+    node.broker.to_master(report(1, 4)).unwrap();
+    assert_eq!(leader.report(), (1, 4), "its numbers do not begin again under the same key");
 }
 
 #[test]

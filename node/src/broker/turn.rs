@@ -41,8 +41,9 @@ pub(super) struct Turn<Inbox> {
     context: Context,
     router: Socket,
     dealer: Option<Dealer>,
-    /// The key that the leader followed has, or one before it had.
-    taken: Option<SessionKey>,
+    /// The key that the leader followed has, or one before it had. Its numbers go on for as long as the key is good, whatever
+    /// becomes of the socket: no two messages may bear one number under one key.
+    taken: Option<Taken>,
     mailbox: Arc<Mailbox>,
     sessions: Sessions,
     inbox: Inbox,
@@ -54,8 +55,19 @@ pub(super) struct Turn<Inbox> {
 struct Dealer {
     socket: Socket,
     lead: Lead,
-    /// None until the leader has a key of ours.
-    sealing: Option<Sealing>,
+}
+
+struct Taken {
+    peer: NodeId,
+    session: u64,
+    sealing: Sealing,
+}
+
+impl Taken {
+    fn new(key: &SessionKey) -> Self {
+        let sealing = Sealing::new(key.tag, key.key.as_ref(), Way::ToMaster);
+        Self { peer: key.peer, session: key.session, sealing }
+    }
 }
 
 /// What is left to send after a turn.
@@ -116,22 +128,24 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
                 Order::Close => return false,
                 Order::Keys(Keys { given, taken }) => {
                     self.sessions.keep_up(&given);
-                    self.taken = taken;
+                    let live = self.taken.as_ref().map(|taken| taken.sealing.tag);
+                    if live != taken.as_ref().map(|key| key.tag) {
+                        self.taken = taken.as_ref().map(Taken::new);
+                    }
                 }
                 Order::Follow(lead) => self.follow(lead),
             }
         }
-        self.take_key();
         true
     }
 
-    /// Seals what goes to the leader by the key that it has, if it has one.
-    fn take_key(&mut self) {
-        let Some(Dealer { lead, sealing, .. }) = &mut self.dealer else { return };
-        let key = self.taken.as_ref().filter(|key| key.peer == lead.node && key.session == lead.session);
-        if sealing.as_ref().map(|sealing| sealing.tag) != key.map(|key| key.tag) {
-            *sealing = key.map(|key| Sealing::new(key.tag, key.key.as_ref(), Way::ToMaster));
-        }
+    /// The socket to the leader followed, and what seals it; none until that leader has our key.
+    fn speaking(&mut self) -> Option<(&Dealer, &mut Sealing)> {
+        let dealer = self.dealer.as_ref()?;
+        let fits =
+            |taken: &&mut Taken| taken.peer == dealer.lead.node && taken.session == dealer.lead.session;
+        let taken = self.taken.as_mut().filter(fits)?;
+        Some((dealer, &mut taken.sealing))
     }
 
     /// Sleeps until there is something to do. False: polling itself fails, which ends the link.
@@ -165,7 +179,7 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
         self.dealer = None;
         let Some(lead) = lead else { return };
         match self.dial(&lead) {
-            Ok(socket) => self.dealer = Some(Dealer { socket, lead, sealing: None }),
+            Ok(socket) => self.dealer = Some(Dealer { socket, lead }),
             Err(error) => {
                 tracing::warn!(leader = %lead.node, address = %lead.address, %error, "broker link: dialling")
             }
@@ -188,7 +202,7 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
     fn send_all(&mut self) -> Left {
         let mut left = Left::default();
         for to in self.mailbox.waiting() {
-            if to == To::Master && self.dealer.as_ref().is_some_and(|dealer| dealer.sealing.is_none()) {
+            if to == To::Master && self.dealer.is_some() && self.speaking().is_none() {
                 continue;
             }
             let mut room = TURN_MESSAGES;
@@ -225,9 +239,7 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
     }
 
     fn send_to_master(&mut self, mut message: Vec<u8>) -> Sent {
-        let Some(Dealer { socket, sealing: Some(sealing), .. }) = &mut self.dealer else {
-            return Sent::Never;
-        };
+        let Some((Dealer { socket, .. }, sealing)) = self.speaking() else { return Sent::Never };
         match socket.send(sealing.head().as_slice(), DONTWAIT | SNDMORE) {
             Ok(()) => {}
             Err(zmq::Error::EAGAIN | zmq::Error::EINTR) => return Sent::Later(message),
@@ -280,10 +292,10 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
         }
         bytes = 0;
         for _ in 0..TURN_MESSAGES {
-            let Some(dealer) = &mut self.dealer else { break };
+            let Some(dealer) = &self.dealer else { break };
             let Some(frames) = receive::<2>(&dealer.socket) else { break };
             let heard = frames.ok_or(Dropped::Unreadable);
-            match heard.and_then(|frames| dealer.from_leader(frames, &mut bytes)) {
+            match heard.and_then(|frames| self.from_leader(frames, &mut bytes)) {
                 Ok(envelopes) => {
                     let told = envelopes.into_iter().map(|envelope| BrokerTold::ToNode { envelope });
                     self.backlog.extend(told);
@@ -308,13 +320,6 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
         Ok(())
     }
 
-    fn drop_unread(&self, why: Dropped) {
-        self.counts.count(why);
-        tracing::debug!(?why, "broker link: a message is let go");
-    }
-}
-
-impl Dealer {
     /// What the leader said.
     fn from_leader(
         &mut self,
@@ -322,12 +327,17 @@ impl Dealer {
         bytes: &mut usize,
     ) -> Result<Vec<Envelope<ToNode>>, Dropped> {
         *bytes += body.len();
-        let sealing = self.sealing.as_mut().ok_or(Dropped::Ended)?;
+        let (dealer, sealing) = self.speaking().ok_or(Dropped::Ended)?;
         let envelopes = decode::<ToNode>(sealing.open(&head, &mut body)?)?;
-        if envelopes.iter().any(|envelope| envelope.session != self.lead.session) {
+        if envelopes.iter().any(|envelope| envelope.session != dealer.lead.session) {
             return Err(Dropped::Unreadable);
         }
         Ok(envelopes)
+    }
+
+    fn drop_unread(&self, why: Dropped) {
+        self.counts.count(why);
+        tracing::debug!(?why, "broker link: a message is let go");
     }
 }
 

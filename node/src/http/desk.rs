@@ -267,7 +267,10 @@ impl Desk {
             return Ok(Some(Arc::clone(job)));
         }
         match self.served.front.history.now() {
-            Some(archive) => archive.job(id).await.map_err(|error| problem::history(&error)),
+            Some(archive) => match archive.job(id).await.map_err(|error| problem::history(&error))? {
+                None if !archive.is_complete() => Err(problem::incomplete()),
+                found => Ok(found),
+            },
             None => Ok(None),
         }
     }

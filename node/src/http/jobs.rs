@@ -1,7 +1,7 @@
 //! `GET /jobs`: this node's own state, newest first by acceptance, a page at a time.
 
 use axum::extract::State;
-use axum::http::Uri;
+use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
 use protocol::{JobState, limits};
 use serde::Serialize;
@@ -11,7 +11,7 @@ use super::limits::PAGE_JOBS_DEFAULT;
 use super::params::Params;
 use super::problem::{self, Kind, Problem};
 use super::shown::{self, JobShown};
-use crate::archive::{self, Filter};
+use crate::archive::{self, Archive, Filter};
 
 const KNOWN: [&str; 7] = ["state", "class", "label", "submitter", "q", "limit", "after"];
 
@@ -30,11 +30,16 @@ pub(super) async fn list(State(desk): State<Desk>, uri: Uri) -> Result<Response,
     let below = params.get("after").map(read_cursor).transpose()?;
     let view = desk.view().await?;
     let archive = desk.served.front.history.now();
+    let is_complete = archive.as_ref().is_none_or(Archive::is_complete);
     let page = archive::page(view.ledger.clone(), archive, filter, below, limit).await;
     let page = page.map_err(|error| problem::history(&error))?;
     let items = page.jobs.iter().map(|listed| shown::listed(listed, &view.ledger)).collect();
     let next = page.next.map(cursor);
-    let response = shown::json(&Page { items, next, rev: view.ledger.rev().to_string() });
+    let mut response = shown::json(&Page { items, next, rev: view.ledger.rev().to_string() });
+    if !is_complete {
+        let incomplete = HeaderValue::from_static("incomplete");
+        response.headers_mut().insert("x-understudy-history", incomplete);
+    }
     Ok(if view.leaderless_ms > 0 { aged(response, view.leaderless_ms) } else { response })
 }
 

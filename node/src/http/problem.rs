@@ -35,6 +35,12 @@ pub(super) fn history(error: &ArchiveError) -> Problem {
     Problem::new(Kind::Broken, error.to_string())
 }
 
+/// This node does not have all of history yet. To whoever asks for what it does not find here it is as one that is away: another
+/// node answers.
+pub(super) fn incomplete() -> Problem {
+    out("this node does not know the job, and is still fetching history from the others; ask one of them")
+}
+
 /// No such job is known; where jobs of its time are past their retention, it may have been one of them.
 pub(super) fn unknown_job(ledger: &Ledger, id: JobId) -> Problem {
     let made_ms = (id.0 >> 80) as u64;

@@ -1,5 +1,6 @@
 //! From processes to a cluster that has run its first job.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bridge::job::{output_of, wait_for_end};
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Place;
 use super::plan::Plan;
-use crate::api::{self, Api, Ask};
+use crate::api::{self, Ask};
 use crate::commands::{Client, job};
 use crate::exit::Failure;
 use crate::show;
@@ -20,11 +21,20 @@ const LOOK: Duration = Duration::from_millis(100);
 const HELLO: &str = "Hello from Understudy";
 
 /// Waits until the cluster serves, says where it is, runs one job.
-pub(super) async fn greet(plan: &Plan, place: &Place, json: bool) -> Result<(), Failure> {
-    let client = Client { api: Api::new(plan.urls())?, json, token_file: None };
+pub(super) async fn greet(
+    plan: &Plan,
+    place: &Place,
+    token_file: Option<&Path>,
+    json: bool,
+) -> Result<(), Failure> {
+    let of = |servers| {
+        let token_file = token_file.map(Path::to_path_buf);
+        api::of(servers, token_file.as_deref()).map(|api| Client { api, json, token_file })
+    };
+    let client = of(plan.urls())?;
     voters(&client, plan).await?;
     // From here on as a user would: through the door on the first port.
-    let client = Client { api: Api::new(vec![plan.door()])?, json, token_file: None };
+    let client = of(vec![plan.door()])?;
     door(&client).await?;
     if !json {
         say_where(plan, place)?;

@@ -52,6 +52,9 @@ pub(crate) struct UpFlags {
     /// Settings file for all nodes
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// The token's file: a flag of every subcommand.
+    #[arg(skip)]
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 /// The folder, and whether it goes away with us.
@@ -97,7 +100,7 @@ pub(crate) async fn run(flags: &UpFlags, json: bool) -> Outcome {
         children.push(Child::start(&program, node)?);
     }
     let outcome = tokio::select! {
-        outcome = live(&plan, &place, &mut children, json) => outcome,
+        outcome = live(&plan, &place, flags.token_file.as_deref(), &mut children, json) => outcome,
         () = ending.come() => Ok(Exit::Ok),
     };
     show::talk("stopping all nodes; once more does it at once");
@@ -105,9 +108,15 @@ pub(crate) async fn run(flags: &UpFlags, json: bool) -> Outcome {
     outcome
 }
 
-async fn live(plan: &Plan, place: &Place, children: &mut [Child], json: bool) -> Outcome {
+async fn live(
+    plan: &Plan,
+    place: &Place,
+    token_file: Option<&Path>,
+    children: &mut [Child],
+    json: bool,
+) -> Outcome {
     let greeted = tokio::select! {
-        greeted = first::greet(plan, place, json) => greeted,
+        greeted = first::greet(plan, place, token_file, json) => greeted,
         failure = first_death(children) => Err(failure),
     };
     greeted?;

@@ -184,6 +184,7 @@ fn words(flags: &UpFlags, name: &str, ports: &Ports, dir: &Path, voters: usize) 
     if !flags.no_chaos {
         words.push("--chaos".to_string());
     }
+    words.extend(token(flags));
     words
 }
 
@@ -196,6 +197,7 @@ fn client_web(flags: &UpFlags, dir: &Path, nodes: &[NodePlan], logger: &[String]
     if !flags.no_chaos {
         words.push("--chaos".to_string());
     }
+    words.extend(token(flags));
     NodePlan {
         name: CLIENT_WEB.to_string(),
         folder: dir.join(CLIENT_WEB),
@@ -219,8 +221,15 @@ fn log_store(flags: &UpFlags, dir: &Path, master: &Ports) -> Option<NodePlan> {
     if !flags.no_chaos {
         words.push("--chaos".to_string());
     }
+    words.extend(token(flags));
     let links = vec![("pull".to_string(), pull)];
     Some(NodePlan { name: name.to_string(), folder, http_port, links, again: words.clone(), words })
+}
+
+/// Words that make a container ask for the token of `up`, and name it, where it has one.
+fn token(flags: &UpFlags) -> Vec<String> {
+    let file = flags.token_file.iter();
+    file.flat_map(|file| ["--token-file".to_string(), file.to_string_lossy().into_owned()]).collect()
 }
 
 /// Words that make a container ship its lines there, and ask there for those of all.
