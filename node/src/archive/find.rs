@@ -165,6 +165,7 @@ impl Wish<'_> {
     /// It had left the ledger by this moment: not held any more, and not accepted later.
     fn is_history(&self, job: &Job) -> bool {
         job.order <= self.ledger.last_order()
+            && !self.ledger.has_forgotten(job)
             && self.ledger.job(job.id).is_none_or(|held| held.order != job.order)
     }
 
@@ -175,7 +176,7 @@ impl Wish<'_> {
                 part.floor = job.order + 1;
                 break;
             }
-            if self.filter.fits(job) {
+            if self.filter.fits(job) && !self.ledger.has_forgotten(job) {
                 part.jobs.push(Listed::from(Arc::clone(job)));
             }
         }

@@ -153,9 +153,13 @@ async fn pages(past: &Past, archive: &Archive, filter: &Filter, limit: usize) ->
 
 /// Rows and facts as they are in the tables, by id and by number.
 async fn assert_same(past: &Past, archive: &Archive) {
-    assert_eq!(pages(past, archive, &Filter::default(), 7).await, past.all());
+    // In a list, what is long is cut.
+    let sketch = |job: &Arc<Job>| (job.order, job.id, job.state, job.rev, job.ending);
+    let listed = pages(past, archive, &Filter::default(), 7).await;
+    assert!(listed.iter().map(sketch).eq(past.all().iter().map(sketch)), "each once, the newest first");
     for job in past.ended.values() {
-        assert_eq!(archive.job(job.id).await.unwrap().as_ref(), Some(job));
+        let found = archive.job(job.id).await.unwrap();
+        assert!(found.as_ref() == Some(job), "{} is as it ended", job.id);
     }
     let facts = archive.facts_after(0, usize::MAX).await.unwrap();
     assert!(facts.facts.iter().eq(past.facts.iter().map(|fact| &**fact)), "facts without a hole");
@@ -316,12 +320,6 @@ async fn what_a_snapshot_jumped_over_is_known_to_be_missing() {
     // The ledger lets go when an entry begins, so that it still holds one more.
     assert_eq!(ends, [(11, 30 - HELD - 1)]);
     assert_eq!(archive.job(JobId(30)).await.unwrap().map(|job| job.id), Some(JobId(30)));
-    let told = archive.facts_after(30, 1_000).await.unwrap();
-    assert_eq!(
-        told.facts.last().map(|fact| fact.number),
-        Some(2 + 10 * 3),
-        "facts end before what is missing"
-    );
     archive.close().await;
     let again = open(folder.path()).await;
     assert_eq!(again.progress().borrow().holes, holes, "that outlives a restart");
@@ -485,6 +483,12 @@ async fn what_is_missing_is_fetched_from_whoever_has_it_long_rows_too() {
     archive.restored(&past.ledger);
     written(&archive, past.ledger.applied()).await;
     assert!(!archive.is_complete());
+    let told = archive.facts_after(0, usize::MAX).await.unwrap();
+    assert_eq!(
+        told.facts.last().map(|fact| fact.number),
+        Some(2 + 5 * 3),
+        "facts end before what is missing"
+    );
     // Who has nothing of it is passed over.
     let (filling, _peers) = filler(&archive, vec![archive.clone(), peer.clone()]);
     let mut progress = archive.progress();

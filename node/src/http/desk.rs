@@ -264,12 +264,12 @@ impl Desk {
     /// A job as of this moment: from the ledger, else from history. None: neither knows it.
     pub(super) async fn job(&self, view: &View, id: JobId) -> Result<Option<Arc<Job>>, Problem> {
         if let Some(job) = view.ledger.job(id) {
-            return Ok(Some(Arc::clone(job)));
+            return Ok(Some(Arc::clone(job)).filter(|job| !view.ledger.has_forgotten(job)));
         }
         match self.served.front.history.now() {
             Some(archive) => match archive.job(id).await.map_err(|error| problem::history(&error))? {
                 None if !archive.is_complete() => Err(problem::incomplete()),
-                found => Ok(found),
+                found => Ok(found.filter(|job| !view.ledger.has_forgotten(job))),
             },
             None => Ok(None),
         }
