@@ -134,7 +134,9 @@ impl Cast {
                 self.worker.heard(ToNode::Answered(answered));
             }
             ToNode::Odd { index } => self.is_odd(index),
-            body @ (ToNode::Dispatch(_) | ToNode::Settled { .. }) => self.worker.heard(body),
+            body @ (ToNode::Dispatch(_) | ToNode::Settled { .. } | ToNode::Recall { .. }) => {
+                self.worker.heard(body)
+            }
         }
     }
 }

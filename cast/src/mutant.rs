@@ -13,15 +13,18 @@ pub enum Mutant {
     /// Votes and confirmations leave before they are on disk.
     #[cfg(feature = "mutants")]
     MessagesBeforeSync,
-    /// A vote leaves before it is on disk.
+    /// A voter gives its vote to everybody who asks in a term.
     #[cfg(feature = "mutants")]
-    VoteBeforeSync,
+    VotesTwice,
     /// A leader acts before the first entry of its own term is applied.
     #[cfg(feature = "mutants")]
     LeadBeforeOwnEntry,
     /// A torn last write is taken for good at the next start.
     #[cfg(feature = "mutants")]
     TornTailTaken,
+    /// What stands behind a failed sync is taken for good by the process that saw it fail.
+    #[cfg(feature = "mutants")]
+    FailedSyncTrusted,
     /// A read looks before a majority has confirmed the leader.
     #[cfg(feature = "mutants")]
     ReadWithoutIndex,
@@ -61,9 +64,9 @@ pub enum Mutant {
     /// A leader leaves its attempts with a worker that started anew.
     #[cfg(feature = "mutants")]
     ForgetsRestarts,
-    /// A worker runs a dispatch again that comes again.
+    /// A worker ends what it runs when the lead changes.
     #[cfg(feature = "mutants")]
-    RunsRepeats,
+    EndsWithLead,
     /// A worker reports a result as another attempt's.
     #[cfg(feature = "mutants")]
     SwapsResults,
@@ -75,12 +78,13 @@ pub enum Mutant {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// Every one of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::AckBeforeMajority,
         Self::MessagesBeforeSync,
-        Self::VoteBeforeSync,
+        Self::VotesTwice,
         Self::LeadBeforeOwnEntry,
         Self::TornTailTaken,
+        Self::FailedSyncTrusted,
         Self::ReadWithoutIndex,
         Self::OwnWallTime,
         Self::EarlierSessionHeard,
@@ -94,7 +98,7 @@ impl Mutant {
         Self::SlotFreedByJobsEnd,
         Self::OverCapacity,
         Self::ForgetsRestarts,
-        Self::RunsRepeats,
+        Self::EndsWithLead,
         Self::SwapsResults,
         Self::FloorTooHigh,
     ];
@@ -119,7 +123,7 @@ impl Mutant {
     pub(crate) fn of_consensus(this: Option<Self>) -> Option<consensus::Mutant> {
         match this? {
             Self::MessagesBeforeSync => Some(consensus::Mutant::MessagesBeforeSync),
-            Self::VoteBeforeSync => Some(consensus::Mutant::VoteBeforeSync),
+            Self::VotesTwice => Some(consensus::Mutant::VotesTwice),
             Self::LeadBeforeOwnEntry => Some(consensus::Mutant::LeadBeforeOwnEntry),
             _ => None,
         }
@@ -150,7 +154,7 @@ impl Mutant {
 
     pub(crate) fn worker(this: Option<Self>, worker: Worker) -> Worker {
         worker.with_mutant(match this {
-            Some(Self::RunsRepeats) => Some(worker::Mutant::RunsRepeats),
+            Some(Self::EndsWithLead) => Some(worker::Mutant::EndsWithLead),
             Some(Self::SwapsResults) => Some(worker::Mutant::SwapsResults),
             _ => None,
         })

@@ -79,6 +79,7 @@ fn report(cast: &Cast, session: u64, number: u64) -> Input {
         offer: Offer::default(),
         load: Load::default(),
         checkpoint: None,
+        waiting: Vec::new(),
     };
     let (from, boot, term) = (NodeId(2), Boot(1), cast.term());
     Input::ToMaster(Envelope { from, boot, session, term, body: ToMaster::Report(report) })

@@ -25,9 +25,9 @@ pub enum Mutant {
     /// Messages that promise something leave before that is on disk.
     #[cfg(feature = "mutants")]
     MessagesBeforeSync,
-    /// A vote leaves before it is on disk.
+    /// A voter gives its vote to everybody who asks in a term.
     #[cfg(feature = "mutants")]
-    VoteBeforeSync,
+    VotesTwice,
     /// `Leading` comes with the election, not with the first applied entry of the own term.
     #[cfg(feature = "mutants")]
     LeadBeforeOwnEntry,
@@ -44,11 +44,11 @@ impl Mutant {
         }
     }
 
-    pub(crate) fn votes_before_sync(this: Option<Mutant>) -> bool {
+    pub(crate) fn votes_twice(this: Option<Mutant>) -> bool {
         match this {
             None => false,
             #[cfg(feature = "mutants")]
-            Some(mutant) => mutant == Mutant::VoteBeforeSync,
+            Some(mutant) => mutant == Mutant::VotesTwice,
             #[cfg(not(feature = "mutants"))]
             Some(never) => match never {},
         }

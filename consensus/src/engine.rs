@@ -102,6 +102,9 @@ impl Consensus {
             MessageKind::VoteResponse | MessageKind::PreVoteResponse if !self.log_synced() => return Ok(()),
             _ => {}
         }
+        if message.kind() == MessageKind::Vote && Mutant::votes_twice(self.config.mutant) {
+            self.raw.raft.vote = raft::INVALID_ID;
+        }
         if matches!(message.kind(), MessageKind::PreVote | MessageKind::Vote) {
             // Somebody stands already: two at once would split the votes.
             self.stand = self.stand.map(|left| left.max(self.config.heartbeat_ticks));
@@ -296,11 +299,9 @@ impl Consensus {
         }
         self.raw.mut_store().append(entries);
         let early = Mutant::sends_before_sync(self.config.mutant);
-        let vote_early = Mutant::votes_before_sync(self.config.mutant);
         let leads = self.raw.raft.state == StateRole::Leader;
         for message in ready.take_messages().into_iter().chain(ready.take_persisted_messages()) {
             if let Some(message) = Message::from_engine(message) {
-                let early = early || (vote_early && message.kind() == MessageKind::VoteResponse);
                 self.outbox.put(message, leads, early);
             }
         }

@@ -15,6 +15,7 @@
 //! **Leaves out:** search by text, repair of holes, PostgreSQL (later versions); what sentences are written
 //! (`node::narrate`).
 
+mod allowance;
 mod arrived;
 pub mod door;
 mod files;

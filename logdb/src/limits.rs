@@ -10,6 +10,11 @@ pub const MESSAGE_BYTES: usize = 8 << 10;
 pub const NAME_BYTES: usize = 256;
 /// Lines that may wait for files and console; more are dropped there (and counted), never waited for.
 pub const MIRROR_LINES: usize = 8_192;
+/// Lines a second that files and console get in the long run, at most; more are dropped there like those that find no room. A
+/// cluster under load must not spend its processors on its own story.
+pub const MIRROR_LINES_A_SECOND: u64 = 20_000;
+/// Bytes of lines that the console is given at once, about.
+pub const CONSOLE_BYTES: usize = 32 << 10;
 /// Size at which a file is closed and the next one begun.
 pub const FILE_BYTES: u64 = 4 << 20;
 /// Files kept, the present one included.
@@ -68,3 +73,6 @@ pub const REMOTE_JOB_MS: u64 = 2_000;
 pub const REMOTE_BYTES: usize = 16 << 20;
 /// Lines shipped between two looks at the connection.
 pub const SHIP_BATCH: usize = 256;
+/// Lines a second that are shipped in the long run, at most: what a store indexes beside the cluster it serves. Of more, the
+/// oldest are overtaken in memory and missing there.
+pub const SHIP_LINES_A_SECOND: u64 = 5_000;

@@ -1,5 +1,6 @@
 //! The thread that copies lines to files and console, so that nobody who records ever waits for either.
 
+use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Weak};
@@ -7,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::allowance::Allowance;
 use crate::files::Files;
 use crate::limits;
 use crate::record::{Level, Record};
 use crate::ring::Shared;
 
-/// Takes one console line without its end; called from the mirror's own thread.
+/// Takes console lines, one or several that are parted by line ends, without the last end; called from the mirror's own thread.
 pub type Console = Box<dyn FnMut(&str) + Send>;
 
 /// A console on this process's standard output.
@@ -22,6 +24,10 @@ pub fn stdout_console() -> Console {
     let mut open = true;
     Box::new(move |line| open = open && writeln!(io::stdout().lock(), "{line}").is_ok())
 }
+
+/// Lines gather for so long before they are written: a busy container writes some hundred at once, and whoever records them wakes
+/// nobody each time.
+const GATHER: Duration = Duration::from_millis(5);
 
 /// The container has no number yet.
 pub(crate) const NO_NUMBER: u32 = u32::MAX;
@@ -46,8 +52,10 @@ impl Mirror {
             shared: Arc::downgrade(shared),
             dropped: Arc::clone(&dropped),
             console,
+            printing: String::new(),
             files: None,
             retry_at: Instant::now(),
+            allowance: Allowance::new(limits::MIRROR_LINES_A_SECOND, limits::MIRROR_LINES as u64),
         };
         // It ends by itself once every handle on the log is gone.
         std::thread::Builder::new().name("log".into()).spawn(move || writer.serve(&inbox))?;
@@ -73,14 +81,21 @@ struct Writer {
     shared: Weak<Shared>,
     dropped: Arc<AtomicU64>,
     console: Option<Console>,
+    /// Lines for the console: it gets those of one batch together.
+    printing: String,
     files: Option<Files>,
     retry_at: Instant,
+    allowance: Allowance,
 }
 
 impl Writer {
     fn serve(&mut self, inbox: &Receiver<Letter>) {
         while let Ok(letter) = inbox.recv() {
+            let alone = matches!(letter, Letter::Flush(_));
             self.take(letter);
+            if !alone {
+                std::thread::sleep(GATHER);
+            }
             while let Ok(letter) = inbox.try_recv() {
                 self.take(letter);
             }
@@ -90,7 +105,11 @@ impl Writer {
 
     fn take(&mut self, letter: Letter) {
         match letter {
+            Letter::Line(_) if self.allowance.left() == 0 => {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
             Letter::Line(record) => {
+                self.allowance.spend(1);
                 self.print(&record);
                 self.store(&record);
             }
@@ -103,10 +122,24 @@ impl Writer {
     }
 
     fn print(&mut self, record: &Record) {
-        let (Some(console), Some(shared)) = (&mut self.console, self.shared.upgrade()) else { return };
-        match shared.number() {
-            NO_NUMBER => console(&format!("-,{}", record.message)),
-            number => console(&format!("{number},{}", record.message)),
+        let (Some(_), Some(shared)) = (&self.console, self.shared.upgrade()) else { return };
+        if !self.printing.is_empty() {
+            self.printing.push('\n');
+        }
+        // Writing to a text never fails.
+        let _ = match shared.number() {
+            NO_NUMBER => write!(self.printing, "-,{}", record.message),
+            number => write!(self.printing, "{number},{}", record.message),
+        };
+        if self.printing.len() >= limits::CONSOLE_BYTES {
+            self.print_out();
+        }
+    }
+
+    fn print_out(&mut self) {
+        if let Some(console) = self.console.as_mut().filter(|_| !self.printing.is_empty()) {
+            console(&self.printing);
+            self.printing.clear();
         }
     }
 
@@ -125,6 +158,7 @@ impl Writer {
     }
 
     fn settle(&mut self) {
+        self.print_out();
         if let Some(Err(error)) = self.files.as_mut().map(Files::flush) {
             self.give_up(&error);
         }

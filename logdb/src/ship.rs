@@ -16,6 +16,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use zmq::{Context, DONTWAIT, Socket, SocketEvent};
 
+use crate::allowance::Allowance;
 use crate::arrived::Arrived;
 use crate::limits;
 use crate::pull::{HEARTBEAT_MS, SILENCE_MS};
@@ -68,6 +69,7 @@ impl Shipper {
             stopped,
             ending,
             begun: Instant::now(),
+            allowance: Allowance::new(limits::SHIP_LINES_A_SECOND, limits::RING_LINES as u64),
         };
         let thread = std::thread::Builder::new().name("ship".to_string()).spawn(move || work.serve());
         let thread = thread.map_err(|error: io::Error| failed(error.to_string()))?;
@@ -100,6 +102,7 @@ struct Work {
     stopped: watch::Receiver<bool>,
     ending: watch::Receiver<Option<Instant>>,
     begun: Instant,
+    allowance: Allowance,
 }
 
 /// What a turn came to.
@@ -147,7 +150,12 @@ impl Work {
         }
         let Some(wire) = &mut self.wire else { return Turn::Stuck };
         wire.look();
-        let lines = self.log.after(wire.seen, limits::SHIP_BATCH);
+        let most = usize::try_from(self.allowance.left()).unwrap_or(usize::MAX).min(limits::SHIP_BATCH);
+        if most == 0 {
+            return Turn::Stuck;
+        }
+        let lines = self.log.after(wire.seen, most);
+        self.allowance.spend(lines.len() as u64);
         for record in &lines {
             let frame = Arrived { record: (**record).clone(), number }.frame();
             if wire.socket.send(frame.as_bytes(), DONTWAIT).is_err() {

@@ -155,9 +155,8 @@ impl Writer {
 
     fn tell(&mut self, kept: &[Kept]) {
         if let Some(console) = &mut self.console {
-            for line in kept {
-                console(&line.console());
-            }
+            let lines: String = kept.iter().flat_map(|line| [line.console(), "\n".to_string()]).collect();
+            console(&lines);
         }
         if let Some(Err(error)) = self.file.as_mut().map(|file| file.append(kept)) {
             let path = self.file.as_ref().map(|file| file.path.display().to_string()).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Who gets a place in the entry that leaves now: assignments travel with the submissions and results that make them
 //! possible.
 
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -60,24 +61,26 @@ impl Master {
         None
     }
 
-    /// Assigns waiting jobs to free slots, at most `room` of them.
+    /// Assigns waiting jobs, at most `room` of them: to free slots, and where there is none for a job, ahead of one.
     pub(crate) fn fill(&mut self, ledger: &Ledger, room: usize, commands: &mut Vec<Command>) {
         let Some(mut after) = self.queue.look() else { return };
-        let mut free: Vec<NodeId> =
-            self.peers.values().filter(|peer| peer.has_room()).map(|peer| peer.shown.id).collect();
+        let ids = |which: fn(&Peer) -> bool, peers: &BTreeMap<NodeId, Peer>| -> Vec<NodeId> {
+            peers.values().filter(|peer| which(peer)).map(|peer| peer.shown.id).collect()
+        };
+        let (mut free, quick) = (ids(Peer::has_room, &self.peers), ids(Peer::takes_spares, &self.peers));
         let (mut looks, mut tries, mut assigned) = (LOOKS, SHAPES_TRIED, 0);
-        while !free.is_empty() {
+        while !free.is_empty() || !quick.is_empty() {
             let Some((place, job)) = self.queue.next(after) else { break };
-            if assigned >= room || looks < free.len() || tries == 0 {
+            if assigned >= room || looks < free.len() + quick.len() || tries == 0 {
                 self.queue.pause(after);
                 break;
             }
-            looks -= free.len();
+            looks -= free.len() + quick.len();
             let Some((spec, attempt)) = self.wanted(ledger, job) else {
                 self.queue.remove(job);
                 continue;
             };
-            match self.place(&spec, &free) {
+            match self.place(&spec, &free, false).or_else(|| self.place(&spec, &quick, true)) {
                 Some(node) => {
                     commands.extend(self.assign(job, attempt, &spec, node));
                     assigned += 1;
@@ -102,12 +105,14 @@ impl Master {
         }
     }
 
-    fn place(&self, spec: &JobSpec, free: &[NodeId]) -> Option<NodeId> {
+    /// The node for a job among these; with `spares`, one where it waits for the next free slot.
+    pub(crate) fn place(&self, spec: &JobSpec, among: &[NodeId], spares: bool) -> Option<NodeId> {
         let me = self.settings.me;
-        let seats = free.iter().filter_map(|id| self.peers.get(id)).map(|peer| peer.seat(me, &spec.class));
+        let peers = among.iter().filter_map(|id| self.peers.get(id));
+        let seats = peers.map(|peer| peer.seat(me, &spec.class, spares));
         // Only the leader's own seat asks whether others could. A member that has not spoken to this leader yet might.
         let might = |peer: &Peer| peer.member_boot.is_some() && peer.shown.alive && !peer.reported;
-        let others = free.contains(&me) && {
+        let others = among.contains(&me) && {
             let present = self.peers.values().filter(|peer| peer.fit()).map(|peer| &peer.shown);
             self.peers.values().any(|peer| peer.shown.id != me && might(peer))
                 || others_could(spec, present, Some(me))
@@ -118,7 +123,7 @@ impl Master {
     fn assign(&mut self, job: JobId, attempt: u32, spec: &Arc<JobSpec>, node: NodeId) -> Option<Command> {
         let peer = self.peers.get_mut(&node)?;
         let boot = peer.boot;
-        peer.occupy(AttemptRef { job, attempt }, Slot::new(Some(spec), true, 0));
+        peer.occupy(AttemptRef { job, attempt }, Slot::new(Some(spec), true, 0, self.now_ms));
         self.queue.remove(job);
         self.last_chosen = node;
         self.planned.insert(job, Planned { attempt, node, boot });

@@ -113,6 +113,7 @@ impl Master {
         for (attempt, cause) in &report.back {
             self.offer_again(ledger, *attempt, *cause);
         }
+        self.ask_back(ledger, from, report);
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let answer = peer.answer(now_ms);
         let roster = self.roster(ledger);
@@ -123,44 +124,45 @@ impl Master {
     fn reconcile(&mut self, ledger: &Ledger, from: NodeId, report: &Report, hold: &[AttemptRef]) {
         let held: BTreeSet<AttemptRef> = report.held.iter().copied().collect();
         let wanted: BTreeSet<AttemptRef> = hold.iter().copied().collect();
-        let back: BTreeSet<AttemptRef> = report.back.iter().map(|(attempt, _)| *attempt).collect();
-        let ended = |attempt: &AttemptRef| {
-            report.kept.contains(attempt) || back.contains(attempt) || self.results.contains_key(attempt)
-        };
+        let over: BTreeSet<AttemptRef> =
+            report.kept.iter().copied().chain(report.back.iter().map(|(attempt, _)| *attempt)).collect();
+        let ended = |attempt: &AttemptRef| over.contains(attempt) || self.results.contains_key(attempt);
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let spec_of = |attempt: &AttemptRef| ledger.job(attempt.job).map(|job| &job.spec);
-        for attempt in held.iter().chain(&wanted) {
-            let running = held.contains(attempt) || !ended(attempt);
-            if running && !peer.slots.contains_key(attempt) {
-                let slot = Slot::new(spec_of(attempt), false, peer.answered);
-                peer.slots.insert(*attempt, slot);
-            }
-        }
-        let (mut gone, mut missing) = (Vec::new(), Vec::new());
-        for (attempt, slot) in &mut peer.slots {
-            let had_its_chance = report.echo > slot.sent_after;
-            if held.contains(attempt) {
-                slot.seen = true;
-            } else if slot.planned {
-                // It has not left yet.
-            } else if wanted.contains(attempt) && !ended(attempt) {
-                if had_its_chance {
-                    slot.sent_after = peer.answered;
-                    missing.push(*attempt);
+        let (echo, answered, now_ms) = (report.echo, peer.answered, self.now_ms);
+        let (mut freed, mut missing) = (false, Vec::new());
+        peer.change_slots(|slots| {
+            for attempt in held.iter().chain(&wanted) {
+                if held.contains(attempt) || !ended(attempt) {
+                    let new = || Slot::new(spec_of(attempt), false, answered, now_ms);
+                    slots.entry(*attempt).or_insert_with(new);
                 }
-            } else if had_its_chance || ended(attempt) {
-                gone.push(*attempt);
             }
-        }
-        peer.slots.retain(|attempt, _| !gone.contains(attempt));
-        peer.count();
-        if !gone.is_empty() {
+            slots.retain(|attempt, slot| {
+                let had_its_chance = echo > slot.sent_after;
+                if held.contains(attempt) {
+                    slot.seen = true;
+                } else if slot.planned {
+                    // It has not left yet.
+                } else if wanted.contains(attempt) && !ended(attempt) {
+                    if had_its_chance {
+                        slot.sent_after = answered;
+                        missing.push(*attempt);
+                    }
+                } else if had_its_chance || ended(attempt) {
+                    freed = true;
+                    return false;
+                }
+                true
+            });
+        });
+        if freed {
             self.queue.wake();
         }
         missing.into_iter().for_each(|attempt| self.dispatch(ledger, from, attempt));
     }
 
-    /// An attached worker is late with its attempt, or gone: the job is for others too, unless as many as may hold it already do.
+    /// An attached worker is late with its attempt, or gone, or nobody has begun it: the job is for others too, unless as many as may hold it already do.
     fn offer_again(&mut self, ledger: &Ledger, attempt: AttemptRef, cause: LossCause) {
         let Some(job) = ledger.job(attempt.job) else { return };
         let is_current = job.current().is_some_and(|current| current.number == attempt.attempt);
@@ -170,7 +172,7 @@ impl Master {
             let tried_ref = AttemptRef { attempt: tried.number, ..attempt };
             self.peers
                 .get(&tried.node)
-                .is_some_and(|peer| peer.shown.alive && peer.slots.contains_key(&tried_ref))
+                .is_some_and(|peer| peer.shown.alive && peer.slots().contains_key(&tried_ref))
         };
         let holders = job.attempts.iter().filter(is_held).count();
         let too_many = cause == LossCause::Late && holders >= self.settings.max_offers as usize;
@@ -192,7 +194,7 @@ impl Master {
 
     fn result(&mut self, ledger: &Ledger, from: NodeId, attempt: AttemptRef, outcome: Arc<Outcome>) {
         // Its slot is free from here on: the next assignment travels with this result.
-        if self.peers.get_mut(&from).is_some_and(|peer| peer.free(attempt)) {
+        if self.peers.get_mut(&from).is_some_and(|peer| peer.ended(attempt)) {
             self.queue.wake();
         }
         let Some(known) = attempt_of(ledger, attempt).filter(|known| known.node == from) else {

@@ -77,7 +77,7 @@ impl Master {
             return;
         }
         let spec = ledger.job(attempt.job).map(|job| &job.spec);
-        peer.occupy(attempt, Slot::new(spec, false, peer.answered));
+        peer.occupy(attempt, Slot::new(spec, false, peer.answered, self.now_ms));
         #[cfg(feature = "mutants")]
         if self.settings.mutant == Some(crate::Mutant::OverCapacity) {
             peer.free(attempt);
@@ -122,7 +122,7 @@ impl Master {
     /// Frees a slot that was only planned, unless the very attempt is committed there.
     fn free(&mut self, node: NodeId, attempt: AttemptRef) {
         let Some(peer) = self.peers.get_mut(&node) else { return };
-        if peer.slots.get(&attempt).is_some_and(|slot| slot.planned) {
+        if peer.slots().get(&attempt).is_some_and(|slot| slot.planned) {
             peer.free(attempt);
             self.queue.wake();
         }
@@ -153,7 +153,7 @@ impl Master {
         if self.breaks(crate::Mutant::SlotFreedByJobsEnd) && state.is_some_and(JobState::is_terminal) {
             let all = AttemptRef { job: id, attempt: 0 }..=AttemptRef { job: id, attempt: u32::MAX };
             for peer in self.peers.values_mut() {
-                let slots: Vec<AttemptRef> = peer.slots.range(all.clone()).map(|(held, _)| *held).collect();
+                let slots: Vec<AttemptRef> = peer.slots().range(all.clone()).map(|(held, _)| *held).collect();
                 for held in slots {
                     peer.free(held);
                 }

@@ -41,12 +41,14 @@ pub mod limits;
 mod marks;
 pub mod master;
 mod members;
+mod pace;
 pub mod placement;
 mod queue;
 pub mod retention;
 mod roster;
 mod shards;
 mod shortage;
+mod spares;
 mod tail;
 
 pub use electorate::Configuration;

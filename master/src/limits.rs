@@ -32,6 +32,13 @@ pub const CHECKPOINTS: usize = 64;
 pub const TRANSFERS: usize = 16;
 /// Jobs asking to fail when unsatisfiable that are looked at in one second.
 pub const UNDECIDED_LOOKS: usize = 256;
+/// A spare attempt waits about so long for its slot: a node is sent as many ahead as end there in this time. It hides the
+/// time that a commit takes.
+pub const SPARE_MS: u64 = 25;
+/// Spare attempts of one class that a node is sent ahead, at most.
+pub const SPARES: u32 = 256;
+/// A spare attempt that waited so long is asked back while another node could begin it.
+pub const SPARE_PATIENCE_MS: u64 = 100;
 /// Marks of which job ended when.
 pub const MARKS: usize = 4_096;
 /// Cluster time, ends and bytes of ended jobs between two of them, at most.

@@ -216,7 +216,7 @@ impl Master {
             let peer = master.peers.entry(node).or_insert_with(|| Peer::new(node, now_ms));
             for (attempt, _) in ledger.attempts_on(node) {
                 let spec = ledger.job(attempt.job).map(|job| &job.spec);
-                peer.occupy(attempt, Slot::new(spec, false, 0));
+                peer.occupy(attempt, Slot::new(spec, false, 0, now_ms));
             }
         }
         for id in ledger.queued().chain(ledger.scheduled()) {

@@ -6,7 +6,8 @@
 //! 3. serves its class, itself or by a worker attached to it;
 //! 4. carries what it requires: an equal header value, one of `a|b`, `*` for any value at all, and for numbers at
 //!    least: `4` or `>=4` (`>=` asks for numbers, a plain number also matches the same text);
-//! 5. has a free slot, or a free attached worker of its class;
+//! 5. has a free slot, or a free attached worker of its class (or, where no node has one, ends attempts of its class so fast
+//!    that a spare one may wait there: `pace`);
 //! 6. has the reserved processor time and memory left, after what its other attempts have reserved;
 //! 7. is not the leader, unless the leader runs jobs: always, never, or (auto) only where no other node could ever. (A worker
 //!    attached to the leader costs it nothing, so it takes jobs like any other.)
@@ -45,7 +46,9 @@ pub(crate) struct Seat<'a> {
     pub(crate) node: &'a NodeLoad,
     /// A worker of the job's class is attached there and free.
     pub(crate) attached_free: bool,
-    /// Slots of its own that are in use.
+    /// Slots of its own, with those attempts that may be sent ahead of them.
+    pub(crate) own_slots: u32,
+    /// Attempts that take a slot of its own, or wait for one.
     pub(crate) own_used: u32,
     /// Attempts it shall run that its last report did not hold yet.
     pub(crate) sent: u32,
@@ -114,8 +117,8 @@ fn slots<'a>(spec: &JobSpec, seat: &Seat<'_>, found: &mut impl FnMut(Hurdle<'a>)
     let attached = offer.attached_to(&spec.class);
     if !offer.runs_itself(&spec.class) && attached > 0 {
         found(Hurdle::Attached { of: attached });
-    } else if seat.own_used >= offer.slots {
-        found(Hurdle::Slots { used: seat.own_used, of: offer.slots });
+    } else if seat.own_used >= seat.own_slots {
+        found(Hurdle::Slots { used: seat.own_used.min(offer.slots), of: offer.slots });
     }
 }
 
@@ -268,7 +271,17 @@ fn seat_of<'a>(node: &'a NodeLoad, ledger: &Ledger, leader: Option<NodeId>, clas
         true => node.running,
         false => node.offer.own_slots_in_use(held.into_iter()),
     };
-    Seat { node, attached_free, own_used, sent: 0, reserved_cpu_milli, reserved_memory_bytes, leads }
+    let own_slots = node.offer.slots;
+    Seat {
+        node,
+        attached_free,
+        own_slots,
+        own_used,
+        sent: 0,
+        reserved_cpu_milli,
+        reserved_memory_bytes,
+        leads,
+    }
 }
 
 fn judged(spec: &JobSpec, seat: &Seat<'_>, runs_jobs: RunsJobs, others_could: bool) -> Verdict {

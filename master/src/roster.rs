@@ -4,6 +4,7 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 
+use crate::pace::{Pace, Use};
 use crate::placement::Seat;
 use protocol::limits::LIVENESS_MS;
 use protocol::{AttemptRef, Boot, JobSpec, NodeId, NodeLoad, Offer, Report};
@@ -31,10 +32,11 @@ pub(crate) struct Peer {
     pub(crate) answered: u64,
     /// Our latest answers with their times: an echo of one is a sign of life.
     answers: VecDeque<(u64, u64)>,
-    pub(crate) slots: BTreeMap<AttemptRef, Slot>,
-    reserved_cpu_milli: u64,
-    reserved_memory_bytes: u64,
-    unseen: u32,
+    slots: BTreeMap<AttemptRef, Slot>,
+    /// Sums over `slots`, changed with each of them.
+    sums: Use,
+    /// How fast attempts of each class end here.
+    pace: Pace,
 }
 
 /// One slot in use.
@@ -46,17 +48,24 @@ pub(crate) struct Slot {
     pub(crate) sent_after: u64,
     /// A report held it.
     pub(crate) seen: bool,
+    /// Cluster time since when it is taken.
+    pub(crate) since_ms: u64,
     /// What it is for, as far as that is known.
-    spec: Option<Arc<JobSpec>>,
+    pub(crate) spec: Option<Arc<JobSpec>>,
 }
 
 impl Slot {
-    pub(crate) fn new(spec: Option<&Arc<JobSpec>>, planned: bool, sent_after: u64) -> Self {
-        Self { planned, sent_after, seen: false, spec: spec.cloned() }
+    pub(crate) fn new(spec: Option<&Arc<JobSpec>>, planned: bool, sent_after: u64, now_ms: u64) -> Self {
+        Self { planned, sent_after, seen: false, since_ms: now_ms, spec: spec.cloned() }
     }
 
-    fn class(&self) -> &str {
+    pub(crate) fn class(&self) -> &str {
         self.spec.as_ref().map_or("", |spec| &spec.class)
+    }
+
+    /// What it reserves: thousandths of a core, and bytes.
+    pub(crate) fn reserved(&self) -> (u64, u64) {
+        self.spec.as_ref().map_or((0, 0), |spec| (u64::from(spec.cpu_milli), spec.memory_bytes))
     }
 }
 
@@ -88,9 +97,8 @@ impl Peer {
             answered: 0,
             answers: VecDeque::new(),
             slots: BTreeMap::new(),
-            reserved_cpu_milli: 0,
-            reserved_memory_bytes: 0,
-            unseen: 0,
+            sums: Use::default(),
+            pace: Pace::default(),
         }
     }
 
@@ -110,6 +118,7 @@ impl Peer {
         if restarted {
             self.reported = false;
             self.slots.clear();
+            self.pace = Pace::default();
             self.count();
         }
         Some(restarted)
@@ -138,8 +147,10 @@ impl Peer {
             && self.shown.offer == report.offer
             && totals(&self.shown.load) == totals(&report.load);
         self.shown.load = report.load;
+        self.pace.look(now_ms);
         if self.shown.offer != report.offer {
             self.shown.offer = report.offer.clone();
+            self.count();
         }
         if same { Heard::Same } else { Heard::Changed }
     }
@@ -168,49 +179,77 @@ impl Peer {
         self.shown.alive && self.reported && self.member_boot == Some(self.boot)
     }
 
-    /// This node as a place for a job of this class.
-    pub(crate) fn seat(&self, leader: NodeId, class: &str) -> Seat<'_> {
-        let held = || self.slots.values().map(Slot::class);
+    /// This node as a place for a job of this class; with `spares`, also for one that is to wait there for the next free
+    /// slot.
+    pub(crate) fn seat(&self, leader: NodeId, class: &str, spares: bool) -> Seat<'_> {
+        let spares = if spares { self.pace.spares(class) } else { 0 };
+        let attached = self.shown.offer.attached_to(class);
         Seat {
             node: &self.shown,
-            attached_free: attached_free(&self.shown.offer, class, held()),
-            own_used: self.shown.offer.own_slots_in_use(held()),
-            sent: self.unseen,
-            reserved_cpu_milli: self.reserved_cpu_milli,
-            reserved_memory_bytes: self.reserved_memory_bytes,
+            attached_free: attached > 0 && self.sums.held(class) < attached.saturating_add(spares),
+            own_slots: self.shown.offer.slots.saturating_add(spares),
+            own_used: self.sums.own,
+            sent: self.sums.unseen,
+            reserved_cpu_milli: self.sums.reserved_cpu_milli,
+            reserved_memory_bytes: self.sums.reserved_memory_bytes,
             leads: self.shown.id == leader,
         }
     }
 
     /// Whether any attempt at all could begin here: a slot of its own is free, or an attached worker.
     pub(crate) fn has_room(&self) -> bool {
-        let offer = &self.shown.offer;
-        let held = || self.slots.values().map(Slot::class);
-        let attached_free = |class| attached_free(offer, class, held());
-        self.fit()
-            && (offer.own_slots_in_use(held()) < offer.slots
-                || offer.attached.keys().map(alloc::string::String::as_str).any(attached_free))
+        self.fit() && (self.sums.own < self.shown.offer.slots || self.sums.attached_free > 0)
+    }
+
+    /// Slots of its own and attached workers that are free.
+    pub(crate) fn room(&self) -> u32 {
+        let own = self.shown.offer.slots.saturating_sub(self.sums.own);
+        if self.fit() { own.saturating_add(self.sums.attached_free) } else { 0 }
+    }
+
+    /// Whether attempts may be sent here ahead of a free slot.
+    pub(crate) fn takes_spares(&self) -> bool {
+        self.fit() && self.pace.is_quick()
+    }
+
+    /// The slots in use.
+    pub(crate) fn slots(&self) -> &BTreeMap<AttemptRef, Slot> {
+        &self.slots
+    }
+
+    /// Changes the slots in use as a whole.
+    pub(crate) fn change_slots(&mut self, change: impl FnOnce(&mut BTreeMap<AttemptRef, Slot>)) {
+        change(&mut self.slots);
+        self.count();
     }
 
     pub(crate) fn occupy(&mut self, attempt: AttemptRef, slot: Slot) {
+        self.free(attempt);
+        self.sums.take(&self.shown.offer, &slot);
         self.slots.insert(attempt, slot);
-        self.count();
+        self.shown.running = self.sums.running(&self.shown.offer);
     }
 
     /// Says whether the slot was in use.
     pub(crate) fn free(&mut self, attempt: AttemptRef) -> bool {
-        let freed = self.slots.remove(&attempt).is_some();
-        self.count();
-        freed
+        let Some(slot) = self.slots.remove(&attempt) else { return false };
+        self.sums.give(&self.shown.offer, &slot);
+        self.shown.running = self.sums.running(&self.shown.offer);
+        true
     }
 
-    /// Brings the sums in line with the slots in use, which are few.
-    pub(crate) fn count(&mut self) {
-        self.shown.running = self.slots.len() as u32;
-        self.unseen = self.slots.values().filter(|slot| !slot.seen).count() as u32;
-        let specs = || self.slots.values().filter_map(|slot| slot.spec.as_ref());
-        self.reserved_cpu_milli = specs().map(|spec| u64::from(spec.cpu_milli)).sum();
-        self.reserved_memory_bytes = specs().map(|spec| spec.memory_bytes).sum();
+    /// An attempt ended here by itself: its slot is free, and says how fast this node is. Says whether it was in use.
+    pub(crate) fn ended(&mut self, attempt: AttemptRef) -> bool {
+        if let Some(slot) = self.slots.get(&attempt) {
+            self.pace.ended(slot.class());
+        }
+        self.free(attempt)
+    }
+
+    /// Brings the sums in line with all slots in use.
+    fn count(&mut self) {
+        self.sums = Use::of(&self.shown.offer, self.slots.values());
+        self.shown.running = self.sums.running(&self.shown.offer);
     }
 }
 

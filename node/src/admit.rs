@@ -267,6 +267,16 @@ async fn ask_to_join(
     Ok(Asked::NotYet)
 }
 
+/// Why the cluster will not have this node, for people.
+pub(crate) fn words(refusal: &protocol::Refusal) -> String {
+    match refusal {
+        protocol::Refusal::NameTaken { name } => {
+            format!("the name {name} is borne by another live node; choose another --name")
+        }
+        other => format!("refused: {other:?}"),
+    }
+}
+
 /// The `detail` of a problem document, or its text.
 fn detail(body: &str) -> String {
     serde_json::from_str::<serde_json::Value>(body)

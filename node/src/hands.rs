@@ -10,7 +10,7 @@ use protocol::{AttemptRef, Boot, Load, Member, NodeId, Outcome, Request};
 use tokio::runtime::Handle;
 
 use crate::admit;
-use crate::ask::{Ask, DigestAt};
+use crate::ask::Ask;
 use crate::broker::{Broker, Lead};
 use crate::bulk::Shelves;
 use crate::clock::{tick_ms, wall_ms};
@@ -52,7 +52,6 @@ pub(crate) struct Hands {
     closed_classes: Arc<BTreeSet<String>>,
     since_asked_again: Instant,
     replies: Replies,
-    digests: Vec<(Option<u64>, tokio::sync::oneshot::Sender<DigestAt>)>,
     last_ticket: u64,
     /// The disk is nearly full, and that was said.
     disk_low: bool,
@@ -115,7 +114,6 @@ impl Hands {
             closed_classes: Arc::new(BTreeSet::new()),
             since_asked_again: Instant::now(),
             replies: Replies::default(),
-            digests: Vec::new(),
             last_ticket: 0,
             disk_low: false,
             hints,
@@ -253,7 +251,7 @@ impl Hands {
                 self.replies.asked(ticket, reply);
                 inputs.push(Input::Ask { ticket, request });
             }
-            Ask::Digest { index, reply } => self.digests.push((index, reply)),
+            Ask::Digest { index, reply } => self.replies.compares(index, reply),
             Ask::Ended { job, reply } => self.replies.awaits(job, reply, cast.ledger(), self.shows.members()),
             Ask::View { linearizable, reply } => {
                 self.replies.reads(ticket, reply);
@@ -328,6 +326,14 @@ impl Hands {
         }
     }
 
+    /// What an attempt brings that needs no time at all; none for others.
+    pub(crate) fn at_once(&self, dispatch: &protocol::Dispatch) -> Option<Outcome> {
+        let outcome = Runner::at_once(dispatch)?;
+        self.shows.started(dispatch.attempt.job);
+        self.shows.finished(dispatch.attempt.job);
+        Some(outcome)
+    }
+
     /// The runner says that an attempt is gone.
     pub(crate) fn ended(&self, attempt: AttemptRef, outcome: Outcome, inputs: &mut Vec<Input>) {
         self.shows.finished(attempt.job);
@@ -342,14 +348,7 @@ impl Hands {
 
     /// The process ends, and so many attempts with it.
     pub(crate) fn left(&self, running: usize) {
-        let (level, line) = match running {
-            0 => (logdb::Level::Info, "has left".to_string()),
-            _ => (
-                logdb::Level::Warn,
-                format!("has left; {running} attempts end unfinished and will run again"),
-            ),
-        };
-        self.log.record(level, "left", None, &line);
+        self.shows.left(running);
     }
 
     /// This start follows a `/stop`.
@@ -397,7 +396,7 @@ impl Hands {
                 Output::ReadReady { ticket } => self.shows.want_view(ticket),
                 Output::ReadLost { ticket } => drop(self.replies.reader(ticket)),
                 Output::NotAdmitted(refusal) => {
-                    return Err(StageError::NotAdmitted(admission_words(&refusal)));
+                    return Err(StageError::NotAdmitted(admit::words(&refusal)));
                 }
                 Output::Fatal(text) => return Err(StageError::Fatal(text)),
                 shown => self.show(cast, shown),
@@ -444,19 +443,9 @@ impl Hands {
 
     fn after_turn(&mut self, cast: &Cast) {
         self.news.turned(cast, self.shows.leader(), self.shows.members());
-        for ticket in self.shows.views_wanted() {
-            if let Some(reader) = self.replies.reader(ticket) {
-                // The reader may have gone away meanwhile.
-                let _ = reader.send(self.shows.view(cast, self.identity));
-            }
-        }
-        for (index, reply) in self.digests.drain(..) {
-            let applied = cast.status().applied;
-            let at = index.unwrap_or(applied);
-            let digest = if at <= applied { cast.digest_at(at) } else { None };
-            // The asker may have gone away meanwhile.
-            let _ = reply.send(DigestAt { applied, digest });
-        }
+        let wanted = self.shows.views_wanted();
+        self.replies.show(wanted, || self.shows.view(cast, self.identity));
+        self.replies.compare(cast);
         if self.shows.redial_wanted() {
             let taken_in = cast.ledger().member(self.me.id).is_some_and(|member| member.boot == self.me.boot);
             // A newcomer's own ledger names nobody but the founder yet, and another may lead: whoever it heard of may be needed.
@@ -504,14 +493,5 @@ impl Hands {
             Some(disk) => disk.close(),
             None => unreachable!("the loop starts with the disk and ends with it"),
         }
-    }
-}
-
-fn admission_words(refusal: &protocol::Refusal) -> String {
-    match refusal {
-        protocol::Refusal::NameTaken { name } => {
-            format!("the name {name} is borne by another live node; choose another --name")
-        }
-        other => format!("refused: {other:?}"),
     }
 }

@@ -20,6 +20,8 @@ use crate::stage::{Ending, Stage};
 pub(crate) const TURN_EVENTS: usize = 512;
 /// One turn takes no more events once it has taken so long.
 const TURN_TIME: Duration = Duration::from_millis(5);
+/// How often in one turn attempts that need no time make room for others.
+const AT_ONCE_ROUNDS: usize = 128;
 /// A tick later than this is worth a line in the log.
 const LAG_WORTH_A_LINE: Duration = Duration::from_millis(100);
 /// A node that is told to end lets running attempts end for at most so long.
@@ -87,6 +89,8 @@ impl Incarnation {
         folder: Folder,
     ) -> Result<(Closing, Ended), StageError> {
         self.hands.start_disk(folder)?;
+        // What an earlier start said of it is over.
+        stage.front.disk.set(None);
         stage.front.valve.reach(false);
         if stage.was_stopped {
             self.hands.resumed();
@@ -201,7 +205,7 @@ impl Incarnation {
             self.cast.handle(Input::Tick, wall_ms);
             self.hands.ask_again(&mut self.cast, wall_ms);
         }
-        let outputs: Vec<Output> = self.cast.turn(wall_ms);
+        let outputs = self.outputs(wall_ms);
         self.hands.carry_out(&mut self.cast, outputs)
     }
 
@@ -222,6 +226,30 @@ impl Incarnation {
         stage.log.record(level, if hangs { "disk-hangs" } else { "disk-well" }, None, &line);
         stage.front.disk.set(hangs.then_some(HealthState::Hangs));
         self.cast.handle(Input::DiskHangs(hangs), wall_ms);
+    }
+
+    /// What the minds want. An attempt that needs no time ends in the turn in which it begins and makes room for the next, so
+    /// that many results leave together.
+    fn outputs(&mut self, wall_ms: u64) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        for _ in 0..AT_ONCE_ROUNDS {
+            let mut ended = Vec::new();
+            for output in self.cast.turn(wall_ms) {
+                match output {
+                    Output::Run(dispatch) => match self.hands.at_once(&dispatch) {
+                        Some(outcome) => ended.push(Input::Ended { attempt: dispatch.attempt, outcome }),
+                        None => outputs.push(Output::Run(dispatch)),
+                    },
+                    other => outputs.push(other),
+                }
+            }
+            if ended.is_empty() {
+                return outputs;
+            }
+            ended.into_iter().for_each(|ended| self.cast.handle(ended, wall_ms));
+        }
+        outputs.extend(self.cast.turn(wall_ms));
+        outputs
     }
 
     /// The process is to end: no new attempts, the lead to another, and time for what runs.

@@ -149,6 +149,15 @@ impl Narrator {
         self.log.record(Level::Error, "differs", None, &line);
     }
 
+    /// The process ends, and so many attempts with it.
+    pub fn left(&self, running: usize) {
+        let (level, line) = match running {
+            0 => (Level::Info, "has left".to_string()),
+            _ => (Level::Warn, format!("has left; {running} attempts end unfinished and will run again")),
+        };
+        self.log.record(level, "left", None, &line);
+    }
+
     /// The soft crash.
     pub fn stopped(&self) {
         self.log.record(Level::Warn, "stopped", None, "CRASH :(");
@@ -270,6 +279,9 @@ fn lost_sentence(attempt: AttemptRef, name: &str, cause: LossCause) -> String {
             )
         }
         LossCause::Left => format!("Lost attempt {attempt} of {job}: the worker attached to {name} is gone"),
+        LossCause::Unbegun => {
+            format!("Took back attempt {attempt} of {job}: {name} has not begun it and another node is free")
+        }
     }
 }
 

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cast::Cast;
 use master::Ledger;
 use protocol::{Answer, Job, JobId, Member};
 use tokio::sync::oneshot;
 
-use crate::ask::{Held, Reply, Told, View};
+use crate::ask::{DigestAt, Held, Reply, Told, View};
 
 /// How long an acknowledged job may take to reach this node's ledger; then it is answered without.
 const APPLY_PATIENCE: Duration = Duration::from_secs(5);
@@ -21,6 +22,8 @@ pub(crate) struct Replies {
     unapplied: BTreeMap<JobId, Vec<Unapplied>>,
     endings: BTreeMap<JobId, Vec<oneshot::Sender<Held>>>,
     readers: BTreeMap<u64, oneshot::Sender<View>>,
+    /// Who wants a digest of the ledger, and at which index.
+    comparers: Vec<(Option<u64>, oneshot::Sender<DigestAt>)>,
 }
 
 #[derive(Debug)]
@@ -41,6 +44,30 @@ impl Replies {
 
     pub(crate) fn reader(&mut self, ticket: u64) -> Option<oneshot::Sender<View>> {
         self.readers.remove(&ticket)
+    }
+
+    /// Shows this moment to those who wait under these tickets.
+    pub(crate) fn show(&mut self, tickets: Vec<u64>, view: impl Fn() -> View) {
+        for reader in tickets.into_iter().filter_map(|ticket| self.readers.remove(&ticket)) {
+            // The reader may have gone away meanwhile.
+            let _ = reader.send(view());
+        }
+    }
+
+    /// Somebody wants the digest of the ledger at an index, or where it is now.
+    pub(crate) fn compares(&mut self, index: Option<u64>, reply: oneshot::Sender<DigestAt>) {
+        self.comparers.push((index, reply));
+    }
+
+    /// Answers those.
+    pub(crate) fn compare(&mut self, cast: &Cast) {
+        for (index, reply) in self.comparers.drain(..) {
+            let applied = cast.status().applied;
+            let at = index.unwrap_or(applied);
+            let digest = if at <= applied { cast.digest_at(at) } else { None };
+            // The asker may have gone away meanwhile.
+            let _ = reply.send(DigestAt { applied, digest });
+        }
     }
 
     /// Somebody waits for the end of a job. Nobody is answered about a job that the ledger does not hold (any more).

@@ -142,11 +142,22 @@ impl Runner {
         builtin::NAMES.contains(&class)
     }
 
-    /// Starts an attempt. Never blocks; `ended` is called exactly once for it, after all of it is gone. An attempt
-    /// that is running already goes on as it is.
+    /// What an attempt brings that needs no time at all, so that whoever has a free slot for it need not start it; none for
+    /// others.
+    #[must_use]
+    pub fn at_once(dispatch: &Dispatch) -> Option<Outcome> {
+        builtin::at_once(&dispatch.spec.class, &dispatch.spec.payload)
+    }
+
+    /// Starts an attempt. Never blocks; `ended` is called exactly once for it, after all of it is gone (by this very call, when
+    /// it needs no time). An attempt that is running already goes on as it is.
     pub fn run(&self, dispatch: &Dispatch) {
-        let (shared, dispatch) = (Arc::clone(&self.shared), dispatch.clone());
         let attempt = dispatch.attempt;
+        if let Some(outcome) = Self::at_once(dispatch) {
+            self.shared.gone(attempt, outcome);
+            return;
+        }
+        let (shared, dispatch) = (Arc::clone(&self.shared), dispatch.clone());
         let live = Arc::new(Live::new());
         {
             let mut state = locked(&shared.state);

@@ -107,6 +107,11 @@ impl Shows {
         self.narrator.finished(job, &self.leader_port().unwrap_or_default());
     }
 
+    /// The process ends, and so many attempts with it.
+    pub(crate) fn left(&self, running: usize) {
+        self.narrator.left(running);
+    }
+
     /// `/stop` closed this node.
     pub(crate) fn stopped(&self) {
         self.narrator.stopped();

@@ -135,6 +135,8 @@ pub enum LossCause {
     Late,
     /// The attached worker that had it is gone.
     Left,
+    /// Its worker gave it back before it had begun, because another could begin it at once.
+    Unbegun,
 }
 
 /// A change of the cluster itself.

@@ -53,14 +53,18 @@ impl Offer {
     /// of the class is taken first.
     #[must_use]
     pub fn own_slots_in_use<'a>(&self, held: impl Iterator<Item = &'a str>) -> u32 {
-        if self.attached.is_empty() {
-            return held.count() as u32;
-        }
         let mut by_class: BTreeMap<&str, u32> = BTreeMap::new();
-        for class in held {
+        for class in held.filter(|class| self.takes_own_slot(class)) {
             *by_class.entry(class).or_default() += 1;
         }
         by_class.iter().map(|(class, count)| count.saturating_sub(self.attached_to(class))).sum()
+    }
+
+    /// Whether an attempt of this class that no attached worker has takes a slot of the node's own. One whose class is not
+    /// known any more (empty) may.
+    #[must_use]
+    pub fn takes_own_slot(&self, class: &str) -> bool {
+        class.is_empty() || self.runs_itself(class)
     }
 
     /// Attached workers that serve this class, busy or not.

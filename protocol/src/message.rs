@@ -63,9 +63,12 @@ pub struct Report {
     pub echo: u64,
     /// Attempts that occupy a slot, whatever became of them.
     pub held: Vec<AttemptRef>,
+    /// Those of `held` that have not begun: they wait here for a slot or an attached worker, the next one first.
+    pub waiting: Vec<AttemptRef>,
     /// Results kept because the leader has not settled them yet.
     pub kept: Vec<AttemptRef>,
-    /// Attempts to be given to somebody else, because an attached worker is late with them or gone.
+    /// Attempts to be given to somebody else, because an attached worker is late with them or gone, or because they were
+    /// asked back before they had begun.
     pub back: Vec<(AttemptRef, LossCause)>,
     /// What it can do.
     pub offer: Offer,
@@ -104,6 +107,11 @@ pub enum ToNode {
         attempt: AttemptRef,
         /// How it was dealt with.
         verdict: Verdict,
+    },
+    /// Another node could begin these attempts now: give back those that have not begun here.
+    Recall {
+        /// Which.
+        attempts: Vec<AttemptRef>,
     },
     /// The node's ledger is another than that of a majority: it must stop.
     Odd {

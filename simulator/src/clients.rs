@@ -9,7 +9,7 @@ use protocol::{Answer, Boot, JobId, JobSpec, Refusal, Request, submit};
 use worker::Told;
 
 use crate::fold::Fold;
-use crate::limits::{MS, OPEN_JOBS, SECOND};
+use crate::limits::{BURST_JOBS, BURST_PERMILLE, MS, OPEN_JOBS, SECOND};
 use crate::node::{CLASS, LAB_CLASS};
 use crate::runner::Work;
 use crate::watch::{self, Asked, Held, must};
@@ -105,6 +105,20 @@ impl World<'_> {
             }
         }
         self.ask(op);
+        if !full && self.chance.below(1_000) < BURST_PERMILLE {
+            self.burst();
+        }
+    }
+
+    /// Many quick jobs at once, so that some are sent ahead of free slots; a few of them are not quick.
+    fn burst(&mut self) {
+        for _ in 0..BURST_JOBS {
+            self.clients.last_job += 1;
+            let run_ms = if self.chance.percent(96) { self.chance.between(1, 4) } else { 600 };
+            let work = Work { number: self.clients.last_job, run_ms, fails: 0 };
+            let is_lab = self.chance.percent(20);
+            self.ask(Op::Submit(Wish { key: None, work, is_lab, misuse: false }));
+        }
     }
 
     /// A new job, or now and then one that was made before under its key.

@@ -1,7 +1,9 @@
 //! A pretend disk: it holds the very bytes the real log has, and forgets at a crash what was not synced. It can be slow, hang,
 //! be full, fail a sync, and lose a byte of what was safe.
 
-use consensus::{Corrupt, Entry, HardState, Origin, Piece, Write, Writer, recover};
+use consensus::{
+    Corrupt, Entry, HardState, Origin, Piece, Place, Recovered, Write, Writer, recover, recover_until,
+};
 
 use crate::chance::Chance;
 use crate::limits::{SECTOR_BYTES, SEGMENT_BYTES};
@@ -28,6 +30,11 @@ pub(crate) struct Disk {
     handed_in: Vec<u64>,
     /// Where each batch that is safe begins: segment and offset.
     batches: Vec<(u64, u64)>,
+    /// After a failed write or sync, in the same process: where the last good one ended.
+    durable: Option<Place>,
+    /// What a failed sync left in the system's cache alone: it can be read, counts as written, and is gone with the power.
+    /// Segment, offset, and what is on the disk there.
+    doubtful: Vec<(u64, usize, Vec<u8>)>,
     /// What is wrong with it.
     pub(crate) ill: Option<Ill>,
     /// A byte of it was changed.
@@ -69,7 +76,8 @@ impl Disk {
         node: u64,
         mutant: Option<cast::Mutant>,
     ) -> Result<(Option<HardState>, Vec<Entry>), Corrupt> {
-        let recovered = read(mutant, Some(Origin { cluster: CLUSTER, node }), &self.files)?;
+        let origin = Origin { cluster: CLUSTER, node };
+        let recovered = read(mutant, origin, &self.files, self.durable.take())?;
         let mut writer = recovered.writer;
         writer.set_segment_bytes(SEGMENT_BYTES);
         self.writer = Some(writer);
@@ -100,6 +108,11 @@ impl Disk {
     /// The bytes of the batch on its way.
     pub(crate) fn flying(&self) -> impl Iterator<Item = &[u8]> {
         self.flying.iter().flat_map(|flight| &flight.pieces).map(|piece| piece.bytes.as_slice())
+    }
+
+    /// The number of the last write of the batch on its way.
+    pub(crate) fn waits_for(&self) -> Option<u64> {
+        self.flying.as_ref().map(|flight| flight.number)
     }
 
     /// The sync is done: the number of the last write that is safe now.
@@ -137,6 +150,17 @@ impl Disk {
         use Reached::{All, Front, Nothing, Sectors};
         let reached = [Nothing, All, Front, Sectors][chance.place(4)];
         self.give_up(reached, chance);
+        self.durable = None;
+        for (segment, start, before) in std::mem::take(&mut self.doubtful) {
+            if let Some(file) = self.file(segment) {
+                for (sector, bytes) in before.chunks(SECTOR_BYTES).enumerate() {
+                    if chance.percent(50) {
+                        let from = start + sector * SECTOR_BYTES;
+                        file[from..from + bytes.len()].copy_from_slice(bytes);
+                    }
+                }
+            }
+        }
     }
 
     /// A stop in good order: what waits is lost, the batch on its way comes to its end.
@@ -144,14 +168,32 @@ impl Disk {
         self.give_up(Reached::All, chance);
     }
 
-    /// The write or sync under way has failed, so nothing after it counts either. A full disk took a front part; of a failed
-    /// sync any sectors may be there.
+    /// The write or sync under way has failed, so nothing after it counts either. A full disk took a front part; what a failed
+    /// sync was to bring to the disk can be read all the same, until the power goes.
     pub(crate) fn fail(&mut self, chance: &mut Chance) {
-        let reached = if self.ill == Some(Ill::Full) { Reached::Front } else { Reached::Sectors };
-        self.give_up(reached, chance);
-        if self.ill == Some(Ill::FailsOnce) {
+        let durable = self.writer.as_ref().map(Writer::durable_end);
+        if self.ill == Some(Ill::Full) {
+            self.give_up(Reached::Front, chance);
+        } else {
+            self.doubt();
+            self.give_up(Reached::All, chance);
             self.ill = None;
         }
+        self.durable = durable;
+    }
+
+    /// Remembers what is on the disk where the batch on its way goes.
+    fn doubt(&mut self) {
+        let Some(flight) = self.flying.take() else { return };
+        for piece in &flight.pieces {
+            self.create(piece);
+            let start = piece.offset as usize;
+            if let Some(file) = self.file(piece.segment) {
+                let before = file[start..start + piece.bytes.len()].to_vec();
+                self.doubtful.push((piece.segment, start, before));
+            }
+        }
+        self.flying = Some(flight);
     }
 
     fn give_up(&mut self, reached: Reached, chance: &mut Chance) {
@@ -221,26 +263,25 @@ impl Disk {
     }
 }
 
-/// Reads a log as a start does, by the broken rule if that is the one.
-#[cfg(feature = "mutants")]
+/// Reads a log as a start does; in the process that has seen a write fail, only up to the last good one.
 fn read(
     mutant: Option<cast::Mutant>,
-    origin: Option<Origin>,
+    origin: Origin,
     files: &[(u64, Vec<u8>)],
-) -> Result<consensus::Recovered, Corrupt> {
-    if mutant == Some(cast::Mutant::TornTailTaken) {
-        return consensus::recover_torn_tails(origin, files);
+    durable: Option<Place>,
+) -> Result<Recovered, Corrupt> {
+    #[cfg(feature = "mutants")]
+    match mutant {
+        Some(cast::Mutant::TornTailTaken) => return consensus::recover_torn_tails(Some(origin), files),
+        Some(cast::Mutant::FailedSyncTrusted) => return recover(Some(origin), files),
+        _ => {}
     }
-    recover(origin, files)
-}
-
-#[cfg(not(feature = "mutants"))]
-fn read(
-    _: Option<cast::Mutant>,
-    origin: Option<Origin>,
-    files: &[(u64, Vec<u8>)],
-) -> Result<consensus::Recovered, Corrupt> {
-    recover(origin, files)
+    #[cfg(not(feature = "mutants"))]
+    let None = mutant;
+    match durable {
+        Some(durable) => recover_until(Some(origin), files, durable),
+        None => recover(Some(origin), files),
+    }
 }
 
 /// An entry replaces all from its index on.

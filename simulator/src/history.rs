@@ -31,6 +31,8 @@ pub(crate) struct Given {
     pub(crate) node: NodeId,
     pub(crate) boot: Boot,
     pub(crate) at_us: u64,
+    /// Its worker gave it back before it had begun.
+    pub(crate) given_back: bool,
 }
 
 impl Known {
@@ -124,7 +126,7 @@ impl Watch {
         let Some(known) = self.jobs.get_mut(&attempt.job) else { return Ok(()) };
         let free = known.state == JobState::Queued && known.attempts.len() + 1 == attempt.attempt as usize;
         must(free, "no_run_while_held", || format!("{attempt:?} is given to {node:?} while {known:?}"))?;
-        known.attempts.push(Given { node, boot, at_us: now_us });
+        known.attempts.push(Given { node, boot, at_us: now_us, given_back: false });
         known.state = JobState::Running;
         Ok(())
     }
@@ -157,7 +159,8 @@ impl Watch {
         self.turns(attempt.job, state, after)
     }
 
-    /// `no_repeat_in_calm`: of an attempt given away in calm nothing is taken back in calm.
+    /// `no_repeat_in_calm`: of an attempt given away in calm nothing is taken back in calm, unless it has not begun: then it
+    /// never does.
     fn requeued(
         &mut self,
         now_us: u64,
@@ -166,6 +169,16 @@ impl Watch {
         state: JobState,
         after: &Arc<Job>,
     ) -> Held {
+        if cause == LossCause::Unbegun {
+            let began = self.starts.get(&attempt).copied();
+            must(began.is_none(), "no_run_while_held", || {
+                format!("{attempt:?} is taken back as not begun, it began on {began:?}")
+            })?;
+            let attempts = self.jobs.get_mut(&attempt.job).map(|known| &mut known.attempts);
+            let given = attempts.and_then(|attempts| attempts.get_mut(attempt.attempt as usize - 1));
+            given.map(|given| given.given_back = true);
+            return self.turns(attempt.job, state, after);
+        }
         let given = self.given(attempt);
         let calm =
             self.calm_since(now_us).is_some_and(|since| given.is_some_and(|given| given.at_us >= since));

@@ -1,6 +1,7 @@
 //! Faults of disks. A node whose disk fails stops at once and stays out until it is well; one whose log is damaged refuses to
 //! start, and comes back as a new node.
 
+use cast::Input;
 use protocol::Boot;
 
 use crate::disk::Ill;
@@ -49,6 +50,16 @@ impl World<'_> {
         if hung && node.disk.flying().next().is_some() {
             let boot = node.boot;
             self.after(MS, Event::Synced(place, boot));
+        }
+    }
+
+    /// The body's watchdog: the same write waits for so long that the disk is said to hang.
+    pub(crate) fn disk_hangs(&mut self, place: usize, boot: Boot, number: u64) {
+        let node = &mut self.nodes[place];
+        let Some(live) = node.live.as_mut().filter(|_| node.boot == boot) else { return };
+        if node.disk.waits_for() == Some(number) {
+            live.disk_hangs = true;
+            self.hand(place, Input::DiskHangs(true));
         }
     }
 

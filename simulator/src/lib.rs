@@ -1,21 +1,22 @@
 //! Whole clusters of the real minds in virtual time, from one seed.
 //!
 //! ```text
-//!                    ┌────────────── World ───────────────┐
-//!   seed ──Chance──▶ │ faults ─▶ network, disks, processes │
-//!                    │ clients ─▶ 3 to 5 × Cast ─▶ runner  │ ──▶ Summary, or the first Violation
-//!                    │              └─ outputs ─▶ Watch    │     with the command that replays it
-//!                    └─────────────────────────────────────┘
+//!                    ┌─────────────────── World ────────────────────┐
+//!   seed ──Chance──▶ │ faults ─▶ network, disks, clocks, processes  │
+//!                    │ clients ─▶ 3 to 5 × Cast ─▶ runner, foreign  │ ──▶ Summary, or the first Violation
+//!                    │              └─ outputs ─▶ Watch             │     with the command that replays it
+//!                    └──────────────────────────────────────────────┘
 //! ```
 //!
-//! **Decides:** what happens when, to whom: delays, losses, cuts, crashes, pauses, slow disks; and whether what the minds
-//! did keeps every promise of `docs/guarantees.md` after every step. Then faults off: the cluster must agree and serve.
+//! **Decides:** what happens when, to whom ([`Fault`] names all kinds of faults); and whether what the minds did keeps every
+//! promise of `docs/guarantees.md` after every step. Then faults off: the cluster must agree and serve.
 //! **May not touch:** clocks, files, sockets, threads, chance other than its seed. The pretend disk holds the very bytes of
 //! the real log, and forgets at a crash what was not synced.
 //! **Driven by:** [`run`]. One seed is one history, byte by byte ([`Summary::digest`]).
 //! **Leaves out:** the wires' bytes (messages travel as values), HTTP, child processes: `tests/` has those.
 //!
-//! Reading order: `world` (events), `turn` (one node), `watch` and `history` (the promises), `faults`, `clients`.
+//! Reading order: `world` (events), `turn` (one node), `watch`, `history` and `hearing` (the promises), `faults` (with `cables`
+//! and `ills`), `clients`, `foreign`.
 
 mod cables;
 mod chance;

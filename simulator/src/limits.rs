@@ -61,5 +61,13 @@ pub(crate) const KEEP_JOBS: u64 = 100;
 pub(crate) const CLIENTS: usize = 4;
 /// Jobs one history may have open: above it the clients wait.
 pub(crate) const OPEN_JOBS: usize = 60;
+/// How long spare attempts may wait behind slow ones, about.
+pub(crate) const SPARES_LIVE_US: u64 = 6 * SECOND;
+/// A leader knows the pace of a worker from so long a time, in calm, and from so long a one when reports are late.
+pub(crate) const PACE_US: [u64; 2] = [600 * MS, 3 * SECOND];
+/// How often, of a thousand times, a client asks for many quick jobs at once.
+pub(crate) const BURST_PERMILLE: u64 = 3;
+/// And for how many.
+pub(crate) const BURST_JOBS: usize = 60;
 /// Events one history may have under way; more would be a storm, which is a fault of its own.
 pub(crate) const EVENTS: usize = 200_000;

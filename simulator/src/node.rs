@@ -106,6 +106,8 @@ pub(crate) struct Live {
     pub(crate) joined: bool,
     /// Number of the last fact that it told.
     pub(crate) last_fact: u64,
+    /// It was told that its disk hangs.
+    pub(crate) disk_hangs: bool,
 }
 
 impl Live {
@@ -122,6 +124,7 @@ impl Live {
             lead: None,
             joined: false,
             last_fact,
+            disk_hangs: false,
         }
     }
 }

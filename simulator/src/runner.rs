@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use master::limits::SPARE_MS;
+use protocol::limits::REPORT_MS;
 use protocol::{AttemptRef, Outcome, Reason};
 
-use crate::limits::MS;
+use crate::limits::{MS, SPARES_LIVE_US};
 
 /// What a pretend job does; its payload says all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +46,8 @@ impl Work {
 #[derive(Default)]
 pub(crate) struct Runner {
     running: BTreeMap<AttemptRef, Running>,
+    /// When attempts ended here.
+    ends_us: Vec<u64>,
 }
 
 struct Running {
@@ -56,6 +60,20 @@ impl Runner {
     pub(crate) fn start(&mut self, attempt: AttemptRef, work: Work) -> u64 {
         self.running.insert(attempt, Running { work, killed: false });
         work.run_ms * MS
+    }
+
+    /// An attempt ended now.
+    pub(crate) fn ended(&mut self, now_us: u64) {
+        self.ends_us.retain(|at_us| now_us - at_us < SPARES_LIVE_US);
+        self.ends_us.push(now_us);
+    }
+
+    /// Attempts that may have been sent ahead of free slots, by how many ended within such a time.
+    pub(crate) fn spares(&self, within_us: u64) -> usize {
+        let ends =
+            |first: &u64| self.ends_us.iter().filter(|at| (*first..first + within_us).contains(at)).count();
+        let most = self.ends_us.iter().map(ends).max().unwrap_or(0) as u64;
+        (most * SPARE_MS / REPORT_MS) as usize
     }
 
     /// How many occupy the machine.

@@ -148,7 +148,8 @@ impl Watch {
     }
 
     /// An attempt starts on a worker, which has room for it.
-    /// - `no_run_while_held`: only what an applied `Assign` gave to this very start of this worker, and only while it counts.
+    /// - `no_run_while_held`: only what an applied `Assign` gave to this very start of this worker, and never what it
+    ///   gave back.
     /// - `result_is_of_its_payload`: it gets what the client asked for.
     /// - `no_repeat_in_calm`: one attempt starts once.
     pub(crate) fn started(&mut self, on: (NodeId, Boot), dispatch: &Dispatch) -> Held {
@@ -157,6 +158,9 @@ impl Watch {
         let given = job.and_then(|job| job.attempts.get(attempt.attempt as usize - 1));
         must(given.is_some_and(|given| (given.node, given.boot) == on), "no_run_while_held", || {
             format!("{attempt:?} starts on {on:?}, the ledger gave it to {given:?}")
+        })?;
+        must(!given.is_some_and(|given| given.given_back), "no_run_while_held", || {
+            format!("{attempt:?} starts on {on:?}, which gave it back")
         })?;
         let payload = job.map(|job| &job.payload);
         must(payload == Some(&dispatch.spec.payload), "result_is_of_its_payload", || {

@@ -31,6 +31,8 @@ pub(crate) enum Event {
     Join(usize, Boot),
     Synced(usize, Boot),
     DiskFailed(usize, Boot),
+    /// A write that this one waits for is under way for long.
+    DiskHangs(usize, Boot, u64),
     Foreign(usize, Boot, AttachedId, Step),
     Ends(usize, Boot, AttemptRef, bool),
     /// A consensus message from one node to another, of this session of their link.
@@ -165,6 +167,7 @@ impl<'a> World<'a> {
             Event::Join(place, boot) => self.join(place, boot),
             Event::Synced(place, boot) => self.synced(place, boot),
             Event::Ends(place, boot, attempt, by_itself) => self.ends(place, boot, attempt, by_itself),
+            Event::DiskHangs(place, boot, number) => self.disk_hangs(place, boot, number),
             Event::DiskFailed(place, boot) => self.disk_failed(place, boot),
             Event::Foreign(place, boot, worker, step) => self.foreign(place, boot, worker, step),
             Event::Peer(from, to, session, message) => {
@@ -271,7 +274,11 @@ impl<'a> World<'a> {
             return;
         }
         if let Some(number) = node.disk.finish() {
+            let hung = node.live.as_mut().is_some_and(|live| std::mem::take(&mut live.disk_hangs));
             self.hand(place, Input::Synced(number));
+            if hung {
+                self.hand(place, Input::DiskHangs(false));
+            }
         }
         self.flush(place);
     }
@@ -280,6 +287,7 @@ impl<'a> World<'a> {
         let node = &mut self.nodes[place];
         let Some(live) = node.live.as_mut().filter(|_| node.boot == boot) else { return };
         if let Some(outcome) = live.runner.end(attempt, by_itself) {
+            live.runner.ended(self.now_us);
             self.hand(place, Input::Ended { attempt, outcome });
         }
     }
@@ -304,8 +312,11 @@ impl<'a> World<'a> {
         let Some(leader) = self.leader() else { return Ok(()) };
         let Some(cast) = self.nodes[leader].live.as_ref().map(|live| &live.cast) else { return Ok(()) };
         let ledger = cast.ledger();
+        // What waits on a node for a slot waits like what is queued.
+        let live = self.nodes.iter().filter_map(|node| node.live.as_ref());
+        let spares = live.flat_map(|live| live.cast.worker().waiting()).map(|attempt| attempt.job);
         let is_lab = |id: protocol::JobId| ledger.job(id).is_some_and(|job| job.spec.class == LAB_CLASS);
-        let (lab, own): (Vec<_>, Vec<_>) = ledger.queued().partition(|id| is_lab(*id));
+        let (lab, own): (Vec<_>, Vec<_>) = ledger.queued().chain(spares).partition(|id| is_lab(*id));
         let always = self.common.runs_jobs == master::RunsJobs::Always;
         let (mut own_free, mut lab_free) = (0, 0);
         for (place, node) in self.nodes.iter().enumerate() {

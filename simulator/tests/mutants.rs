@@ -13,9 +13,10 @@ const SEEDS: u64 = 600;
 const MEANT: &[(Mutant, &[&str])] = &[
     (Mutant::AckBeforeMajority, &["acked_survives"]),
     (Mutant::MessagesBeforeSync, &["acked_survives", "one_leader_a_term", "same_ledger"]),
-    (Mutant::VoteBeforeSync, &["one_leader_a_term"]),
+    (Mutant::VotesTwice, &["one_leader_a_term"]),
     (Mutant::LeadBeforeOwnEntry, &["acked_survives", "no_repeat_in_calm"]),
     (Mutant::TornTailTaken, &["acked_survives"]),
+    (Mutant::FailedSyncTrusted, &["acked_survives"]),
     (Mutant::ReadWithoutIndex, &["acked_survives"]),
     (Mutant::OwnWallTime, &["same_ledger"]),
     (Mutant::EarlierSessionHeard, &["no_run_while_held"]),
@@ -29,7 +30,7 @@ const MEANT: &[(Mutant, &[&str])] = &[
     (Mutant::SlotFreedByJobsEnd, &["never_over_capacity"]),
     (Mutant::OverCapacity, &["never_over_capacity"]),
     (Mutant::ForgetsRestarts, &["queue_moves"]),
-    (Mutant::RunsRepeats, &["no_repeat_in_calm"]),
+    (Mutant::EndsWithLead, &["no_repeat_in_calm"]),
     (Mutant::SwapsResults, &["result_is_of_its_payload"]),
     (Mutant::FloorTooHigh, &["acked_survives"]),
 ];

@@ -8,7 +8,7 @@
 //! ```
 //! Each serves one class and holds one attempt at a time. A slow one is not forgotten: it stays busy until it answers.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -75,6 +75,8 @@ pub(crate) struct Attached {
     workers: BTreeMap<AttachedId, One>,
     /// Free ones of each class, the longest free first.
     free: BTreeMap<String, VecDeque<AttachedId>>,
+    /// What they hold.
+    held: BTreeSet<AttemptRef>,
     now_ms: u64,
 }
 
@@ -126,6 +128,7 @@ impl Attached {
         let hold = Hold { attempt, since_ms, window_ms, timeout_ms, late: false, timed_out: false };
         if let Some(one) = self.workers.get_mut(&id) {
             one.holds = Some(hold);
+            self.held.insert(attempt);
         }
         Some(id)
     }
@@ -156,7 +159,12 @@ impl Attached {
 
     /// Attempts that occupy a worker.
     pub(crate) fn held(&self) -> impl Iterator<Item = AttemptRef> + '_ {
-        self.workers.values().filter_map(|one| one.holds).map(|hold| hold.attempt)
+        self.held.iter().copied()
+    }
+
+    /// Whether one of them holds this.
+    pub(crate) fn holds(&self, attempt: AttemptRef) -> bool {
+        self.held.contains(&attempt)
     }
 
     /// Workers of each class, busy or not; one that is away counts while its attempt does.
@@ -188,7 +196,9 @@ impl Attached {
                 self.free.remove(&one.class);
             }
         }
-        one.holds.map(|hold| hold.attempt)
+        let held = one.holds.map(|hold| hold.attempt)?;
+        self.held.remove(&held);
+        Some(held)
     }
 }
 

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //!   Dispatch ─▶ waiting ─(slot free)─▶ running ─(ended)─▶ kept ─(Settled)─▶ gone
-//!                  └───────────(not in the leader's list)──▶ ended here, reported as such
+//!                  ├───────────(not in the leader's list)──▶ ended here, reported as such
+//!                  └───────────(asked back by the leader)──▶ back, and never begun here
 //! ```
-//! A slot is held from `running` until the runner says that the attempt is gone, whatever became of the job meanwhile.
+//! What waits are spare attempts: sent ahead, so that the next one begins the moment a slot is free. A slot is held from `running` until the runner says that the attempt is gone, whatever became of the job meanwhile.
 //! Where foreign workers are attached ([`crate::attached`]), an attempt of their class goes to a free one of them first. It
 //! stays with that worker until it answers; when it is late or gone, the leader is asked to give the job to another one too.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -20,6 +21,7 @@ use protocol::{
 };
 
 use crate::attached::{Attached, AttachedId, Due, Windows, stronger};
+use crate::waiting::Waiting;
 
 /// What the worker wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +72,7 @@ pub struct Worker {
     load: Load,
     checkpoint: Option<Checkpoint>,
     held: BTreeMap<AttemptRef, Held>,
-    waiting: VecDeque<Dispatch>,
+    waiting: Waiting,
     attached: Attached,
     windows: Windows,
     /// Attempts the leader shall give to somebody else.
@@ -89,8 +91,8 @@ pub struct Worker {
 #[cfg(feature = "mutants")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
-    /// A dispatch that comes again runs again.
-    RunsRepeats,
+    /// What runs is ended when the lead changes.
+    EndsWithLead,
     /// Where two attempts run, the result of one is reported as the other's.
     SwapsResults,
 }
@@ -105,7 +107,7 @@ impl Worker {
             load: Load::default(),
             checkpoint: None,
             held: BTreeMap::new(),
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
             attached: Attached::default(),
             windows: Windows::default(),
             back: BTreeMap::new(),
@@ -138,6 +140,10 @@ impl Worker {
         self.following = following;
         self.reported = 0;
         self.echo = 0;
+        #[cfg(feature = "mutants")]
+        if self.mutant == Some(Mutant::EndsWithLead) {
+            self.outputs.extend(self.held.keys().map(|attempt| Output::Kill(*attempt)));
+        }
         if following {
             self.report();
             let kept: Vec<AttemptRef> = self.kept.keys().copied().collect();
@@ -155,6 +161,7 @@ impl Worker {
             ToNode::Settled { attempt, .. } => {
                 self.kept.remove(&attempt);
             }
+            ToNode::Recall { attempts } => self.recalled(&attempts),
             ToNode::Forwarded { .. } | ToNode::Odd { .. } => {}
         }
     }
@@ -170,7 +177,7 @@ impl Worker {
             _ => attempt,
         };
         self.keep(attempt, outcome);
-        self.fill_slots();
+        self.fill_own();
     }
 
     /// A foreign worker is there and free, perhaps anew: then what it held is given back. False: there are too many.
@@ -204,7 +211,7 @@ impl Worker {
             self.keep(attempt, outcome);
         }
         if as_before {
-            self.fill_slots();
+            self.fill_attached(class);
         } else {
             self.attached_changed();
         }
@@ -213,6 +220,7 @@ impl Worker {
     /// This node is about to end: it wants no further attempts, and says so at once.
     pub fn leave(&mut self) {
         self.offer.draining = true;
+        self.give_back_waiting();
         self.report();
     }
 
@@ -256,9 +264,18 @@ impl Worker {
         core::mem::take(&mut self.outputs)
     }
 
-    /// Asks for no more work, or does again: this node cannot start anything for now. What it holds goes on.
+    /// Asks for no more work, or does again: this node cannot start anything for now. What runs goes on; what waits goes back.
     pub fn hold(&mut self, holds_back: bool) {
         self.holds_back = holds_back;
+        self.give_back_waiting();
+    }
+
+    /// A node that wants no more work begins nothing that waits.
+    fn give_back_waiting(&mut self) {
+        if self.offer.draining || self.holds_back {
+            let waiting: Vec<AttemptRef> = self.waiting.attempts().collect();
+            self.recalled(&waiting);
+        }
     }
 
     /// What it offers now.
@@ -270,7 +287,12 @@ impl Worker {
     /// Attempts that occupy a slot or wait for one.
     pub fn held(&self) -> impl Iterator<Item = AttemptRef> + '_ {
         let own = self.held.keys().copied();
-        own.chain(self.attached.held()).chain(self.waiting.iter().map(|d| d.attempt))
+        own.chain(self.attached.held()).chain(self.waiting.attempts())
+    }
+
+    /// Attempts that wait for a slot or an attached worker, the next one first.
+    pub fn waiting(&self) -> impl Iterator<Item = AttemptRef> + '_ {
+        self.waiting.attempts()
     }
 
     /// Attempts the runner has; never more than there are slots (`never_over_capacity`).
@@ -282,33 +304,78 @@ impl Worker {
     /// The same attempt twice is one attempt: a dispatch is repeated when the leader cannot tell whether it arrived.
     fn dispatched(&mut self, dispatch: Dispatch) {
         let attempt = dispatch.attempt;
-        let known = self.held().any(|held| held == attempt)
+        let known = self.held.contains_key(&attempt)
+            || self.attached.holds(attempt)
+            || self.waiting.contains(attempt)
             || self.kept.contains_key(&attempt)
             || self.back.contains_key(&attempt);
-        #[cfg(feature = "mutants")]
-        let known = known && self.mutant != Some(Mutant::RunsRepeats);
-        if !known {
-            self.waiting.push_back(dispatch);
-            self.fill_slots();
+        if !known && !self.begin(&dispatch) {
+            self.waiting.push(dispatch);
+            self.give_back_unserved();
+            self.give_back_waiting();
         }
     }
 
-    /// Starts what waits, in order: with a free attached worker of its class, else in a free slot if this node runs it itself.
-    fn fill_slots(&mut self) {
-        for dispatch in core::mem::take(&mut self.waiting) {
-            let (class, attempt) = (&dispatch.spec.class, dispatch.attempt);
-            let window_ms = self.windows.of(class);
-            if let Some(worker) = self.attached.hand(class, attempt, window_ms, dispatch.spec.timeout_ms) {
-                self.outputs.push(Output::Hand { worker, dispatch });
-            } else if self.held.len() < self.offer.slots as usize && self.offer.runs_itself(class) {
-                self.held.insert(attempt, Held::Running);
-                self.outputs.push(Output::Run(dispatch));
-            } else if self.offer.serves(class) {
-                self.waiting.push_back(dispatch);
-            } else {
-                // Whoever served it has left since the leader looked.
-                self.give_back(attempt, LossCause::Late);
+    /// Starts an attempt: with a free attached worker of its class, else in a free slot if this node runs it itself. False:
+    /// there is neither.
+    fn begin(&mut self, dispatch: &Dispatch) -> bool {
+        let (class, attempt) = (&dispatch.spec.class, dispatch.attempt);
+        let window_ms = self.windows.of(class);
+        if let Some(worker) = self.attached.hand(class, attempt, window_ms, dispatch.spec.timeout_ms) {
+            self.outputs.push(Output::Hand { worker, dispatch: dispatch.clone() });
+        } else if self.held.len() < self.offer.slots as usize && self.offer.runs_itself(class) {
+            self.held.insert(attempt, Held::Running);
+            self.outputs.push(Output::Run(dispatch.clone()));
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// A slot of this node is free: the next one that it runs itself begins.
+    fn fill_own(&mut self) {
+        while self.held.len() < self.offer.slots as usize {
+            let next = self.waiting.first_where(|class| self.offer.runs_itself(class)).cloned();
+            let Some(next) = next else { break };
+            if !self.begin(&next) {
+                break;
             }
+            self.waiting.remove(next.attempt);
+        }
+    }
+
+    /// A worker of this class is free: the next one of the class begins.
+    fn fill_attached(&mut self, class: &str) {
+        while let Some(next) = self.waiting.first_of(class).cloned() {
+            if !self.begin(&next) {
+                break;
+            }
+            self.waiting.remove(next.attempt);
+        }
+    }
+
+    /// What waits and whose class nobody serves here goes back: whoever did has left since the leader looked.
+    fn give_back_unserved(&mut self) {
+        let unserved = |class: &str| !self.offer.serves(class);
+        let mut back = Vec::new();
+        while let Some(attempt) = self.waiting.first_where(unserved).map(|dispatch| dispatch.attempt) {
+            self.waiting.remove(attempt);
+            back.push(attempt);
+        }
+        back.into_iter().for_each(|attempt| self.give_back(attempt, LossCause::Unbegun));
+    }
+
+    /// Another node could begin them now: they go back, unless they have begun here.
+    fn recalled(&mut self, attempts: &[AttemptRef]) {
+        let mut given_back = false;
+        for attempt in attempts {
+            if self.waiting.remove(*attempt).is_some() {
+                self.give_back(*attempt, LossCause::Unbegun);
+                given_back = true;
+            }
+        }
+        if given_back {
+            self.report();
         }
     }
 
@@ -345,7 +412,10 @@ impl Worker {
     /// no more, and that nobody else here can do, goes back.
     fn attached_changed(&mut self) {
         self.offer.attached = self.attached.counts();
-        self.fill_slots();
+        for class in self.waiting.classes() {
+            self.fill_attached(&class);
+        }
+        self.give_back_unserved();
         self.report();
     }
 
@@ -356,7 +426,8 @@ impl Worker {
         }
         self.echo = answered.number;
         let wanted: BTreeSet<AttemptRef> = answered.hold.iter().copied().collect();
-        self.waiting.retain(|dispatch| wanted.contains(&dispatch.attempt));
+        let unwanted: Vec<AttemptRef> = self.waiting.attempts().filter(|a| !wanted.contains(a)).collect();
+        unwanted.into_iter().for_each(|attempt| drop(self.waiting.remove(attempt)));
         self.back.retain(|attempt, _| wanted.contains(attempt));
         for (attempt, held) in &mut self.held {
             if *held == Held::Running && !wanted.contains(attempt) {
@@ -395,6 +466,7 @@ impl Worker {
             number: self.reported,
             echo: self.echo,
             held: self.held().collect(),
+            waiting: self.waiting.attempts().collect(),
             kept: self.kept.keys().copied().collect(),
             back: self.back.iter().map(|(attempt, cause)| (*attempt, *cause)).collect(),
             offer: self.offer_now(),

@@ -21,6 +21,7 @@ extern crate alloc;
 mod attached;
 mod attempts;
 mod gateway;
+mod waiting;
 
 pub use attached::{AttachedId, Windows};
 #[cfg(feature = "mutants")]

@@ -158,7 +158,7 @@ fn a_job_for_a_worker_that_left_meanwhile_goes_back() {
     give(&mut node, attempt(1, 1), submit::defaults("B"));
     node.tick(protocol::limits::REPORT_MS);
     let report = last_report(&node.drain());
-    assert_eq!((report.back, report.held), (vec![(attempt(1, 1), LossCause::Late)], vec![]));
+    assert_eq!((report.back, report.held), (vec![(attempt(1, 1), LossCause::Unbegun)], vec![]));
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use protocol::limits::{REPORT_MS, RESEND_MS, WRITE_PATIENCE_MS};
 use protocol::{
-    Answer, Answered, AttemptRef, Dispatch, JobId, Offer, Outcome, Refusal, Request, ToMaster, ToNode,
-    Verdict, submit,
+    Answer, Answered, AttemptRef, Dispatch, JobId, LossCause, Offer, Outcome, Refusal, Request, ToMaster,
+    ToNode, Verdict, submit,
 };
 use worker::{Gateway, GatewayOutput, Output, Told, Worker};
 
@@ -202,4 +202,55 @@ fn patience_ends_with_the_truth_about_what_may_have_happened() {
         gateway.drain(),
         [GatewayOutput::Tell { ticket: 11, told: Told::NoQuorum { handed_over: true } }]
     );
+}
+
+#[test]
+fn an_attempt_that_is_asked_back_before_it_began_never_begins_here() {
+    let mut worker = worker(1);
+    let [first, second, third] = [attempt(1, 1), attempt(2, 1), attempt(3, 1)];
+    [first, second, third].into_iter().for_each(|of| worker.heard(dispatch(of)));
+    assert_eq!(worker.waiting().collect::<Vec<_>>(), [second, third]);
+    worker.drain();
+    // The first has begun: it stays.
+    worker.heard(ToNode::Recall { attempts: vec![first, second] });
+    let outputs = worker.drain();
+    let report = outputs.iter().find_map(|output| match output {
+        Output::Send(ToMaster::Report(report)) => Some(report.clone()),
+        _ => None,
+    });
+    let report = report.unwrap();
+    assert_eq!((report.back, report.held), (vec![(second, LossCause::Unbegun)], vec![first, third]));
+    assert_eq!(report.waiting, [third]);
+    // A late repetition of its dispatch changes nothing.
+    worker.heard(dispatch(second));
+    worker.ended(first, done());
+    assert_eq!(runs(&worker.drain()), [third]);
+    worker.ended(third, done());
+    assert_eq!(runs(&worker.drain()), []);
+    // Once the leader has taken it back it is forgotten.
+    worker.heard(answered(9, &[]));
+    worker.tick(REPORT_MS);
+    let back = worker.drain().into_iter().find_map(|output| match output {
+        Output::Send(ToMaster::Report(report)) => Some(report.back),
+        _ => None,
+    });
+    assert_eq!(back, Some(vec![]));
+}
+
+#[test]
+fn what_waits_keeps_its_order_within_the_classes_that_can_begin() {
+    let offer = Offer { slots: 1, classes: ["echo", "hash"].map(String::from).into(), ..Offer::default() };
+    let mut worker = Worker::new(offer);
+    worker.attach(worker::AttachedId(1), "lab");
+    for (job, class) in [(1, "echo"), (2, "lab"), (3, "lab"), (4, "hash"), (5, "echo")] {
+        let spec = Arc::new(submit::defaults(class));
+        worker.heard(ToNode::Dispatch(Dispatch { attempt: attempt(job, 1), term: 1, spec }));
+    }
+    assert_eq!(worker.waiting().map(|of| of.job.0).collect::<Vec<_>>(), [3, 4, 5]);
+    worker.drain();
+    worker.ended(attempt(1, 1), done());
+    assert_eq!(runs(&worker.drain()), [attempt(4, 1)], "what an attached worker is to do is passed by");
+    worker.returned(worker::AttachedId(1), "lab", done());
+    let handed = worker.drain().into_iter().filter(|output| matches!(output, Output::Hand { .. }));
+    assert_eq!((handed.count(), worker.waiting().count()), (1, 1));
 }

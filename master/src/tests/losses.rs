@@ -71,6 +71,7 @@ fn an_assignment_that_meets_a_restart_is_taken_back() {
         number: 1,
         echo: 0,
         held: [].into(),
+        waiting: [].into(),
         kept: [].into(),
         back: [].into(),
         offer: worker.offer.clone(),

@@ -1,5 +1,5 @@
 //! Scenarios: what a ledger does with commands (`rules`, `repeats`, `ending`, `random`), and what a leader makes of what it hears
-//! (`leading`, `losses`, `joining`, `electing`, `comparing`, `choosing`, `shortage`,
+//! (`leading`, `losses`, `joining`, `electing`, `comparing`, `choosing`, `spares`, `shortage`,
 //! `attached`, `batches`).
 
 mod attached;
@@ -17,3 +17,4 @@ mod repeats;
 mod rules;
 mod scene;
 mod shortage;
+mod spares;

@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
 
+use crate::limits::SPARES;
 use crate::{Bounds, Effect, Ledger, Master, Output, RunsJobs, Settings};
 use protocol::limits::REPORT_MS;
 use protocol::{
@@ -159,6 +160,8 @@ pub(super) struct Worker {
     /// It was told that its ledger is the odd one.
     pub(super) odd: Option<u64>,
     pub(super) held: BTreeSet<AttemptRef>,
+    /// Sent ahead of a free slot, in order.
+    pub(super) waiting: Vec<AttemptRef>,
     pub(super) kept: BTreeMap<AttemptRef, Arc<Outcome>>,
     /// What it wants to be given to somebody else.
     pub(super) back: BTreeMap<AttemptRef, LossCause>,
@@ -194,6 +197,7 @@ impl Worker {
             checkpoint: None,
             odd: None,
             held: BTreeSet::new(),
+            waiting: Vec::new(),
             kept: BTreeMap::new(),
             back: BTreeMap::new(),
             dispatched: Vec::new(),
@@ -212,6 +216,7 @@ impl Worker {
         self.boot += 1;
         self.reconnect();
         self.held.clear();
+        self.waiting.clear();
         self.kept.clear();
     }
 
@@ -228,9 +233,16 @@ impl Worker {
         match body {
             ToNode::Dispatch(dispatch) if !self.deaf => {
                 self.dispatched.push(dispatch.attempt);
-                self.held.insert(dispatch.attempt);
-                let most = self.offer.slots + self.offer.attached.values().sum::<u32>();
-                assert!(self.held.len() <= most as usize, "never_over_capacity");
+                self.waiting.push(dispatch.attempt);
+                self.fill_slots();
+                assert!(self.waiting.len() <= SPARES as usize, "no more spare attempts than may be");
+            }
+            ToNode::Recall { attempts } => {
+                let (back, waiting) =
+                    self.waiting.iter().copied().partition(|attempt| attempts.contains(attempt));
+                self.waiting = waiting;
+                let back: Vec<AttemptRef> = back;
+                self.back.extend(back.into_iter().map(|attempt| (attempt, LossCause::Unbegun)));
             }
             ToNode::Dispatch(_) => {}
             ToNode::Settled { attempt, verdict } => {
@@ -246,7 +258,18 @@ impl Worker {
                 // An attached worker cannot be ended: it holds on until it answers.
                 let attached = !self.offer.attached.is_empty();
                 self.held.retain(|attempt| attached || answered.hold.contains(attempt));
+                self.waiting.retain(|attempt| answered.hold.contains(attempt));
+                self.back
+                    .retain(|attempt, cause| *cause != LossCause::Unbegun || answered.hold.contains(attempt));
+                self.fill_slots();
             }
+        }
+    }
+
+    fn fill_slots(&mut self) {
+        let most = self.offer.slots + self.offer.attached.values().sum::<u32>();
+        while self.held.len() < most as usize && !self.waiting.is_empty() {
+            self.held.insert(self.waiting.remove(0));
         }
     }
 }
@@ -344,7 +367,8 @@ impl Scene {
         let report = Report {
             number: worker.report,
             echo: worker.echo,
-            held: worker.held.iter().copied().collect(),
+            held: worker.held.iter().chain(&worker.waiting).copied().collect(),
+            waiting: worker.waiting.iter().copied().collect(),
             kept: worker.kept.keys().copied().collect(),
             back: worker.back.iter().map(|(attempt, cause)| (*attempt, *cause)).collect(),
             offer: worker.offer.clone(),
@@ -420,6 +444,7 @@ impl Scene {
     pub(super) fn finish(&mut self, id: NodeId, attempt: AttemptRef, outcome: Arc<Outcome>) {
         let worker = self.workers.get_mut(&id).expect("a worker of the scene");
         worker.held.remove(&attempt);
+        worker.fill_slots();
         worker.kept.insert(attempt, outcome);
         self.bring(id, attempt);
     }

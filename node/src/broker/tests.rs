@@ -111,8 +111,9 @@ fn stranger(context: &Context, leader: &Side) -> zmq::Socket {
 
 fn report(session: u64, number: u64) -> Vec<u8> {
     let (held, kept, offer, load) = (Vec::new(), Vec::new(), Offer::default(), Load::default());
-    let (back, checkpoint) = (Vec::new(), None);
-    let body = ToMaster::Report(Report { number, echo: 0, held, kept, back, offer, load, checkpoint });
+    let (waiting, back, checkpoint) = (Vec::new(), Vec::new(), None);
+    let report = Report { number, echo: 0, held, waiting, kept, back, offer, load, checkpoint };
+    let body = ToMaster::Report(report);
     native::encode(&Envelope { from: NodeId(2), boot: Boot(1), session, term: 1, body })
 }
 

@@ -84,6 +84,10 @@ impl Mailbox {
             }
             inside.letter_bytes += bytes;
             inside.letters.push_back(letter);
+            if inside.letters.len() > 1 {
+                // Whoever put in the first one has woken the thread, which takes letters until there are none.
+                return;
+            }
         }
         self.ring();
     }

@@ -194,6 +194,12 @@ fn gone(pids: &[i32]) {
 fn built_in_classes_do_what_the_contract_says() {
     let folder = TempDir::new().unwrap();
     let body = Body::new(folder.path());
+    let at_once = |class: &str| {
+        let spec = Arc::new(job(class, "hello"));
+        let attempt = AttemptRef { job: JobId(9), attempt: 1 };
+        Runner::at_once(&Dispatch { attempt, term: 1, spec }).map(|outcome| outcome.output)
+    };
+    assert_eq!((at_once("echo").as_deref(), at_once("sleep")), (Some(&b"hello"[..]), None));
     let echo = body.runs(1, job("echo", "hello"));
     assert_eq!((echo.end, &echo.output[..], echo.output_bytes), (End::Success, &b"hello"[..], 5));
     let hash = body.runs(2, job("hash", "abc"));
