@@ -138,7 +138,7 @@ impl ImageReader {
 
     /// What is whole in the bytes so far; nothing: feed more. At the end of the file, nothing before [`Found::End`] means
     /// that it was cut: see [`ImageReader::cut`].
-    pub fn next(&mut self) -> Result<Option<Found>, BadImage> {
+    pub fn take(&mut self) -> Result<Option<Found>, BadImage> {
         let bytes = &self.waiting[self.used..];
         if self.ended {
             return if bytes.is_empty() { Ok(None) } else { Err(self.bad("there is more behind its end")) };
@@ -253,7 +253,7 @@ mod tests {
         let (mut reader, mut all) = (ImageReader::new(), Vec::new());
         for part in bytes.chunks(step) {
             reader.feed(part);
-            while let Some(found) = reader.next()? {
+            while let Some(found) = reader.take()? {
                 all.push(found);
             }
         }

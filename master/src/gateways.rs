@@ -75,7 +75,6 @@ impl Gateways {
     }
 
     /// Every gateway: its id, start, floor and decided numbers.
-    #[expect(clippy::type_complexity, reason = "a tuple that is taken apart at once")]
     pub(crate) fn records(
         &self,
     ) -> impl Iterator<Item = (NodeId, Boot, u64, impl Iterator<Item = (u64, Answer)> + '_)> + '_ {

@@ -39,7 +39,7 @@ impl Image {
     pub(crate) fn ledger(&self, mutant: Option<cast::Mutant>) -> Result<Ledger, String> {
         let (mut reader, mut restoring) = (ImageReader::new(), Restoring::new(cast::empty_ledger(mutant)));
         reader.feed(&self.bytes);
-        while let Some(found) = reader.next().map_err(|bad| bad.to_string())? {
+        while let Some(found) = reader.take().map_err(|bad| bad.to_string())? {
             match found {
                 Found::Header { .. } => {}
                 Found::Piece(piece) => restoring.take(&piece).map_err(|bad| bad.to_string())?,

@@ -193,7 +193,7 @@ impl Snapshots {
             }
             reader.feed(&step[..count]);
             while let Some(found) =
-                reader.next().map_err(|bad| DiskError::damaged(path, bad.offset, bad.why))?
+                reader.take().map_err(|bad| DiskError::damaged(path, bad.offset, bad.why))?
             {
                 match found {
                     Found::Header { origin, base } if origin.cluster == self.origin.cluster => {
