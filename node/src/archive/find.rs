@@ -83,14 +83,16 @@ impl Archive {
         Ok(FactsFrom { start, facts: in_row.map(|(_, (_, fact))| fact).take(limit).collect() })
     }
 
-    /// Number of the oldest fact in the tables; none: there are none.
+    /// Number of the oldest fact here; none: there are none.
     ///
     /// # Errors
     /// The archive cannot be read now.
     pub(crate) async fn first_fact(&self) -> Result<Option<u64>, ArchiveError> {
-        let first: Option<i64> =
-            sqlx::query_scalar("SELECT min(number) FROM facts").fetch_one(&self.0.pool).await?;
-        Ok(first.map(i64::unsigned_abs))
+        let waiting = locked(&self.0.backlog).all();
+        let sql = "SELECT min(number) FROM facts";
+        let first: Option<i64> = sqlx::query_scalar(sql).fetch_one(&self.0.pool).await?;
+        let waits = waiting.iter().flat_map(|batch| &batch.facts).map(|fact| fact.number);
+        Ok(first.map(i64::unsigned_abs).into_iter().chain(waits).min())
     }
 
     /// What is kept of one job's story, in order; facts that are still waiting are not among it.
