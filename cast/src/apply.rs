@@ -36,6 +36,8 @@ impl Cast {
                 self.outputs.push(Output::Led { term, leader });
             }
             Step::Leading { term, .. } => self.take_over(term),
+            Step::Fetch { from, base } => self.outputs.push(Output::Fetch { from: NodeId(from.0), base }),
+            Step::Restored { base } => self.restore(base.index),
             Step::Read { context } => match self.reads.confirmed(context) {
                 Some(OWN_TICKET) => self.confirmed(),
                 Some(ticket) => self.outputs.push(Output::ReadReady { ticket }),
@@ -61,6 +63,7 @@ impl Cast {
             mutant: Mutant::of_master(self.settings.mutant),
         };
         let mut master = Master::take_over(settings, &self.ledger, term);
+        master.burden(self.burdened);
         master.hold(self.disk_hangs.is_some());
         self.master = Some(master);
         self.outputs.push(Output::Promoted { term });

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use consensus::{Config, Consensus, Peer, Restored};
+use consensus::{Base, Config, Consensus, Peer, Restored};
 use master::{Ledger, Master};
 use protocol::{Envelope, NodeId, NodeLoad, ToMaster, ToNode};
 use worker::{Gateway, Worker};
@@ -29,6 +29,8 @@ pub struct Cast {
     pub(crate) settings: Settings,
     pub(crate) consensus: Consensus,
     pub(crate) ledger: Ledger,
+    /// A fetched snapshot's ledger, by its index, until consensus takes it or does not want it any more.
+    pub(crate) fetched: Option<(u64, Box<Ledger>)>,
     pub(crate) master: Option<Master>,
     pub(crate) worker: Worker,
     pub(crate) gateway: Gateway,
@@ -43,6 +45,8 @@ pub struct Cast {
     pub(crate) own: VecDeque<Own>,
     pub(crate) roster: Vec<NodeLoad>,
     pub(crate) leaderless_ms: u64,
+    /// Too much history waits to be written here.
+    pub(crate) burdened: bool,
     /// The join of this very start is on its way.
     pub(crate) joining: bool,
     /// This node leads and does not know whether it still does.
@@ -82,6 +86,19 @@ impl Cast {
         hard: Option<consensus::HardState>,
         entries: Vec<consensus::Entry>,
     ) -> Result<Self, consensus::Error> {
+        Self::open_from(settings, None, hard, entries)
+    }
+
+    /// The same with a snapshot on the disk: its place, and the ledger in it. Entries go on from there, or from before.
+    ///
+    /// # Errors
+    /// As [`Cast::open`].
+    pub fn open_from(
+        settings: Settings,
+        snapshot: Option<(Base, Ledger)>,
+        hard: Option<consensus::HardState>,
+        entries: Vec<consensus::Entry>,
+    ) -> Result<Self, consensus::Error> {
         let config = Config {
             id: Peer(settings.member.id.0),
             seed: settings.seed,
@@ -89,11 +106,15 @@ impl Cast {
             election_ticks: settings.election_ticks,
             mutant: Mutant::of_consensus(settings.mutant),
         };
-        let restored = Restored { founder: Peer(settings.founder.0), hard, entries };
+        let (base, ledger) = snapshot.unwrap_or_else(|| {
+            (Base::founded(Peer(settings.founder.0)), crate::empty_ledger(settings.mutant))
+        });
+        let restored = Restored { base, hard, entries };
         let salt = mix(settings.member.id.0 ^ mix(settings.member.boot.0));
         let mut cast = Self {
             consensus: Consensus::open(config, restored)?,
-            ledger: Mutant::ledger(settings.mutant).bounded(settings.bounds),
+            ledger: ledger.bounded(settings.bounds),
+            fetched: None,
             master: None,
             worker: Mutant::worker(settings.mutant, Worker::new(settings.offer.clone()))
                 .with_windows(settings.windows.clone()),
@@ -106,6 +127,7 @@ impl Cast {
             own: VecDeque::new(),
             roster: Vec::new(),
             leaderless_ms: 0,
+            burdened: false,
             joining: false,
             in_doubt: false,
             leaving: None,
@@ -116,6 +138,13 @@ impl Cast {
             outputs: Vec::new(),
             settings,
         };
+        // Of the log before the snapshot only what peers a little behind may need stays in memory.
+        cast.consensus.compact(cast.consensus.snapshot().clone(), consensus::limits::MARGIN_BYTES);
+        if cast.ledger.applied() > 0 {
+            cast.digests = Digests::from(cast.ledger.applied(), cast.ledger.digest());
+            // Nobody tells of members who joined before the snapshot.
+            cast.outputs.push(Output::Members);
+        }
         // Before anything else is asked here: the founder is to be the first member.
         cast.ask_to_join();
         Ok(cast)
@@ -141,7 +170,16 @@ impl Cast {
             }
             Input::Left { worker } => self.worker.left(worker),
             Input::Returned { worker, class, outcome } => self.worker.returned(worker, &class, outcome),
+            Input::SnapshotSafe { base, margin_bytes } => self.consensus.compact(base, margin_bytes),
+            Input::SnapshotFetched { index, ledger } => self.snapshot_fetched(index, ledger),
+            Input::SnapshotLost { index } => self.consensus.snapshot_failed(index),
             Input::Load(load) => self.worker.loaded(load),
+            Input::Burdened(burdened) => {
+                self.burdened = burdened;
+                if let Some(master) = &mut self.master {
+                    master.burden(burdened);
+                }
+            }
             Input::Late => self.late(),
             Input::Leave => self.leave(),
             Input::DiskHangs(hangs) => self.disk_hangs(hangs),
@@ -172,6 +210,7 @@ impl Cast {
             }
         }
         self.drain_minds();
+        self.retire_unwanted();
         std::mem::take(&mut self.outputs)
     }
 

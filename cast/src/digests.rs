@@ -18,6 +18,11 @@ pub(crate) struct Digests {
 }
 
 impl Digests {
+    /// From a ledger that came from a snapshot on: what was before is not known here.
+    pub(crate) fn from(index: u64, digest: u64) -> Self {
+        Self { recent: VecDeque::from([(index, digest)]) }
+    }
+
     /// The entry `index` was applied, which made `digest` of what was `before` (index and digest). Says the checkpoint that
     /// was passed with it: the last index below a multiple of [`CHECKPOINT_ENTRIES`].
     pub(crate) fn applied(&mut self, before: (u64, u64), index: u64, digest: u64) -> Option<Checkpoint> {
@@ -67,6 +72,14 @@ mod tests {
         assert_eq!(digests.at(5), None);
         assert_eq!(digests.at(11), Some(110));
         assert_eq!(digests.recent.len(), KEPT);
+    }
+
+    #[test]
+    fn after_a_snapshot_nothing_is_said_of_what_was_before() {
+        let mut digests = Digests::from(40, 400);
+        assert_eq!([39, 40, 41].map(|index| digests.at(index)), [None, Some(400), Some(400)]);
+        assert_eq!(digests.applied((40, 400), 43, 430), None);
+        assert_eq!([39, 42, 43].map(|index| digests.at(index)), [None, Some(400), Some(430)]);
     }
 
     #[test]

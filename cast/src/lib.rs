@@ -27,6 +27,7 @@ mod doubt;
 mod leaving;
 mod mutant;
 mod reads;
+mod snapshots;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +36,7 @@ pub use mutant::Mutant;
 
 use std::sync::Arc;
 
+use master::Ledger;
 use protocol::{
     AttemptRef, Boot, Dispatch, Envelope, Fact, Job, Load, Member, NodeId, Offer, Outcome, Refusal, Request,
     ToMaster, ToNode,
@@ -144,6 +146,27 @@ pub enum Input {
     },
     /// The probe measured.
     Load(Load),
+    /// A snapshot begun by [`Cast::begin_snapshot`] is safe on disk: the log before it may leave memory, but for so much.
+    SnapshotSafe {
+        /// Where it stands.
+        base: consensus::Base,
+        /// What of the log before it stays for peers that are a little behind.
+        margin_bytes: u64,
+    },
+    /// The snapshot that [`Output::Fetch`] asked for is whole, checked and safe on disk.
+    SnapshotFetched {
+        /// Where it stands.
+        index: u64,
+        /// What is in it.
+        ledger: Box<Ledger>,
+    },
+    /// It could not be had: the leader will name one again.
+    SnapshotLost {
+        /// Where it stands.
+        index: u64,
+    },
+    /// So much history waits to be written here that, as a leader, this node shall take no new jobs; or that is over.
+    Burdened(bool),
     /// The body's loop was late by more than an election timeout: others may have elected another leader meanwhile.
     Late,
     /// The process is to end: it goes once [`Cast::may_go`] says so, or its patience is over.
@@ -246,6 +269,23 @@ pub enum Output {
     Members,
     /// The leader told its roster anew: [`Cast::roster`].
     Roster,
+    /// This node is so far behind that the leader does not have the entries it lacks: fetch the snapshot at this base from
+    /// that node, then [`Input::SnapshotFetched`], or [`Input::SnapshotLost`].
+    Fetch {
+        /// Who has it.
+        from: NodeId,
+        /// Which one.
+        base: consensus::Base,
+    },
+    /// The ledger is another one: it went on to this index in one step, and what happened in between is not told.
+    Restored {
+        /// Up to where.
+        index: u64,
+        /// Number of the last fact by then.
+        last_fact: u64,
+    },
+    /// A ledger that is needed no more. To drop it may take long.
+    Retired(Box<Ledger>),
     /// The cluster will not have this node: it must end and say so.
     NotAdmitted(Refusal),
     /// This node must stop: it would differ from the others.
@@ -261,6 +301,12 @@ pub struct Lead {
     pub address: Option<String>,
     /// The session all messages name.
     pub session: u64,
+}
+
+/// The ledger before the first entry, to be filled from a snapshot.
+#[must_use]
+pub fn empty_ledger(mutant: Option<Mutant>) -> Ledger {
+    Mutant::ledger(mutant)
 }
 
 /// The two numbers that order a node's sessions.

@@ -1,6 +1,6 @@
 //! What a consensus mind is made from.
 
-use crate::{Entry, HardState, Peer};
+use crate::{Base, Entry, Error, HardState, Peer};
 
 /// Who this node is and how its time is cut.
 #[derive(Clone, Debug)]
@@ -68,11 +68,56 @@ impl Mutant {
 /// What the disk kept. A new node has only the founder's id.
 #[derive(Clone, Debug, Default)]
 pub struct Restored {
-    /// The node that founded the cluster. Every node starts from the same pretended snapshot: index 1, term 1, this one
-    /// voter; all later members come from the log.
-    pub founder: Peer,
+    /// Where the newest snapshot stands; without one [`Base::founded`]. Members after it come from the log.
+    pub base: Base,
     /// The last hard state, if any was written.
     pub hard: Option<HardState>,
-    /// All entries from index 2 on, without a hole.
+    /// Entries without a hole: up to the end of the log, from the one after the base on or from an earlier one.
     pub entries: Vec<Entry>,
+}
+
+impl Restored {
+    /// The hard state to start from, if everything fits together.
+    pub(crate) fn check(&self, config: &Config) -> Result<HardState, Error> {
+        let base = &self.base;
+        if config.id == Peer(0) {
+            return Err(Error::Settings("the id of this node must not be 0".into()));
+        }
+        if let Some(fault) = base.fault() {
+            return Err(Error::Restored(format!("the base at index {} {fault}", base.index)));
+        }
+        let mut hard = self.hard.unwrap_or(HardState { term: base.term, vote: None, commit: base.index });
+        if hard.term < base.term {
+            // It was brought by a leader of this term, and the node ended before it wrote that down.
+            (hard.term, hard.vote) = (base.term, None);
+        }
+        hard.commit = hard.commit.max(base.index);
+        if !base.is_followed_by(&self.entries) {
+            let first = self.entries.first().map_or(0, |entry| entry.index);
+            return Err(Error::Restored(format!("entry {first} does not go on from {}", base.index)));
+        }
+        let first =
+            self.entries.first().map_or((base.index, base.term), |e| (e.index - 1, e.term.min(base.term)));
+        let (mut index, mut term) = first;
+        for entry in &self.entries {
+            index += 1;
+            if entry.index != index {
+                return Err(Error::Restored(format!("entry {} stands where {index} belongs", entry.index)));
+            }
+            if entry.term < term || entry.term > hard.term {
+                return Err(Error::Restored(format!("entry {index} has term {} out of order", entry.term)));
+            }
+            if index == base.index && entry.term != base.term {
+                return Err(Error::Restored(format!("entry {index} is not the one of the snapshot")));
+            }
+            term = entry.term;
+        }
+        if hard.commit > index {
+            return Err(Error::Restored(format!(
+                "index {} is committed, the log ends at {index}",
+                hard.commit
+            )));
+        }
+        Ok(hard)
+    }
 }

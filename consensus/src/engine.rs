@@ -7,23 +7,21 @@ use raft::eraftpb::{self, ConfChangeV2, ConfState, EntryType, MessageType};
 use raft::{RawNode, StateRole};
 
 use crate::outbox::Outbox;
+use crate::snapshots::Snapshots;
 use crate::view::View;
 use crate::{
-    Config, Entry, Error, HardState, Message, MessageKind, Mutant, Peer, Refused, Restored, Role, Status,
-    Step, Turn, Write, guard, limits, members, timeout,
+    Base, Config, Entry, Error, HardState, Message, MessageKind, Mutant, Peer, Refused, Restored, Role,
+    Status, Step, Turn, Write, guard, limits, members, timeout,
 };
 
 /// A read travels as the asker's id and its context, so that two askers never meet under one key at the leader.
 pub(crate) const READ_CONTEXT_BYTES: usize = 16;
 
-/// Every log starts after this pretended snapshot.
-pub(crate) const BASE_INDEX: u64 = 1;
-const BASE_TERM: u64 = 1;
-
 /// The consensus mind of one node. See the first page of this crate for how it is driven.
 pub struct Consensus {
-    raw: RawNode<View>,
-    config: Config,
+    pub(crate) raw: RawNode<View>,
+    pub(crate) config: Config,
+    pub(crate) snapshots: Snapshots,
     outbox: Outbox,
     /// The last round taken from the engine.
     last_round: u64,
@@ -52,18 +50,18 @@ struct Told {
 }
 
 impl Consensus {
-    /// A mind as the disk left it. The body's state machine starts empty: the first [`Consensus::turn`] brings every
-    /// entry known to be committed as `Apply` again.
+    /// A mind as the disk left it. The body's state machine starts as the snapshot at the base has it (empty without a
+    /// real one): the first [`Consensus::turn`] brings every later entry known to be committed as `Apply` again.
     pub fn open(config: Config, restored: Restored) -> Result<Self, Error> {
-        let hard = check(&config, &restored)?;
-        let conf = ConfState { voters: vec![restored.founder.0], ..ConfState::default() };
-        let mut view = View::new(BASE_INDEX, BASE_TERM, conf, hard.into_engine());
-        view.append(restored.entries.into_iter().map(Entry::into_engine).collect());
+        let hard = restored.check(&config)?;
+        let applied = restored.base.index;
+        let entries = restored.entries.into_iter().map(Entry::into_engine).collect();
+        let view = View::new(restored.base, hard.into_engine(), entries);
         let settings = raft::Config {
             id: config.id.0,
             election_tick: config.election_ticks,
             heartbeat_tick: config.heartbeat_ticks,
-            applied: BASE_INDEX,
+            applied,
             max_size_per_msg: limits::APPEND_BYTES_MAX,
             max_inflight_msgs: limits::APPENDS_IN_FLIGHT_MAX,
             check_quorum: true,
@@ -78,6 +76,7 @@ impl Consensus {
         let mut this = Self {
             raw,
             config,
+            snapshots: Snapshots::default(),
             outbox: Outbox::default(),
             last_round: 0,
             lazy: None,
@@ -97,6 +96,7 @@ impl Consensus {
         }
         self.learn_commit(&message);
         match message.kind() {
+            MessageKind::Snapshot => return self.hold_snapshot(message),
             MessageKind::TimeoutNow if !self.may_stand() => return Ok(()),
             // Nobody was asked before the log was synced, so this is no answer to us.
             MessageKind::VoteResponse | MessageKind::PreVoteResponse if !self.log_synced() => return Ok(()),
@@ -121,6 +121,7 @@ impl Consensus {
             lazy.ticks += 1;
         }
         self.tick_stand();
+        self.tick_snapshots();
         let leads = self.raw.raft.state == StateRole::Leader;
         if !leads && self.raw.raft.promotable() && !self.may_stand() {
             return;
@@ -184,6 +185,7 @@ impl Consensus {
     /// The link to `peer` ended: what was on its way is taken for lost.
     pub fn unreachable(&mut self, peer: Peer) {
         self.raw.report_unreachable(peer.0);
+        self.snapshot_lost(peer);
     }
 
     /// The kernel of `peer` closed or refused its link, so its process is most likely gone. If it is our leader, this node
@@ -219,12 +221,14 @@ impl Consensus {
         // Rounds without a write hang behind the last one; with nothing left to wait for they are done too.
         let upto = if self.outbox.all_synced() { self.last_round } else { number };
         self.raw.on_persist_ready(upto);
+        self.snapshot_synced(upto);
         self.fix_timeout();
     }
 
     /// Everything that is ready now.
     pub fn turn(&mut self) -> Turn {
         let mut turn = Turn::default();
+        self.tell_fetch(&mut turn.steps);
         self.fix_timeout();
         while self.raw.has_ready() {
             self.round(&mut turn);
@@ -235,7 +239,8 @@ impl Consensus {
             && let Some(lazy) = self.lazy.take()
         {
             self.outbox.wrote(lazy.number, false);
-            turn.write.push(Write { number: lazy.number, hard: Some(lazy.hard), entries: Vec::new() });
+            let hard = Some(lazy.hard);
+            turn.write.push(Write { number: lazy.number, hard, ..Write::default() });
         }
         self.outbox.take(&mut turn.send);
         turn
@@ -289,10 +294,14 @@ impl Consensus {
                 self.reads.push((read.index, u64::from_le_bytes(*context)));
             }
         }
+        let base = (!ready.snapshot().is_empty()).then(|| Base::from_engine(ready.snapshot()));
+        if let Some(base) = &base {
+            self.restored(number, base, &mut turn.steps);
+        }
         let entries = ready.take_entries();
         let hard = ready.hs().map(HardState::from_engine);
         if ready.must_sync() {
-            self.write(number, hard, &entries, &mut turn.write);
+            self.write((number, base), hard, &entries, &mut turn.write);
         } else if let Some(hard) = hard {
             let ticks = self.lazy.as_ref().map_or(0, |lazy| lazy.ticks);
             self.lazy = Some(Lazy { number, hard, ticks });
@@ -320,7 +329,7 @@ impl Consensus {
     /// What must be on disk becomes a write; a commit index kept back so far goes with it.
     fn write(
         &mut self,
-        number: u64,
+        (number, base): (u64, Option<Base>),
         hard: Option<HardState>,
         entries: &[eraftpb::Entry],
         to: &mut Vec<Write>,
@@ -331,7 +340,7 @@ impl Consensus {
         self.outbox.wrote(number, voted != self.voted);
         self.voted = voted;
         let entries = entries.iter().cloned().map(Entry::from_engine).collect();
-        to.push(Write { number, hard, entries });
+        to.push(Write { number, base, hard, entries });
     }
 
     /// Committed entries, in order.
@@ -346,7 +355,10 @@ impl Consensus {
                         steps.push(Step::Leading { term: entry.term, index: entry.index });
                     }
                 }
-                EntryType::EntryNormal => steps.push(Step::Apply(Entry::from_engine(entry))),
+                EntryType::EntryNormal => {
+                    self.snapshots.carried_out(entry.data.len());
+                    steps.push(Step::Apply(Entry::from_engine(entry)));
+                }
                 EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => {
                     self.change(entry.index, &entry.context, steps);
                 }
@@ -447,10 +459,12 @@ impl Consensus {
     }
 
     /// A sole voter is elected the moment it stands, and the engine takes it for granted that its whole log is on disk
-    /// then; with others this follows from waiting with the vote requests for the disk.
+    /// then; with others this follows from waiting with the vote requests for the disk. And it looks at what is committed
+    /// and not carried out, which is not there to be looked at before a snapshot is synced.
     fn may_stand(&self) -> bool {
         let raft = &self.raw.raft;
         raft.state != StateRole::Leader
+            && self.snapshots.unsynced.is_none()
             && raft.promotable()
             && (self.log_synced() || !raft.prs().is_singleton())
     }
@@ -461,7 +475,7 @@ impl Consensus {
     }
 
     /// The engine has just drawn a timeout from the process's random source, or may have: replace it by ours.
-    fn fix_timeout(&mut self) {
+    pub(crate) fn fix_timeout(&mut self) {
         let Config { seed, id, election_ticks, .. } = self.config;
         let raft = &mut self.raw.raft;
         raft.set_randomized_election_timeout(timeout::election(seed, id, raft.term, election_ticks));
@@ -471,36 +485,11 @@ impl Consensus {
         if self.raw.raft.state == StateRole::Leader { Ok(()) } else { Err(Refused::NotLeader) }
     }
 
-    fn conf(&self) -> ConfState {
+    pub(crate) fn conf(&self) -> ConfState {
         self.raw.raft.prs().conf().to_conf_state()
     }
 
     fn joint(&self) -> bool {
         !self.conf().voters_outgoing.is_empty()
     }
-}
-
-/// The hard state to start from, if everything fits together.
-fn check(config: &Config, restored: &Restored) -> Result<HardState, Error> {
-    if config.id == Peer(0) || restored.founder == Peer(0) {
-        return Err(Error::Settings("the id of this node and of the founder must not be 0".into()));
-    }
-    let mut hard = restored.hard.unwrap_or(HardState { term: BASE_TERM, vote: None, commit: BASE_INDEX });
-    hard.term = hard.term.max(BASE_TERM);
-    hard.commit = hard.commit.max(BASE_INDEX);
-    let (mut index, mut term) = (BASE_INDEX, BASE_TERM);
-    for entry in &restored.entries {
-        index += 1;
-        if entry.index != index {
-            return Err(Error::Restored(format!("entry {} stands where {index} belongs", entry.index)));
-        }
-        if entry.term < term || entry.term > hard.term {
-            return Err(Error::Restored(format!("entry {index} has term {} out of order", entry.term)));
-        }
-        term = entry.term;
-    }
-    if hard.commit > index {
-        return Err(Error::Restored(format!("index {} is committed, the log ends at {index}", hard.commit)));
-    }
-    Ok(hard)
 }

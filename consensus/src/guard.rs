@@ -18,6 +18,7 @@ pub(crate) fn admits(message: &Message, raft: &Raft<View>) -> Result<bool, Error
     fields(message, this)?;
     match message.kind {
         MessageKind::Append => append(message)?,
+        MessageKind::Snapshot => snapshot(message)?,
         MessageKind::Heartbeat => {
             let last = raft.raft_log.last_index();
             if message.term >= raft.term && message.commit > last {
@@ -71,6 +72,9 @@ fn fields(message: &Message, this: Peer) -> Result<(), Error> {
     }
     let carries =
         matches!(message.kind, MessageKind::Append | MessageKind::ReadIndex | MessageKind::ReadIndexResponse);
+    if message.base.is_some() != (message.kind == MessageKind::Snapshot) {
+        return Err(malformed(message, "base", "is missing, or there where none belongs"));
+    }
     if !carries && !message.entries.is_empty() {
         return Err(malformed(message, "entries", "has no place in this kind"));
     }
@@ -96,6 +100,16 @@ fn append(message: &Message) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+fn snapshot(message: &Message) -> Result<(), Error> {
+    let Some(base) = message.base.as_deref() else { return Ok(()) };
+    match base.fault() {
+        Some(why) => Err(malformed(message, "base", why)),
+        None if !base.is_real() => Err(malformed(message, "base", "is where every log begins")),
+        None if base.term > message.term => Err(malformed(message, "base", "has a term to come")),
+        None => Ok(()),
+    }
 }
 
 fn read(message: &Message, asker: Peer) -> Result<(), Error> {

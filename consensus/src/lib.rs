@@ -30,19 +30,24 @@
 //! decoded by its codec. Files, in reading order: `turn` (what comes out), `engine` (the adapter), `outbox` (what waits
 //! for which sync), `guard` (what a peer may say), `view` (the readable log), `members`, `message`, `segment`, `recover`.
 //!
-//! Left out in this version: snapshots and compaction (the log is kept whole, in memory and on disk), recycling of
-//! segments, replacing of silent voters (the body decides that, and calls [`Consensus::change_members`]).
+//! Snapshots go by reference (`snapshots`, `base`): what is in one, and how its bytes come from a peer, is the body's;
+//! here it is a place in the order, the members there, and the moment from which it counts.
+//!
+//! Left out: replacing of silent voters (the body decides that, and calls [`Consensus::change_members`]).
 
+mod base;
 mod config;
 mod engine;
 mod entry;
 mod error;
 mod guard;
+mod image;
 mod members;
 mod message;
 mod outbox;
 mod recover;
 mod segment;
+mod snapshots;
 mod status;
 mod timeout;
 mod turn;
@@ -50,14 +55,16 @@ mod view;
 
 pub mod limits;
 
+pub use base::Base;
 pub use config::{Config, Mutant, Restored};
 pub use engine::Consensus;
 pub use entry::{Entry, HardState, Kind, Peer};
 pub use error::{Error, Refused};
+pub use image::{BadImage, Found, ImageReader, ImageWriter, PIECE_BYTES_MAX};
 pub use message::{Message, MessageKind};
 #[cfg(feature = "mutants")]
 pub use recover::recover_torn_tails;
-pub use recover::{Corrupt, Cut, Recovered, recover, recover_until};
+pub use recover::{Corrupt, Cut, Recovered, recover, recover_after, recover_until};
 pub use segment::{Origin, Piece, Place, Writer};
 pub use status::{Role, Status};
 pub use turn::{Step, Turn, Write};

@@ -12,6 +12,13 @@ pub const APPENDS_IN_FLIGHT_MAX: usize = 64;
 /// Bytes of commands proposed and not yet committed; over it `propose` answers `Busy`.
 pub const UNCOMMITTED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
+/// Bytes of entries before the newest snapshot that stay in memory for peers that are only a little behind.
+pub const MARGIN_BYTES: u64 = 16 * 1024 * 1024;
+
+/// A leader takes a snapshot that it has named to a peer for lost after so many election timeouts without an answer, and
+/// names one again. (A peer that is fetching one goes on with that.)
+pub const SNAPSHOT_PATIENCE_ELECTIONS: usize = 8;
+
 /// Bytes of one command.
 pub const COMMAND_BYTES_MAX: usize = 16 * 1024 * 1024;
 

@@ -5,7 +5,7 @@ use raft::eraftpb::{self, EntryType, MessageType};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::ENTRY_OVERHEAD_BYTES;
-use crate::{Entry, HardState, Kind, Peer};
+use crate::{Base, Entry, HardState, Kind, Peer};
 
 /// What a message is. The engine knows more; those are for within a node, or not used, and have no name on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -22,6 +22,7 @@ pub enum MessageKind {
     TimeoutNow,
     ReadIndex,
     ReadIndexResponse,
+    Snapshot,
 }
 
 /// One message from one peer to another. Encode it with any serde format (postcard is meant); give what was decoded to
@@ -40,6 +41,8 @@ pub struct Message {
     pub(crate) reject_hint: u64,
     pub(crate) context: Bytes,
     pub(crate) entries: Vec<Entry>,
+    /// Of a snapshot: its place and members. Its bytes go another way.
+    pub(crate) base: Option<Box<Base>>,
 }
 
 impl Message {
@@ -84,6 +87,7 @@ impl Message {
             reject_hint: m.reject_hint,
             context: m.take_context(),
             entries: m.take_entries().into_iter().map(Entry::from_engine).collect(),
+            base: (!m.get_snapshot().is_empty()).then(|| Box::new(Base::from_engine(m.get_snapshot()))),
         })
     }
 
@@ -101,6 +105,9 @@ impl Message {
         m.reject_hint = self.reject_hint;
         m.context = self.context;
         m.set_entries(self.entries.into_iter().map(Entry::into_engine).collect::<Vec<_>>().into());
+        if let Some(base) = self.base {
+            m.set_snapshot(base.into_engine());
+        }
         m
     }
 }
@@ -153,10 +160,10 @@ fn kind_from(kind: MessageType) -> Option<MessageKind> {
         MessageType::MsgTimeoutNow => MessageKind::TimeoutNow,
         MessageType::MsgReadIndex => MessageKind::ReadIndex,
         MessageType::MsgReadIndexResp => MessageKind::ReadIndexResponse,
+        MessageType::MsgSnapshot => MessageKind::Snapshot,
         MessageType::MsgHup
         | MessageType::MsgBeat
         | MessageType::MsgPropose
-        | MessageType::MsgSnapshot
         | MessageType::MsgUnreachable
         | MessageType::MsgSnapStatus
         | MessageType::MsgCheckQuorum
@@ -177,5 +184,6 @@ fn kind_into(kind: MessageKind) -> MessageType {
         MessageKind::TimeoutNow => MessageType::MsgTimeoutNow,
         MessageKind::ReadIndex => MessageType::MsgReadIndex,
         MessageKind::ReadIndexResponse => MessageType::MsgReadIndexResp,
+        MessageKind::Snapshot => MessageType::MsgSnapshot,
     }
 }

@@ -11,6 +11,10 @@
 //! A batch is all writes that waited together: one write to the file, one sync. Its header repeats how far the log was
 //! *synced* when it was made. That is how a reader tells a torn tail (nothing later counts on it) from damage (something
 //! later says that this had been safe).
+//!
+//! A segment begins with the hard state so far. So the ones before it can go as soon as a snapshot holds their entries.
+
+use std::collections::BTreeMap;
 
 use crate::{Entry, HardState, Write};
 
@@ -60,6 +64,23 @@ pub struct Writer {
     pub(crate) newest: u64,
     /// Old bytes of a torn tail reach up to here; the next batch in this segment overwrites them with zeros.
     pub(crate) torn_until: u64,
+    /// The newest hard state handed in, and the segment it stands in.
+    pub(crate) hard: Hard,
+    /// The same of all that is durable.
+    pub(crate) hard_synced: Hard,
+    /// A snapshot took the place of the log and the log does not say so yet: its index and term.
+    pub(crate) owed: Option<(u64, u64)>,
+    /// That is written, and not known to be durable.
+    pub(crate) owed_written: bool,
+    /// Every segment there is, with the highest index of an entry in it; 0: none.
+    pub(crate) tops: BTreeMap<u64, u64>,
+}
+
+/// A hard state in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hard {
+    pub(crate) state: Option<HardState>,
+    pub(crate) segment: u64,
 }
 
 impl Writer {
@@ -74,6 +95,11 @@ impl Writer {
             synced: Place::default(),
             newest: 0,
             torn_until: 0,
+            hard: Hard::default(),
+            hard_synced: Hard::default(),
+            owed: None,
+            owed_written: false,
+            tops: BTreeMap::new(),
         }
     }
 
@@ -88,25 +114,22 @@ impl Writer {
         if writes.is_empty() {
             return Vec::new();
         }
-        let size: usize =
-            writes.iter().flat_map(|write| &write.entries).map(|entry| entry.data.len() + 32).sum();
-        let mut batch = Vec::with_capacity(size + 64 * writes.len() + BATCH_HEADER_BYTES);
-        batch.resize(BATCH_HEADER_BYTES, 0);
-        for write in writes {
-            for entry in &write.entries {
-                batch = put(&RecordRef::Entry(entry), batch);
-            }
-            // After its entries: it may commit them.
-            if let Some(hard) = write.hard {
-                batch = put(&RecordRef::Hard(hard), batch);
-            }
+        let mut batch = self.records(writes);
+        if self.end.offset + batch_bytes(batch.len()) > self.room
+            && let Some(hard) = self.hard.state
+        {
+            // A new segment says the hard state first: then none before it is needed for that.
+            batch = put(&RecordRef::Hard(hard), vec![0; BATCH_HEADER_BYTES]);
+            batch.extend_from_slice(&self.records(writes)[BATCH_HEADER_BYTES..]);
         }
+        self.owed_written |= self.owed.is_some();
         let length = batch.len() - BATCH_HEADER_BYTES;
         batch.resize(batch.len().next_multiple_of(ALIGN), 0);
         let mut piece = self.place(batch.len() as u64);
         let at = Place { segment: piece.segment, offset: piece.offset + piece.bytes.len() as u64 };
         BatchHeader::of(&batch[BATCH_HEADER_BYTES..][..length], self.generation, self.synced)
             .put(at, &mut batch);
+        self.note(writes, &piece);
         self.end = Place { segment: at.segment, offset: at.offset + batch.len() as u64 };
         if piece.bytes.is_empty() {
             piece.bytes = batch;
@@ -121,9 +144,68 @@ impl Writer {
         vec![piece]
     }
 
+    /// All that the writes say, behind room for the batch's header.
+    fn records(&self, writes: &[Write]) -> Vec<u8> {
+        let size: usize =
+            writes.iter().flat_map(|write| &write.entries).map(|entry| entry.data.len() + 32).sum();
+        let mut batch = Vec::with_capacity(size + 64 * (writes.len() + 2) + BATCH_HEADER_BYTES);
+        batch.resize(BATCH_HEADER_BYTES, 0);
+        if let Some((index, term)) = self.owed.filter(|_| !self.owed_written) {
+            batch = put(&RecordRef::Base { index, term }, batch);
+        }
+        for write in writes {
+            if let Some(base) = &write.base {
+                batch = put(&RecordRef::Base { index: base.index, term: base.term }, batch);
+            }
+            for entry in &write.entries {
+                batch = put(&RecordRef::Entry(entry), batch);
+            }
+            // After its entries: it may commit them.
+            if let Some(hard) = write.hard {
+                batch = put(&RecordRef::Hard(hard), batch);
+            }
+        }
+        batch
+    }
+
+    /// Remembers what of the writes decides how long their segment is needed.
+    fn note(&mut self, writes: &[Write], piece: &Piece) {
+        let newest = writes.iter().rev().find_map(|write| write.hard).or(self.hard.state);
+        if newest != self.hard.state || piece.create.is_some() {
+            self.hard = Hard { state: newest, segment: piece.segment };
+        }
+        let entries = writes.iter().flat_map(|write| &write.entries).map(|entry| entry.index);
+        let bases = writes.iter().filter_map(|write| write.base.as_ref()).map(|base| base.index);
+        let top = self.tops.entry(piece.segment).or_insert(0);
+        *top = entries.chain(bases).fold(*top, u64::max);
+    }
+
     /// All pieces so far are durable.
     pub fn synced(&mut self) {
         self.synced = self.end;
+        self.hard_synced = self.hard;
+        if self.owed_written {
+            self.owed = None;
+            self.owed_written = false;
+        }
+    }
+
+    /// Segments that nobody needs any more when every entry up to `upto` is in a snapshot: lowest first, without a hole.
+    /// They are forgotten here; the body recycles or removes their files in this order. None while a write is under way.
+    pub fn forget(&mut self, upto: u64) -> Vec<u64> {
+        let mut gone = Vec::new();
+        if self.synced != self.end {
+            return gone;
+        }
+        let needed = self.end.segment.min(self.hard_synced.segment);
+        while let Some(first) = self.tops.first_entry() {
+            if *first.key() >= needed || *first.get() > upto {
+                break;
+            }
+            gone.push(*first.key());
+            first.remove();
+        }
+        gone
     }
 
     /// Up to where everything is durable: for [`crate::recover_until`], when the log is read again by the same process.
@@ -138,6 +220,8 @@ impl Writer {
         self.end = self.synced;
         self.room = 0;
         self.generation += 1;
+        self.hard = self.hard_synced;
+        self.owed_written = false;
     }
 
     /// Where a batch of so many bytes goes; the start of a new segment when it does not fit.
@@ -168,15 +252,19 @@ impl Writer {
 pub(crate) const ALIGN: usize = 8;
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 88;
 pub(crate) const BATCH_HEADER_BYTES: usize = 40;
-pub(crate) const FORMAT: u32 = 1;
+/// What is written. Format 1 had no record of a base, and segments that did not begin with the hard state.
+pub(crate) const FORMAT: u32 = 2;
+/// The oldest that can be read.
+pub(crate) const OLDEST_FORMAT: u32 = 1;
 const SEGMENT_MAGIC: [u8; 8] = *b"UNDRSTDY";
 const BATCH_MAGIC: [u8; 4] = *b"UBAT";
 
-/// What a batch holds. An entry replaces all entries at its index and above.
+/// What a batch holds. An entry replaces all entries at its index and above; a base replaces all entries.
 #[derive(serde::Serialize)]
 enum RecordRef<'a> {
     Hard(HardState),
     Entry(&'a Entry),
+    Base { index: u64, term: u64 },
 }
 
 /// The same, read back (same order of variants).
@@ -184,6 +272,12 @@ enum RecordRef<'a> {
 pub(crate) enum Record {
     Hard(HardState),
     Entry(Entry),
+    Base { index: u64, term: u64 },
+}
+
+/// Bytes of a batch of so many, with padding.
+fn batch_bytes(length: usize) -> u64 {
+    (length as u64).next_multiple_of(ALIGN as u64)
 }
 
 fn put(record: &RecordRef<'_>, to: Vec<u8>) -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! What comes out of a turn.
 
-use crate::{Entry, HardState, Message, Peer};
+use crate::{Base, Entry, HardState, Message, Peer};
 
 /// Everything there is to do now. Carry out `steps` in order and at once, send `send`, hand `write` to the disk.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -26,6 +26,8 @@ impl Turn {
 pub struct Write {
     /// Rising, with gaps.
     pub number: u64,
+    /// A snapshot, safe on disk already, took the place of all entries so far: the log goes on from there.
+    pub base: Option<Base>,
     /// The new hard state, when it changed.
     pub hard: Option<HardState>,
     /// Entries; the first one replaces every older entry at its index and above.
@@ -60,6 +62,21 @@ pub enum Step {
         term: u64,
         /// Who leads, as far as is known.
         leader: Option<Peer>,
+    },
+    /// This node lacks entries that the leader does not keep any more: fetch the snapshot at this base from that peer,
+    /// check it, make it durable, then call [`crate::Consensus::snapshot_ready`]; or, when it cannot be had,
+    /// [`crate::Consensus::snapshot_failed`].
+    Fetch {
+        /// Who has it.
+        from: Peer,
+        /// Which one.
+        base: Base,
+    },
+    /// The state machine is to be as the snapshot at this base has it: a fetched one took the place of the log. Only after
+    /// [`crate::Consensus::snapshot_ready`]; `Members` follows.
+    Restored {
+        /// Which one.
+        base: Base,
     },
     /// A linearizable read may be answered now: all that it must see came as `Apply` before. May be an answer to a read of
     /// an earlier start of this node: ignore a context that is not open.

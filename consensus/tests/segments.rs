@@ -3,7 +3,8 @@
 #[cfg(test)]
 mod segments {
     use consensus::{
-        Cut, Entry, HardState, Kind, Origin, Peer, Piece, Recovered, Write, Writer, recover, recover_until,
+        Base, Cut, Entry, HardState, Kind, Origin, Peer, Piece, Recovered, Write, Writer, recover,
+        recover_until,
     };
 
     const ORIGIN: Origin = Origin { cluster: 0x1234_5678_9abc_def0_1122_3344_5566_7788, node: 7 };
@@ -34,6 +35,10 @@ mod segments {
         }
     }
 
+    fn founded() -> Base {
+        Base::founded(Peer(3))
+    }
+
     fn entry(index: u64, term: u64, size: usize) -> Entry {
         let data = vec![index as u8 | 1; size].into();
         Entry { term, index, kind: Kind::Normal, data }
@@ -41,7 +46,7 @@ mod segments {
 
     fn write(number: u64, index: u64, term: u64, size: usize) -> Write {
         let hard = HardState { term, vote: Some(Peer(3)), commit: index - 1 };
-        Write { number, hard: Some(hard), entries: vec![entry(index, term, size)] }
+        Write { number, hard: Some(hard), entries: vec![entry(index, term, size)], base: None }
     }
 
     /// A log of `count` synced batches of one entry each (indices from 2), and the piece of each batch.
@@ -98,7 +103,7 @@ mod segments {
     #[test]
     fn a_later_entry_replaces_all_from_its_index_on() {
         let (mut disk, mut writer, _) = log(6, 20);
-        let other = Write { number: 9, hard: None, entries: vec![entry(7, 5, 30)] };
+        let other = Write { number: 9, entries: vec![entry(7, 5, 30)], ..Write::default() };
         disk.put(&writer.batch(&[other])[0]);
         let back = disk.recover();
         assert_eq!(back.entries.last(), Some(&entry(7, 5, 30)));
@@ -285,7 +290,8 @@ mod segments {
             disk.put(&failed);
             assert_eq!(disk.recover().entries.len(), 6, "the cache shows it");
             for round in 0..3 {
-                let mut back = recover_until(Some(ORIGIN), &disk.files, end).expect("the log is whole");
+                let mut back =
+                    recover_until(Some(ORIGIN), &founded(), &disk.files, end).expect("the log is whole");
                 assert_eq!(back.entries.len(), 5, "round {round}");
                 back.writer.set_segment_bytes(SEGMENT);
                 let fresh = back.writer.batch(&[write(1, 7, 5 + round, 60)]).remove(0);
@@ -305,7 +311,7 @@ mod segments {
         let at = pieces[4].offset as usize;
         disk.file(pieces[4].segment)[at..].fill(0);
         assert_eq!(disk.recover().entries.len(), 4, "a start cannot know better");
-        let corrupt = recover_until(Some(ORIGIN), &disk.files, writer.durable_end());
+        let corrupt = recover_until(Some(ORIGIN), &founded(), &disk.files, writer.durable_end());
         let corrupt = corrupt.expect_err("this process knows better");
         assert_eq!((corrupt.segment, corrupt.offset), (pieces[4].segment, pieces[4].offset), "{corrupt}");
     }
@@ -314,7 +320,7 @@ mod segments {
     fn a_log_that_contradicts_itself_is_refused() {
         let (mut disk, mut writer, _) = log(3, 60);
         let hard = Some(HardState { term: 4, vote: None, commit: 99 });
-        disk.put(&writer.batch(&[Write { number: 1, hard, entries: vec![] }])[0]);
+        disk.put(&writer.batch(&[Write { number: 1, hard, ..Write::default() }])[0]);
         let corrupt = recover(Some(ORIGIN), &disk.files).expect_err("the end is missing");
         assert!(corrupt.to_string().contains("committed"), "{corrupt}");
 
@@ -323,7 +329,7 @@ mod segments {
         assert!(recover(Some(ORIGIN), &disk.files).is_err(), "a hole between entries");
 
         let (mut disk, mut writer, _) = log(5, 60);
-        disk.put(&writer.batch(&[Write { number: 1, hard: None, entries: vec![entry(3, 9, 1)] }])[0]);
+        disk.put(&writer.batch(&[Write { number: 1, entries: vec![entry(3, 9, 1)], ..Write::default() }])[0]);
         assert!(recover(Some(ORIGIN), &disk.files).is_err(), "a committed entry replaced");
     }
 

@@ -12,6 +12,11 @@ impl Digest {
         Self(0xCBF2_9CE4_8422_2325)
     }
 
+    /// Goes on from a value.
+    pub(crate) fn of_value(value: u64) -> Self {
+        Self(value)
+    }
+
     pub(crate) fn value(self) -> u64 {
         self.0
     }

@@ -48,6 +48,22 @@ impl Facts {
         }
     }
 
+    /// All kept facts, in the chunks that leave together.
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = &Arc<Vec<Arc<Fact>>>> {
+        self.chunks.iter()
+    }
+
+    /// Takes the next chunk back as a snapshot has it. False: it does not go on from the one before.
+    pub(crate) fn take_back(&mut self, chunk: Vec<Arc<Fact>>) -> bool {
+        let Some(first) = chunk.first().map(|fact| fact.number) else { return false };
+        let whole = self.chunks.back().is_none_or(|last| last.len() == FACT_CHUNK && self.last + 1 == first);
+        let numbered = chunk.iter().zip(first..).all(|(fact, number)| fact.number == number);
+        self.last = first + chunk.len() as u64 - 1;
+        let fits = whole && numbered && chunk.len() <= FACT_CHUNK;
+        self.chunks.push_back(Arc::new(chunk));
+        fits
+    }
+
     /// All kept facts with a higher number, in order.
     pub(crate) fn after(&self, number: u64) -> impl Iterator<Item = &Arc<Fact>> {
         let first = self.first();

@@ -74,6 +74,44 @@ impl Gateways {
         }
     }
 
+    /// Every gateway: its id, start, floor and decided numbers.
+    pub(crate) fn records(
+        &self,
+    ) -> impl Iterator<Item = (NodeId, Boot, u64, impl Iterator<Item = (u64, Answer)> + '_)> + '_ {
+        self.records.iter().map(|(node, record)| {
+            let answers = record.pieces.values().flat_map(|piece| piece.iter());
+            (*node, record.boot, record.floor, answers.map(|(number, answer)| (*number, answer.clone())))
+        })
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.records.len() as u64
+    }
+
+    /// Answers of all.
+    pub(crate) fn answers(&self) -> u64 {
+        self.records.values().map(|record| record.len as u64).sum()
+    }
+
+    /// Takes decided numbers of one gateway back as a snapshot has them. False: it contradicts an earlier part.
+    pub(crate) fn take_back(
+        &mut self,
+        node: NodeId,
+        boot: Boot,
+        floor: u64,
+        answers: alloc::vec::Vec<(u64, Answer)>,
+    ) -> bool {
+        let fresh = || Record { boot, floor, pieces: Arc::default(), len: 0 };
+        let record = self.records.entry(node).or_insert_with(fresh);
+        let pieces = Arc::make_mut(&mut record.pieces);
+        let new = answers.into_iter().all(|(number, answer)| {
+            record.len += 1;
+            let piece = Arc::make_mut(pieces.entry(number / PIECE).or_default());
+            number >= floor && piece.insert(number, answer).is_none()
+        });
+        new && record.boot == boot && record.floor == floor
+    }
+
     /// Whether this job was acknowledged through this gateway.
     #[cfg(feature = "mutants")]
     pub(crate) fn answered(&self, gateway: NodeId, job: protocol::JobId) -> bool {

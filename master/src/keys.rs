@@ -5,12 +5,22 @@ use alloc::sync::Arc;
 
 use crate::shards::Shards;
 use protocol::JobId;
+use serde::{Deserialize, Serialize};
 
 /// Which job a key made, and of which request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KeyRecord {
     pub(crate) job: JobId,
     pub(crate) fingerprint: [u8; 32],
+}
+
+/// A key of an ended job, in a snapshot.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct EndedKey {
+    place: u64,
+    pub(crate) key: Arc<str>,
+    /// Number of the job's end.
+    number: u64,
 }
 
 /// All remembered keys.
@@ -44,6 +54,32 @@ impl Keys {
         while self.ended.len() > keep {
             self.drop_oldest();
         }
+    }
+
+    /// All of them, in no order that means anything.
+    pub(crate) fn records(&self) -> impl Iterator<Item = (Arc<str>, KeyRecord)> + '_ {
+        self.records.iter().map(|(key, record)| (Arc::clone(key), record.clone()))
+    }
+
+    /// Keys of ended jobs with their places, by when they ended.
+    pub(crate) fn ended_records(&self) -> impl Iterator<Item = EndedKey> + '_ {
+        (self.first..self.next).filter_map(|place| {
+            let (key, number) = self.ended.get(&place)?;
+            Some(EndedKey { place, key: Arc::clone(key), number: *number })
+        })
+    }
+
+    /// The oldest and the next place among those.
+    pub(crate) fn ended_range(&self) -> (u64, u64) {
+        (self.first, self.next)
+    }
+
+    pub(crate) fn take_back_range(&mut self, (first, next): (u64, u64)) {
+        (self.first, self.next) = (first, next);
+    }
+
+    pub(crate) fn take_back_ended(&mut self, EndedKey { place, key, number }: EndedKey) {
+        self.ended.insert(place, (key, number));
     }
 
     /// Ends up to this number are forgotten, and the keys of those jobs with them.

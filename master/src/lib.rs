@@ -25,12 +25,15 @@
 extern crate alloc;
 
 mod apply;
+#[cfg(feature = "mutants")]
+mod broken;
 mod comparing;
 mod deadlines;
 mod digest;
 mod electorate;
 mod facts;
 mod filling;
+mod fitting;
 mod gateways;
 mod hearing;
 mod joining;
@@ -48,6 +51,7 @@ pub mod retention;
 mod roster;
 mod shards;
 mod shortage;
+mod snapshot;
 mod spares;
 mod tail;
 
@@ -62,6 +66,7 @@ pub use master::{Master, Output, Settings};
 pub use placement::{ReasonLine, RunsJobs, Verdict, Why, why};
 pub use retention::{Forgotten, Retention};
 pub use shortage::DiskBounds;
+pub use snapshot::{BadSnapshot, Restoring, SNAPSHOT_VERSION};
 
 #[cfg(test)]
 extern crate std;

@@ -8,6 +8,10 @@ pub const SHARDS: usize = 1024;
 pub const ORDER_CHUNK: u64 = 1024;
 /// Facts in one chunk of the ring.
 pub const FACT_CHUNK: usize = 250;
+/// Bytes of jobs and keys in one piece of a snapshot, unless one job alone is larger.
+pub const PIECE_BYTES: usize = 256 * 1024;
+/// Items in one piece of a snapshot.
+pub const PIECE_ITEMS: usize = 4_096;
 /// First pause of a job whose workers died under it more than once; doubles with each further one.
 pub const LOST_PAUSE_MS: u64 = 1_000;
 /// A job waits this much as though it were one priority level higher.

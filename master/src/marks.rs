@@ -3,10 +3,12 @@
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::limits::{MARK_BYTES, MARK_JOBS, MARK_MS, MARKS};
 
 /// At the end of this number it was so late, and so much had ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mark {
     /// Number of the end.
     pub(crate) number: u64,
@@ -19,7 +21,7 @@ pub(crate) struct Mark {
 }
 
 /// Marks from the oldest that is not forgotten on. When there are too many, every second goes and fewer are made.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Marks {
     marks: Arc<VecDeque<Mark>>,
     /// Distances are doubled so many times.

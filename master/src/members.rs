@@ -48,6 +48,20 @@ impl Members {
         true
     }
 
+    /// Numbers given so far.
+    pub(crate) fn given(&self) -> u32 {
+        self.given
+    }
+
+    /// Takes all of them back as a snapshot has them. False: two have one number, or one was never given.
+    pub(crate) fn take_back(&mut self, given: u32, members: alloc::vec::Vec<Member>) -> bool {
+        self.given = given;
+        members.into_iter().all(|member| {
+            let new = self.by_number.insert(member.number, member.id).is_none() && member.number <= given;
+            self.by_id.insert(member.id, member).is_none() && new
+        })
+    }
+
     /// Says whether it was one.
     pub(crate) fn leave(&mut self, id: NodeId) -> bool {
         let Some(member) = self.by_id.remove(&id) else { return false };

@@ -119,6 +119,25 @@ impl Order {
         order
     }
 
+    /// Takes a place back as a snapshot has it, higher than all before. False: it is not.
+    pub(crate) fn take_back(&mut self, order: u64, job: JobId) -> bool {
+        let rises = order > self.last;
+        self.last = order.saturating_sub(1);
+        rises && self.push(job) == order
+    }
+
+    /// Places up to this one were given.
+    pub(crate) fn take_back_last(&mut self, last: u64) -> bool {
+        let fits = last >= self.last;
+        self.last = last;
+        fits
+    }
+
+    /// All jobs with a place, from the oldest on.
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = JobId> + '_ {
+        self.chunks.values().flat_map(|chunk| chunk.jobs.iter().copied())
+    }
+
     pub(crate) fn get(&self, order: u64) -> Option<JobId> {
         let chunk = self.chunks.get(&(order / ORDER_CHUNK))?;
         let at = chunk.places.binary_search(&((order % ORDER_CHUNK) as u16)).ok()?;

@@ -28,6 +28,23 @@ impl Tail {
         self.jobs.insert(self.last, job);
     }
 
+    /// Number of the oldest end whose job is here, and of the newest end.
+    pub(crate) fn range(&self) -> (u64, u64) {
+        (self.first, self.last)
+    }
+
+    pub(crate) fn take_back_range(&mut self, (first, last): (u64, u64)) {
+        (self.first, self.last) = (first, last);
+    }
+
+    /// Takes a job back as a snapshot has it. False: it is none of these.
+    pub(crate) fn take_back(&mut self, number: u64, job: JobId, bytes: u64) -> bool {
+        self.bytes += bytes;
+        let new = self.jobs.get(&number).is_none();
+        self.jobs.insert(number, job);
+        new && (self.first..=self.last).contains(&number)
+    }
+
     /// Number of the newest end; 0: none yet.
     pub(crate) fn last(&self) -> u64 {
         self.last

@@ -112,6 +112,8 @@ pub enum Event {
         /// The job after it.
         job: Arc<Job>,
     },
+    /// This node's state went on in one step, and what happened in between is not told: look at it anew.
+    Anew,
     /// The lead changed.
     Leader {
         /// Of which term.
@@ -152,6 +154,8 @@ pub struct Front {
     pub broker: crate::broker::BrokerCounts,
     /// Where attempts' output can be read while they run.
     pub outputs: crate::runner::Outputs,
+    /// Where jobs that have ended are looked up.
+    pub history: crate::archive::History,
     /// What was heard of all nodes, and the voice of its agents.
     pub news: crate::news::Board,
 }

@@ -20,6 +20,7 @@ mod probe;
 mod repair;
 mod segments;
 mod small;
+mod snapshots;
 mod watchdog;
 
 use std::collections::VecDeque;
@@ -38,6 +39,7 @@ pub use health::{Health, HealthState};
 pub(crate) use probe::{Pauses, WELL_FOR, room};
 pub use repair::{SetAside, set_aside, would_set_aside};
 use segments::Segments;
+pub use snapshots::{Draft, Snapshots};
 pub use watchdog::Watchdog;
 
 /// Bytes of writes that may wait for the thread. (Their commands are shared with the log in memory, not copied.)
@@ -101,6 +103,8 @@ struct Shared {
 struct Queue {
     writes: VecDeque<Write>,
     bytes: usize,
+    /// Entries up to this index are in a snapshot.
+    forget: Option<u64>,
     /// Number of the first write of the batch under way.
     under_way: Option<u64>,
     closing: bool,
@@ -174,6 +178,12 @@ impl Disk {
         Ok(())
     }
 
+    /// Entries up to this index are in snapshots that are safe: what of the log holds nothing else may go. Never blocks.
+    pub fn forget(&self, upto: u64) {
+        self.shared.0.queue().forget = Some(upto);
+        self.shared.0.changed.notify_one();
+    }
+
     /// Number of the oldest write that was handed over and is not durable yet; none: nothing waits.
     #[must_use]
     pub fn waits_for(&self) -> Option<u64> {
@@ -243,15 +253,29 @@ impl Loop {
         self.doubted
     }
 
+    /// Lets the files of segments go that are in snapshots.
+    fn forget(&mut self, upto: u64) {
+        let gone = self.writer.forget(upto);
+        if let Err(error) = self.segments.recycle(&gone) {
+            tracing::warn!(%error, "an old part of the log could not be recycled; it takes room until the next start");
+        }
+    }
+
     /// All that waits; while nothing does, prepares the next segment, then sleeps. `None`: closing.
     fn next_batch(&mut self) -> Option<Vec<Write>> {
         loop {
             let mut queue = self.shared.queue();
-            while queue.writes.is_empty() && !queue.closing && !self.prepares {
+            while queue.writes.is_empty() && queue.forget.is_none() && !queue.closing && !self.prepares {
                 queue = self.shared.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
             }
             if queue.closing {
                 return None;
+            }
+            // Not only in idle moments: under load there may be none.
+            if let Some(upto) = queue.forget.take() {
+                drop(queue);
+                self.forget(upto);
+                continue;
             }
             if let Some(first) = queue.writes.front() {
                 queue.under_way = Some(first.number);
@@ -270,5 +294,7 @@ impl Loop {
     }
 }
 
+#[cfg(test)]
+mod snapshot_tests;
 #[cfg(test)]
 mod tests;

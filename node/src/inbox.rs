@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, watch};
 use crate::broker::BrokerTold;
 use crate::lab::LabTold;
 use crate::link::LinkTold;
+use crate::snapshots::SnapshotTold;
 
 /// Messages of peers that wait for the loop.
 const PEER_INBOX: usize = 8_192;
@@ -29,6 +30,7 @@ pub(crate) struct Inboxes {
     pub(crate) disk: watch::Receiver<DiskState>,
     pub(crate) ended: mpsc::Receiver<(AttemptRef, Outcome)>,
     pub(crate) load: watch::Receiver<Load>,
+    pub(crate) snapshots: mpsc::Receiver<SnapshotTold>,
     pub(crate) joined: mpsc::Receiver<Result<Vec<Member>, crate::admit::AdmitError>>,
 }
 
@@ -40,6 +42,7 @@ pub(crate) struct Slots {
     pub(crate) disk: watch::Sender<DiskState>,
     pub(crate) ended: mpsc::Sender<(AttemptRef, Outcome)>,
     pub(crate) load: watch::Sender<Load>,
+    pub(crate) snapshots: mpsc::Sender<SnapshotTold>,
     pub(crate) joined: mpsc::Sender<Result<Vec<Member>, crate::admit::AdmitError>>,
 }
 
@@ -52,8 +55,9 @@ pub(crate) fn inboxes(slots: usize) -> (Slots, Inboxes) {
     // Every running attempt ends once, and none starts before the last end was taken: this never fills.
     let (ended, ended_in) = mpsc::channel(2 * slots + 64);
     let (load, load_in) = watch::channel(Load::default());
+    let (snapshots, snapshots_in) = mpsc::channel(crate::snapshots::limits::TOLD);
     let (joined, joined_in) = mpsc::channel(4);
-    let slots = Slots { peers, broker, lab, disk, ended, load, joined };
+    let slots = Slots { peers, broker, lab, disk, ended, load, snapshots, joined };
     (
         slots,
         Inboxes {
@@ -63,6 +67,7 @@ pub(crate) fn inboxes(slots: usize) -> (Slots, Inboxes) {
             disk: disk_in,
             ended: ended_in,
             load: load_in,
+            snapshots: snapshots_in,
             joined: joined_in,
         },
     )

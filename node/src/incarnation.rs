@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use cast::{Cast, Input, Output};
-use consensus::Recovered;
+use consensus::{Base, Recovered};
+use master::Ledger;
 use protocol::{Boot, Member};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use crate::archive::Archive;
 use crate::broker::BrokerTold;
 use crate::clock::{tick_ms, wall_ms};
 use crate::disk::{Closing, Folder, HealthState, Identity, Watchdog};
 use crate::error::StageError;
-use crate::hands::Hands;
+use crate::hands::{Hands, Known};
 use crate::inbox::{Inboxes, inboxes};
 use crate::stage::{Ending, Stage};
 
@@ -58,8 +60,9 @@ impl Incarnation {
         handle: &Handle,
         identity: Identity,
         boot: Boot,
-        recovered: Recovered,
+        (snapshot, recovered): (Option<(Base, Ledger)>, Recovered),
         members: Vec<Member>,
+        archive: Archive,
     ) -> Result<Self, StageError> {
         let settings = &stage.settings;
         let (slots, inboxes) = inboxes(settings.slots as usize);
@@ -70,10 +73,13 @@ impl Incarnation {
             );
             stage.log.record(logdb::Level::Warn, "torn-tail", None, &line);
         }
-        let told_index = recovered.hard.map_or(0, |hard| hard.commit);
-        let mut hands = Hands::open(stage, handle, identity, boot, slots, members, told_index)?;
-        let cast =
-            Cast::open(hands.cast_settings(settings, identity, boot), recovered.hard, recovered.entries)?;
+        let snapshot_index = snapshot.as_ref().map_or(0, |(base, _)| base.index);
+        let told_index = recovered.hard.map_or(0, |hard| hard.commit).max(snapshot_index);
+        let known = Known { members, quiet_index: told_index, archive };
+        let mut hands = Hands::open(stage, handle, identity, boot, slots, known)?;
+        let cast_settings = hands.cast_settings(identity, boot);
+        let cast = Cast::open_from(cast_settings, snapshot, recovered.hard, recovered.entries)?;
+        hands.begin_history(cast.ledger());
         hands.keep_writer(recovered.writer);
         let tick = Duration::from_millis(tick_ms(settings.heartbeat_ms));
         let election = Duration::from_millis(settings.election_ms);
@@ -89,6 +95,8 @@ impl Incarnation {
         folder: Folder,
     ) -> Result<(Closing, Ended), StageError> {
         self.hands.start_disk(folder)?;
+        // What an earlier start said of it is over.
+        stage.front.disk.set(None);
         stage.front.valve.reach(false);
         if stage.was_stopped {
             self.hands.resumed();
@@ -135,6 +143,7 @@ impl Incarnation {
             Some((attempt, outcome)) = inboxes.ended.recv() => self.hands.ended(attempt, outcome, inputs),
             Some(ask) = stage.asks.recv() => self.hands.asked(ask, &self.cast, inputs),
             Some(batch) = inboxes.lab.recv() => self.hands.lab_told(batch, &self.cast, inputs),
+            Some(told) = inboxes.snapshots.recv() => self.hands.snapshot_told(told, inputs),
             Ok(()) = inboxes.load.changed() => {
                 let load = *inboxes.load.borrow_and_update();
                 self.hands.loaded(load, inputs);

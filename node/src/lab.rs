@@ -26,6 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use cast::{AttachedId, Cast, Input};
+use master::Ledger;
 use protocol::{AttemptRef, Dispatch, Job, JobId, Request};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -169,6 +170,20 @@ impl Lab {
         }
         let letter = self.clients.changed(job);
         letter.into_iter().for_each(|letter| self.port.post(letter));
+    }
+
+    /// The ledger went on in one step: ends of jobs in between are heard now.
+    pub(crate) fn look_again(&mut self, ledger: &Ledger) {
+        for id in self.clients.open_jobs().chain(self.workers.held_jobs()).collect::<BTreeSet<_>>() {
+            if let Some(job) = ledger.job(id) {
+                self.changed(job);
+            }
+        }
+    }
+
+    /// Whether there are requests that nobody could decide.
+    pub(crate) fn has_undecided(&self) -> bool {
+        self.clients.has_undecided()
     }
 
     /// Requests that nobody could decide are asked again, each under a new ticket.

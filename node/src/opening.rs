@@ -6,6 +6,7 @@ use std::path::Path;
 use protocol::{Boot, LAB_HEADER, Member, NodeId, Offer};
 use tokio::runtime::Handle;
 
+use crate::clock::tick_ms;
 use crate::disk::Identity;
 use crate::error::StageError;
 use crate::inbox::Slots;
@@ -105,4 +106,39 @@ pub(crate) fn watch_load(slots: &Slots, data: &Path) -> Result<(), StageError> {
         .spawn(measure)
         .map(drop)
         .map_err(|cause| StageError::Runner { folder: "the probe's thread".to_string(), cause })
+}
+
+/// How the minds of this start shall be.
+pub(crate) fn cast_settings(
+    me: Member,
+    settings: &Settings,
+    identity: Identity,
+    boot: Boot,
+) -> cast::Settings {
+    let tick_ms = tick_ms(settings.heartbeat_ms);
+    let ticks = |ms: u64| usize::try_from((ms / tick_ms).max(1)).unwrap_or(1);
+    cast::Settings {
+        member: me,
+        founder: identity.founder,
+        seed: identity.node.0 ^ boot.0,
+        tick_ms,
+        heartbeat_ticks: ticks(settings.heartbeat_ms),
+        election_ticks: ticks(settings.election_ms).max(ticks(settings.heartbeat_ms) * 3),
+        expect: settings.expect,
+        voters: settings.voters,
+        replace_after_ms: settings.replace_after_ms,
+        offer: offer(settings),
+        windows: settings.lab.windows.clone(),
+        max_offers: settings.lab.max_offers,
+        disk: settings.disk.bounds(),
+        runs_jobs: match settings.runs_jobs {
+            crate::settings::RunsJobs::Auto => master::RunsJobs::Auto,
+            crate::settings::RunsJobs::Always => master::RunsJobs::Always,
+            crate::settings::RunsJobs::Never => master::RunsJobs::Never,
+        },
+        bounds: master::Bounds { ended_jobs: settings.ended_jobs, ..master::Bounds::default() },
+        retention: settings.retention,
+        hold_dispatch: settings.hold_dispatch,
+        mutant: None,
+    }
 }

@@ -46,6 +46,14 @@ impl Replies {
         self.readers.remove(&ticket)
     }
 
+    /// Shows this moment to those who wait under these tickets.
+    pub(crate) fn show(&mut self, tickets: Vec<u64>, view: impl Fn() -> View) {
+        for reader in tickets.into_iter().filter_map(|ticket| self.readers.remove(&ticket)) {
+            // The reader may have gone away meanwhile.
+            let _ = reader.send(view());
+        }
+    }
+
     /// Somebody wants the digest of the ledger at an index, or where it is now.
     pub(crate) fn compares(&mut self, index: Option<u64>, reply: oneshot::Sender<DigestAt>) {
         self.comparers.push((index, reply));
@@ -91,6 +99,10 @@ impl Replies {
             Some(job) => {
                 let _ = reply.send(Reply { told, held: Some(held(job, members)) });
             }
+            // What was made before may be history by now: whoever asked looks there.
+            None if matches!(told, Told::Answer(Answer::Accepted { replayed: true, .. })) => {
+                let _ = reply.send(Reply { told, held: None });
+            }
             None => {
                 let since = Instant::now();
                 self.unapplied.entry(*id).or_default().push(Unapplied { since, told, reply });
@@ -108,6 +120,18 @@ impl Replies {
         if job.state.is_terminal() && !self.endings.is_empty() {
             for reply in self.endings.remove(&job.id).unwrap_or_default() {
                 let _ = reply.send(held(job, members));
+            }
+        }
+    }
+
+    /// The ledger went on in one step: whoever waits for a job is answered by what it is now. A job that has left the
+    /// ledger meanwhile is answered without.
+    pub(crate) fn look_again(&mut self, ledger: &Ledger, members: &Arc<Vec<Member>>) {
+        let waited: Vec<JobId> = self.unapplied.keys().chain(self.endings.keys()).copied().collect();
+        for id in waited {
+            match ledger.job(id) {
+                Some(job) => self.changed(job, members),
+                None => drop(self.endings.remove(&id)),
             }
         }
     }

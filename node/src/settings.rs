@@ -77,6 +77,8 @@ pub struct Settings {
     pub logger: Option<String>,
     /// Log store that is asked for lines: `http://HOST:PORT`.
     pub logdb: Option<String>,
+    /// A snapshot is due after so many bytes of commands.
+    pub snapshot_bytes: u64,
     /// How much of history it keeps as a leader.
     pub retention: Retention,
     /// Ended jobs that the ledger holds. A test hook: the same on every node of a cluster.

@@ -145,6 +145,10 @@ impl Shows {
                 self.voters(cast);
                 self.nodes(cast);
             }
+            Output::Restored { .. } => {
+                // Nobody may be watching.
+                let _ = self.events.send(Event::Anew);
+            }
             Output::Differs { node, index } => {
                 let name = cast.ledger().member(node).map_or_else(|| node.to_string(), |m| m.name.clone());
                 self.narrator.differs(&name, index);

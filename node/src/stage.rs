@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use crate::admit;
+use crate::archive::Archive;
 use crate::ask::{Ask, Front, Reply, Told};
 use crate::disk::{Closing, Folder, Found, Identity};
 use crate::error::StageError;
@@ -150,19 +151,31 @@ impl Stage {
 
     /// One start, from disk to the next stop.
     async fn one_start(&mut self, handle: &Handle, found: Found) -> Result<Went, StageError> {
-        let (folder, identity, boot, recovered, members) = match found {
+        let (folder, identity, boot, kept, members) = match found {
             Found::Empty(folder) => {
                 let Some((identity, members)) = self.find_cluster().await? else {
                     return Ok(Went::Nowhere(folder));
                 };
                 let (folder, boot, recovered) = folder.found(identity)?;
-                (folder, identity, boot, recovered, members)
+                (folder, identity, boot, (None, recovered), members)
             }
-            Found::Member(folder, identity, boot, recovered) => {
-                (folder, identity, boot, recovered, Vec::new())
+            Found::Member(mut folder, identity, boot, recovered) => {
+                let kept = (folder.take_snapshot(), recovered);
+                (folder, identity, boot, kept, Vec::new())
             }
         };
-        match Incarnation::open(self, handle, identity, boot, recovered, members) {
+        let opened = match self.open_archive(identity).await {
+            Err(error) => Err(error),
+            Ok(archive) => {
+                let closing = archive.clone();
+                let opened = Incarnation::open(self, handle, identity, boot, kept, members, archive);
+                if opened.is_err() {
+                    closing.close().await;
+                }
+                opened
+            }
+        };
+        match opened {
             Ok(incarnation) => {
                 let (closing, ended) = incarnation.serve(self, folder).await?;
                 Ok(Went::Through(closing, identity, ended))
@@ -200,6 +213,11 @@ impl Stage {
             }
             Err(error) => return Err(error.into()),
         }))
+    }
+
+    async fn open_archive(&self, identity: Identity) -> Result<Archive, StageError> {
+        let (data, log) = (&self.settings.data, self.log.clone());
+        Ok(Archive::open(data, identity.cluster, log).await?)
     }
 
     async fn find_cluster(

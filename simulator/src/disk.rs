@@ -1,16 +1,21 @@
 //! A pretend disk: it holds the very bytes the real log has, and forgets at a crash what was not synced. It can be slow, hang,
 //! be full, fail a sync, and lose a byte of what was safe.
 
+use std::collections::BTreeMap;
+
 use consensus::{
-    Corrupt, Entry, HardState, Origin, Piece, Place, Recovered, Write, Writer, recover, recover_until,
+    Base, Corrupt, Entry, HardState, Origin, Peer, Piece, Place, Recovered, Write, Writer, recover_after,
+    recover_until,
 };
+use master::Ledger;
 
 use crate::chance::Chance;
 use crate::limits::{SECTOR_BYTES, SEGMENT_BYTES};
+use crate::snapshots::Image;
 
-const CLUSTER: u128 = 0x5eed;
-/// The log's first entry comes after the pretended snapshot at index 1.
-const FIRST_INDEX: u64 = 2;
+pub(crate) const CLUSTER: u128 = 0x5eed;
+/// Snapshots that are kept.
+const KEPT: usize = 2;
 /// A new segment begins with its header; the first batch comes after it.
 const SEGMENT_HEADER_BYTES: u64 = 88;
 /// All of a batch's header is under its checksum, wherever the batch ends.
@@ -24,10 +29,12 @@ pub(crate) struct Disk {
     writer: Option<Writer>,
     waiting: Vec<Write>,
     flying: Option<Flight>,
-    /// Terms of the entries that are safe, from the first index on.
-    safe: Vec<u64>,
+    /// By rising index.
+    snapshots: Vec<Image>,
+    /// Terms of the entries that are safe, by index.
+    safe: BTreeMap<u64, u64>,
     /// The same for all that was handed in.
-    handed_in: Vec<u64>,
+    handed_in: BTreeMap<u64, u64>,
     /// Where each batch that is safe begins: segment and offset.
     batches: Vec<(u64, u64)>,
     /// After a failed write or sync, in the same process: where the last good one ended.
@@ -65,29 +72,33 @@ enum Reached {
 struct Flight {
     pieces: Vec<Piece>,
     number: u64,
-    /// Index and term of each entry, in order.
-    entries: Vec<(u64, u64)>,
+    /// Index and term of each entry, in order; nothing: a snapshot took the place of all before.
+    entries: Vec<Option<(u64, u64)>>,
 }
+
+/// What a start reads.
+type Kept = (Option<(Base, Ledger)>, Option<HardState>, Vec<Entry>);
 
 impl Disk {
     /// Reads the log as a start does.
-    pub(crate) fn open(
-        &mut self,
-        node: u64,
-        mutant: Option<cast::Mutant>,
-    ) -> Result<(Option<HardState>, Vec<Entry>), Corrupt> {
+    pub(crate) fn open(&mut self, node: u64, mutant: Option<cast::Mutant>) -> Result<Kept, String> {
+        let newest = self.snapshots.last();
+        let base = newest.map_or_else(|| Base::founded(Peer(1)), |image| image.base.clone());
         let origin = Origin { cluster: CLUSTER, node };
-        let recovered = read(mutant, origin, &self.files, self.durable.take())?;
+        let durable = self.durable.take();
+        let recovered =
+            read(mutant, origin, &base, &self.files, durable).map_err(|error| error.to_string())?;
+        let snapshot = newest.map(|image| image.ledger(mutant).map(|ledger| (base, ledger))).transpose()?;
         let mut writer = recovered.writer;
         writer.set_segment_bytes(SEGMENT_BYTES);
         self.writer = Some(writer);
-        self.safe = recovered.entries.iter().map(|entry| entry.term).collect();
+        self.safe = recovered.entries.iter().map(|entry| (entry.index, entry.term)).collect();
         self.handed_in.clone_from(&self.safe);
-        Ok((recovered.hard, recovered.entries))
+        Ok((snapshot, recovered.hard, recovered.entries))
     }
 
     pub(crate) fn write(&mut self, write: Write) {
-        write.entries.iter().for_each(|entry| put_term(&mut self.handed_in, entry.index, entry.term));
+        places(&write).for_each(|place| put_term(&mut self.handed_in, place));
         self.waiting.push(write);
     }
 
@@ -99,7 +110,7 @@ impl Disk {
         let number = self.waiting.last()?.number;
         let writes = std::mem::take(&mut self.waiting);
         let pieces = self.writer.as_mut()?.batch(&writes);
-        let entries = writes.iter().flat_map(|w| &w.entries).map(|entry| (entry.index, entry.term)).collect();
+        let entries = writes.iter().flat_map(places).collect();
         let bytes = pieces.iter().map(|piece| piece.bytes.len()).sum();
         self.flying = Some(Flight { pieces, number, entries });
         Some(bytes)
@@ -124,9 +135,7 @@ impl Disk {
             let header_bytes = if piece.create.is_some() { SEGMENT_HEADER_BYTES } else { 0 };
             self.batches.push((piece.segment, piece.offset + header_bytes));
         }
-        for (index, term) in flight.entries {
-            put_term(&mut self.safe, index, term);
-        }
+        flight.entries.into_iter().for_each(|place| put_term(&mut self.safe, place));
         if let Some(writer) = &mut self.writer {
             writer.synced();
         }
@@ -135,13 +144,40 @@ impl Disk {
 
     /// The term of the entry at this index, as handed in.
     pub(crate) fn term(&self, index: u64) -> Option<u64> {
-        self.handed_in.get(usize::try_from(index.checked_sub(FIRST_INDEX)?).ok()?).copied()
+        self.handed_in.get(&index).copied()
+    }
+
+    /// A snapshot is safe under its number: the log before the last but one goes. Says whether it is the newest.
+    pub(crate) fn keep(&mut self, image: Image) -> bool {
+        let before = self.in_snapshot();
+        if image.base.index <= before {
+            return false;
+        }
+        self.snapshots.push(image);
+        if self.snapshots.len() > KEPT {
+            self.snapshots.remove(0);
+        }
+        let gone = self.writer.as_mut().map(|writer| writer.forget(before)).unwrap_or_default();
+        // What was damaged in there is noticed at a start, or never.
+        if !self.damaged {
+            self.files.retain(|(number, _)| !gone.contains(number));
+            self.batches.retain(|(segment, _)| !gone.contains(segment));
+        }
+        true
+    }
+
+    /// Everything up to this index is in a snapshot that is safe.
+    pub(crate) fn in_snapshot(&self) -> u64 {
+        self.snapshots.last().map_or(0, |image| image.base.index)
+    }
+
+    pub(crate) fn snapshot(&self, index: u64) -> Option<&Image> {
+        self.snapshots.iter().find(|image| image.base.index == index)
     }
 
     /// Whether this entry would be there after a power cut.
     pub(crate) fn holds(&self, index: u64, term: u64) -> bool {
-        let place = index.checked_sub(FIRST_INDEX).and_then(|place| usize::try_from(place).ok());
-        place.and_then(|place| self.safe.get(place)) == Some(&term)
+        index <= self.in_snapshot() || self.safe.get(&index) == Some(&term)
     }
 
     /// The end of a start: what waits is lost; of the batch on its way nothing, all, a front part, or any sectors reached
@@ -267,25 +303,39 @@ impl Disk {
 fn read(
     mutant: Option<cast::Mutant>,
     origin: Origin,
+    base: &Base,
     files: &[(u64, Vec<u8>)],
     durable: Option<Place>,
 ) -> Result<Recovered, Corrupt> {
     #[cfg(feature = "mutants")]
     match mutant {
-        Some(cast::Mutant::TornTailTaken) => return consensus::recover_torn_tails(Some(origin), files),
-        Some(cast::Mutant::FailedSyncTrusted) => return recover(Some(origin), files),
+        Some(cast::Mutant::TornTailTaken) => {
+            return consensus::recover_torn_tails(Some(origin), base, files);
+        }
+        Some(cast::Mutant::FailedSyncTrusted) => return recover_after(Some(origin), base, files),
         _ => {}
     }
     #[cfg(not(feature = "mutants"))]
     let None = mutant;
     match durable {
-        Some(durable) => recover_until(Some(origin), files, durable),
-        None => recover(Some(origin), files),
+        Some(durable) => recover_until(Some(origin), base, files, durable),
+        None => recover_after(Some(origin), base, files),
     }
 }
 
-/// An entry replaces all from its index on.
-fn put_term(terms: &mut Vec<u64>, index: u64, term: u64) {
-    terms.truncate((index - FIRST_INDEX) as usize);
-    terms.push(term);
+/// What a write puts where, in order.
+fn places(write: &Write) -> impl Iterator<Item = Option<(u64, u64)>> + '_ {
+    let entries = write.entries.iter().map(|entry| Some((entry.index, entry.term)));
+    write.base.iter().map(|_| None).chain(entries)
+}
+
+/// An entry replaces all from its index on; a snapshot replaces all.
+fn put_term(terms: &mut BTreeMap<u64, u64>, place: Option<(u64, u64)>) {
+    match place {
+        Some((index, term)) => {
+            drop(terms.split_off(&index));
+            terms.insert(index, term);
+        }
+        None => terms.clear(),
+    }
 }

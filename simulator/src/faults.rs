@@ -189,7 +189,7 @@ impl World<'_> {
         let node = &mut self.nodes[place];
         let boot = node.boot;
         let applied = node.live.take().map_or(0, |live| live.cast.ledger().applied());
-        node.shelf.crash(applied, &mut self.chance);
+        node.shelf.crash(applied, node.disk.in_snapshot(), &mut self.chance);
         node.lag_us = 0;
         self.counts.crashes += 1;
         self.answers_lost(place, boot);

@@ -34,6 +34,7 @@ mod network;
 mod node;
 mod runner;
 mod shelf;
+mod snapshots;
 mod turn;
 mod watch;
 mod world;

@@ -24,6 +24,10 @@ pub(crate) const REPLACE_AFTER_MS: u64 = 2_500;
 pub(crate) const TURN_INPUTS: usize = 1_024;
 /// Size of a log segment: small, so that a history needs many.
 pub(crate) const SEGMENT_BYTES: u64 = 32 * 1_024;
+/// A node makes a snapshot after so many bytes of commands: few, so that a history needs many.
+pub(crate) const SNAPSHOT_BYTES: u64 = 24 * 1_024;
+/// What of the log before it stays in memory.
+pub(crate) const SNAPSHOT_MARGIN_BYTES: u64 = 8 * 1_024;
 /// Part of a file that reaches the disk whole or not at all.
 pub(crate) const SECTOR_BYTES: usize = 512;
 

@@ -108,6 +108,9 @@ pub(crate) struct Live {
     pub(crate) last_fact: u64,
     /// It was told that its disk hangs.
     pub(crate) disk_hangs: bool,
+    /// A snapshot is being written; a member waits for a newer one.
+    pub(crate) snapshotting: bool,
+    pub(crate) snapshot_wanted: bool,
 }
 
 impl Live {
@@ -125,6 +128,8 @@ impl Live {
             joined: false,
             last_fact,
             disk_hangs: false,
+            snapshotting: false,
+            snapshot_wanted: false,
         }
     }
 }

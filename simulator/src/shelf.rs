@@ -9,7 +9,7 @@ use protocol::{Fact, Job, JobId, What};
 use crate::chance::Chance;
 
 /// What one node keeps of jobs that have ended.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Shelf {
     jobs: BTreeMap<JobId, Arc<Job>>,
 }
@@ -29,9 +29,15 @@ impl Shelf {
         self.jobs.get(&id)
     }
 
-    /// The end of a start: what was written last may be lost.
-    pub(crate) fn crash(&mut self, applied: u64, chance: &mut Chance) {
-        let safe = applied.saturating_sub(chance.below(200));
+    /// What a peer has, as pages fetched from it.
+    pub(crate) fn take_over(&mut self, other: Self) {
+        self.jobs.extend(other.jobs);
+    }
+
+    /// The end of a start: what was written last may be lost, but for what the newest snapshot holds (a snapshot counts only
+    /// when that is safe, because the log before it goes).
+    pub(crate) fn crash(&mut self, applied: u64, in_snapshot: u64, chance: &mut Chance) {
+        let safe = applied.saturating_sub(chance.below(200)).max(in_snapshot);
         self.jobs.retain(|_, job| job.rev.index <= safe);
     }
 }

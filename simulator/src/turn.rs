@@ -43,6 +43,7 @@ impl World<'_> {
             self.carry_out(place, output)?;
         }
         self.flush(place);
+        self.maybe_snapshot(place);
         if dispatched {
             self.holds_no_more_than_it_can(place)?;
         }
@@ -103,8 +104,10 @@ impl World<'_> {
             Output::TooManyAttached { worker } => {
                 return must(false, "queue_moves", || format!("n{} has no room for {worker:?}", place + 1));
             }
+            Output::Fetch { from, base } => self.fetch(place, from, base),
+            Output::Restored { index, last_fact } => self.restored(place, index, last_fact),
             Output::Led { term, leader } => return self.watch.led(place + 1, term, leader),
-            Output::Looked(_) | Output::Members | Output::Roster => {}
+            Output::Looked(_) | Output::Members | Output::Roster | Output::Retired(_) => {}
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ use crate::hearing::Hearing;
 use crate::limits::{CLIENTS, EVENTS, JOIN_US, KEEP_JOBS, LOOK_US, MS, PROBE_US, RETRY_US, SECOND, TICK_MS};
 use crate::network::{Network, Way};
 use crate::node::{self, Common, LAB_CLASS, Live, Node};
+use crate::snapshots;
 use crate::watch::{Broken, Held, Watch, must};
 
 /// Wall time at the beginning of every history, milliseconds since 1970.
@@ -30,6 +31,7 @@ pub(crate) enum Event {
     Probe(usize, Boot),
     Join(usize, Boot),
     Synced(usize, Boot),
+    Snapshot(usize, Boot, Box<snapshots::Step>),
     DiskFailed(usize, Boot),
     /// A write that this one waits for is under way for long.
     DiskHangs(usize, Boot, u64),
@@ -78,6 +80,8 @@ pub(crate) struct Counts {
     pub(crate) faults: [u64; Fault::ALL.len()],
     pub(crate) reads: u64,
     pub(crate) starts: u64,
+    pub(crate) snapshots: u64,
+    pub(crate) restored: u64,
 }
 
 impl Counts {
@@ -166,6 +170,7 @@ impl<'a> World<'a> {
             Event::Probe(place, boot) => self.probe(place, boot),
             Event::Join(place, boot) => self.join(place, boot),
             Event::Synced(place, boot) => self.synced(place, boot),
+            Event::Snapshot(place, boot, step) => return self.snapshot(place, boot, *step),
             Event::Ends(place, boot, attempt, by_itself) => self.ends(place, boot, attempt, by_itself),
             Event::DiskHangs(place, boot, number) => self.disk_hangs(place, boot, number),
             Event::DiskFailed(place, boot) => self.disk_failed(place, boot),
@@ -210,9 +215,10 @@ impl<'a> World<'a> {
                 format!("n{name} starts from a log that was changed")
             });
         }
-        let (hard, entries) = opened.map_err(|error| cannot_start(name, &error))?;
+        let (snapshot, hard, entries) = opened.map_err(|error| cannot_start(name, &error))?;
         let settings = node::settings(self.common, node);
-        let cast = Cast::open(settings, hard, entries).map_err(|error| cannot_start(name, &error))?;
+        let cast =
+            Cast::open_from(settings, snapshot, hard, entries).map_err(|error| cannot_start(name, &error))?;
         node.live = Some(Live::new(cast));
         self.counts.starts += 1;
         self.watch.disturbed(self.now_us, 0);

@@ -1,6 +1,6 @@
 //! Who leads, and how soon.
 
-use consensus::{Config, Consensus, Entry, Error, HardState, Kind, Peer, Refused, Restored};
+use consensus::{Base, Config, Consensus, Entry, Error, HardState, Kind, Peer, Refused, Restored};
 
 use super::world::{ELECTION_TICKS, World};
 
@@ -89,7 +89,7 @@ fn a_log_that_contradicts_itself_does_not_open() {
     let entry = |index, term| Entry { term, index, kind: Kind::Normal, data: b"x".as_slice().into() };
     let open = |entries, term, commit| {
         let hard = Some(HardState { term, vote: None, commit });
-        Consensus::open(config(), Restored { founder: Peer(1), hard, entries }).map(|_| ())
+        Consensus::open(config(), Restored { base: Base::founded(Peer(1)), hard, entries }).map(|_| ())
     };
     assert_eq!(open(vec![entry(2, 2)], 2, 2), Ok(()));
     assert!(matches!(open(vec![entry(3, 2)], 2, 1), Err(Error::Restored(_))));
@@ -97,8 +97,10 @@ fn a_log_that_contradicts_itself_does_not_open() {
     assert!(matches!(open(vec![entry(2, 2)], 2, 3), Err(Error::Restored(_))));
     let nobody = Config { id: Peer(0), ..config() };
     assert!(matches!(Consensus::open(nobody, Restored::default()), Err(Error::Settings(_))));
+    let nowhere = Restored::default();
+    assert!(matches!(Consensus::open(config(), nowhere), Err(Error::Restored(_))));
     let hasty = Config { election_ticks: 2, ..config() };
-    let founder = Restored { founder: Peer(1), ..Restored::default() };
+    let founder = Restored { base: Base::founded(Peer(1)), ..Restored::default() };
     assert!(matches!(Consensus::open(hasty, founder), Err(Error::Settings(_))));
 }
 

@@ -3,9 +3,13 @@
 #[cfg(test)]
 mod chance;
 #[cfg(test)]
+mod forge;
+#[cfg(test)]
 mod leadership;
 #[cfg(test)]
 mod membership;
+#[cfg(test)]
+mod snapshots;
 #[cfg(test)]
 mod world;
 
@@ -136,10 +140,13 @@ mod histories {
     fn no_history_breaks_a_promise() {
         let seeds = count("HISTORIES", 150);
         let (mut crashes, mut reads, mut commands) = (0, 0, 0);
+        let (mut restored, mut recycled) = (0, 0);
         for seed in 1000..1000 + seeds {
             let world = history(seed, |_| ());
             assert_eq!(world.violation, None);
             crashes += world.crashes;
+            restored += world.restored;
+            recycled += world.recycled;
             reads += world.reads_answered;
             commands += world.applied(1).len();
         }
@@ -147,7 +154,10 @@ mod histories {
             crashes > seeds && reads > seeds && commands > seeds as usize,
             "{crashes} {reads} {commands}"
         );
-        println!("{seeds} histories: {commands} commands, {reads} reads, {crashes} crashes");
+        assert!(restored > seeds / 4 && recycled > seeds / 2, "{restored} {recycled}");
+        println!(
+            "{seeds} histories: {commands} commands, {reads} reads, {crashes} crashes, {restored} logs replaced by a snapshot, {recycled} segments recycled"
+        );
     }
 
     /// A lying peer may break agreement, as nothing here is signed; it must not be able to stop a node.

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 
 use super::chance::Chance;
+use super::forge::forge;
+use super::snapshots::{self, Snapshot};
 use consensus::{
     Config, Consensus, Entry, Message, Mutant, Origin, Peer, Piece, Restored, Role, Step, Turn, Writer,
-    recover,
+    recover_after,
 };
 
 /// Moments of a tick: the grain of delays.
@@ -16,17 +18,20 @@ pub(crate) const ELECTION_TICKS: usize = 10;
 const SEGMENT_BYTES: u64 = 4096;
 const CLUSTER: u128 = 77;
 
-enum Event {
+pub(crate) enum Event {
     Tick(u64),
+    Snapshot(snapshots::Event),
     Deliver(Message),
     Synced { node: u64, boot: u64 },
 }
 
 /// Files, and pieces that were written and not synced.
 #[derive(Default)]
-struct Disk {
-    files: BTreeMap<u64, Vec<u8>>,
+pub(crate) struct Disk {
+    pub(crate) files: BTreeMap<u64, Vec<u8>>,
     unsynced: Vec<Piece>,
+    /// Newest last.
+    pub(crate) snapshots: Vec<Snapshot>,
 }
 
 impl Disk {
@@ -58,13 +63,15 @@ impl Disk {
     }
 }
 
-struct Node {
-    mind: Consensus,
-    writer: Writer,
+pub(crate) struct Node {
+    pub(crate) mind: Consensus,
+    pub(crate) writer: Writer,
     waiting: VecDeque<consensus::Write>,
     writing: Option<u64>,
     leading: Option<u64>,
-    applied: Vec<Entry>,
+    pub(crate) applied: Vec<Entry>,
+    /// A snapshot is being written.
+    pub(crate) snapshotting: bool,
     /// Context of a read, and how far the cluster was when it was asked.
     reads: BTreeMap<u64, u64>,
     read_answers: u64,
@@ -75,10 +82,10 @@ pub(crate) struct World {
     seed: u64,
     now: u64,
     sequence: u64,
-    events: BTreeMap<(u64, u64), Event>,
-    nodes: BTreeMap<u64, Node>,
-    disks: BTreeMap<u64, Disk>,
-    boots: BTreeMap<u64, u64>,
+    pub(crate) events: BTreeMap<(u64, u64), Event>,
+    pub(crate) nodes: BTreeMap<u64, Node>,
+    pub(crate) disks: BTreeMap<u64, Disk>,
+    pub(crate) boots: BTreeMap<u64, u64>,
     /// Percent of messages lost.
     pub(crate) loss: u64,
     /// Longest way of a message, in moments.
@@ -99,6 +106,14 @@ pub(crate) struct World {
     pub(crate) transcript: String,
     pub(crate) reads_answered: u64,
     pub(crate) crashes: u64,
+    /// Bytes of commands after which a snapshot is due; none: the usual ones.
+    pub(crate) snapshot_bytes: Option<u64>,
+    /// Messages that name a snapshot are lost on their way.
+    pub(crate) snapshots_lost: bool,
+    /// Segments let go, snapshots asked for, and taken in place of the log.
+    pub(crate) recycled: u64,
+    pub(crate) fetches: u64,
+    pub(crate) restored: u64,
 }
 
 impl World {
@@ -126,6 +141,11 @@ impl World {
             transcript: String::new(),
             reads_answered: 0,
             crashes: 0,
+            snapshot_bytes: None,
+            snapshots_lost: false,
+            recycled: 0,
+            fetches: 0,
+            restored: 0,
         };
         this.start(1);
         this
@@ -153,7 +173,9 @@ impl World {
         let disk = self.disks.entry(id).or_default();
         let files: Vec<(u64, Vec<u8>)> =
             disk.files.iter().map(|(number, bytes)| (*number, bytes.clone())).collect();
-        let recovered = match recover(Some(Origin { cluster: CLUSTER, node: id }), &files) {
+        let Snapshot { base, applied } = disk.newest_snapshot();
+        let origin = Some(Origin { cluster: CLUSTER, node: id });
+        let recovered = match recover_after(origin, &base, &files) {
             Ok(recovered) => recovered,
             Err(corrupt) => return self.violated(format!("node {id} cannot read its own log: {corrupt}")),
         };
@@ -166,7 +188,7 @@ impl World {
             election_ticks: ELECTION_TICKS,
             mutant: self.mutant,
         };
-        let restored = Restored { founder: Peer(1), hard: recovered.hard, entries: recovered.entries };
+        let restored = Restored { base, hard: recovered.hard, entries: recovered.entries };
         let mind = match Consensus::open(config, restored) {
             Ok(mind) => mind,
             Err(error) => return self.violated(format!("node {id} cannot start: {error}")),
@@ -177,7 +199,8 @@ impl World {
             waiting: VecDeque::new(),
             writing: None,
             leading: None,
-            applied: Vec::new(),
+            applied,
+            snapshotting: false,
             reads: BTreeMap::new(),
             read_answers: 0,
         };
@@ -294,6 +317,7 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event {
+            Event::Snapshot(event) => self.snapshot_event(event),
             Event::Tick(id) => {
                 self.after(TICK, Event::Tick(id));
                 self.mind(id).tick();
@@ -337,7 +361,7 @@ impl World {
         }
     }
 
-    fn turn(&mut self, id: u64) {
+    pub(crate) fn turn(&mut self, id: u64) {
         let turn = self.mind(id).turn();
         if turn.is_empty() {
             self.flush(id);
@@ -348,7 +372,8 @@ impl World {
             self.carry_out(id, step);
         }
         for message in turn.send {
-            if !self.chance.percent(self.loss) {
+            let lost = self.snapshots_lost && message.kind() == consensus::MessageKind::Snapshot;
+            if !self.chance.percent(self.loss) && !lost {
                 let way = 1 + self.chance.below(self.delay);
                 self.after(way, Event::Deliver(message));
             }
@@ -356,6 +381,7 @@ impl World {
         self.nodes.get_mut(&id).expect("the node runs").waiting.extend(turn.write);
         self.flush(id);
         self.check_leader(id);
+        self.maybe_snapshot(id);
     }
 
     /// All writes that wait make one batch, when the disk is free.
@@ -410,6 +436,8 @@ impl World {
                 }
             }
             Step::Members { .. } => {}
+            Step::Fetch { from, base } => self.fetch(id, from.0, base),
+            Step::Restored { base } => self.restore(id, &base),
         }
     }
 
@@ -437,7 +465,7 @@ impl World {
         }
     }
 
-    fn violated(&mut self, what: String) {
+    pub(crate) fn violated(&mut self, what: String) {
         if self.forged > 0 {
             return;
         }
@@ -445,49 +473,8 @@ impl World {
         self.violation.get_or_insert(format!("seed {}, moment {}: {what}", self.seed, self.now));
     }
 
-    fn after(&mut self, moments: u64, event: Event) {
+    pub(crate) fn after(&mut self, moments: u64, event: Event) {
         self.sequence += 1;
         self.events.insert((self.now + moments, self.sequence), event);
     }
-}
-
-/// The message's fields in their order on the wire.
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Fields {
-    kind: u8,
-    ends: [u64; 2],
-    numbers: [u64; 5],
-    reject: bool,
-    hint: u64,
-    context: bytes::Bytes,
-    entries: Vec<Entry>,
-}
-
-/// The same message with one or two fields changed to something near or absurd.
-fn forge(bytes: &[u8], chance: &mut Chance) -> Message {
-    let mut fields: Fields = postcard::from_bytes(bytes).unwrap();
-    for _ in 0..=chance.below(2) {
-        let number = match chance.below(4) {
-            0 => chance.below(4),
-            1 => u64::MAX - chance.below(3),
-            _ => chance.below(60),
-        };
-        match chance.below(12) {
-            0 => fields.kind = chance.below(11) as u8,
-            1 => fields.ends[chance.below(2) as usize] = number,
-            2..7 => fields.numbers[chance.below(5) as usize] = number,
-            7 => fields.reject = !fields.reject,
-            8 => fields.hint = number,
-            9 => fields.context = vec![7; chance.below(100) as usize].into(),
-            10 => fields.entries.clear(),
-            _ => {
-                let data = vec![chance.below(256) as u8; chance.below(20) as usize].into();
-                let kind =
-                    if chance.percent(50) { consensus::Kind::Normal } else { consensus::Kind::Members };
-                let index = fields.numbers[2].wrapping_add(1);
-                fields.entries.push(Entry { term: number, index, kind, data });
-            }
-        }
-    }
-    postcard::from_bytes(&postcard::to_allocvec(&fields).unwrap()).unwrap()
 }

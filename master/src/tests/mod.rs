@@ -17,4 +17,5 @@ mod repeats;
 mod rules;
 mod scene;
 mod shortage;
+mod snapshots;
 mod spares;

@@ -102,6 +102,11 @@ proptest! {
             prop_assert_eq!((before.digest(), before.counts()), (seen, told), "a clone stays as it was");
             before.check();
             one.check();
+            if index % 5 == 4 {
+                // And again and again it starts anew from a snapshot of itself.
+                prop_assert!(one.pieces().eq(two.pieces()), "equal ledgers give equal snapshots");
+                two = through_snapshot(&two, Ledger::with_bounds(BOUNDS));
+            }
             for effect in effects {
                 if let crate::Effect::Decided { answer: Answer::Accepted { job, .. }, .. } = effect {
                     acked.push(job);

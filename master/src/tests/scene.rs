@@ -368,7 +368,7 @@ impl Scene {
             number: worker.report,
             echo: worker.echo,
             held: worker.held.iter().chain(&worker.waiting).copied().collect(),
-            waiting: worker.waiting.iter().copied().collect(),
+            waiting: worker.waiting.clone(),
             kept: worker.kept.keys().copied().collect(),
             back: worker.back.iter().map(|(attempt, cause)| (*attempt, *cause)).collect(),
             offer: worker.offer.clone(),
@@ -474,4 +474,13 @@ impl Scene {
             self.workers.iter().flat_map(|(id, worker)| worker.held.iter().map(|attempt| (*id, *attempt)));
         held.into_iter().find(|(_, attempt)| attempt.job == job)
     }
+}
+
+/// The ledger as a node has it that got it in pieces.
+pub(super) fn through_snapshot(ledger: &Ledger, empty: Ledger) -> Ledger {
+    let mut restoring = crate::Restoring::new(empty);
+    for piece in ledger.pieces() {
+        restoring.take(&piece).expect("its own pieces");
+    }
+    restoring.finish().expect("a whole ledger")
 }

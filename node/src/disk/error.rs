@@ -55,6 +55,19 @@ impl DiskError {
         move |source| DiskError::System { doing, path: path.to_owned(), source }
     }
 
+    /// The same with what to do about it.
+    pub(super) fn advised(self) -> DiskError {
+        match self {
+            DiskError::Damaged { path, offset, why } => {
+                let why = format!(
+                    "{why}; what it held is in no other file of this node: when the other nodes are well, move the data folder away and start again, and this node joins anew"
+                );
+                DiskError::Damaged { path, offset, why }
+            }
+            other => other,
+        }
+    }
+
     pub(super) fn damaged(path: &Path, offset: u64, why: impl Into<String>) -> DiskError {
         DiskError::Damaged { path: path.to_owned(), offset, why: why.into() }
     }

@@ -1,14 +1,15 @@
 //! The data folder: locked for one process, and the two small files that say whose it is and how far it has come.
 //!
 //! ```text
-//!   lock   identity   boot   log/0000000001.seg  log/0000000002.seg …  log/spare
+//!   lock   identity   boot   log/0000000001.seg  log/0000000002.seg …  log/spare   snap/NUMBER.snap
 //! ```
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use consensus::{Corrupt, Origin, Place, Recovered, recover, recover_until};
+use consensus::{Base, Corrupt, Origin, Peer, Place, Recovered, recover, recover_after, recover_until};
+use master::Ledger;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use protocol::{Boot, ClusterId, NodeId, native};
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::error::DiskError;
 use super::segments;
 use super::small::{Small, sync_folder};
+use super::snapshots::Snapshots;
 
 /// Who a folder belongs to; fixed for the folder's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +46,8 @@ pub enum Found {
 pub struct Folder {
     path: PathBuf,
     progress: Progress,
+    /// What the newest snapshot held, until the start that was made from it takes it.
+    snapshot: Option<Box<(Base, Ledger)>>,
     /// A write or sync failed here: what the files hold behind this place must not be believed.
     doubted: Option<Place>,
     lock: Flock<File>,
@@ -56,6 +60,15 @@ pub(super) struct Progress {
     pub(super) boot: Boot,
     /// The newest log segment known to be there; 0: none.
     pub(super) segment: u64,
+    /// Segments below are in a snapshot and may be gone; 0: none.
+    pub(super) first: u64,
+}
+
+/// The same as it was before segments were recycled.
+#[derive(Deserialize)]
+struct Progress1 {
+    boot: Boot,
+    segment: u64,
 }
 
 impl Folder {
@@ -81,7 +94,13 @@ impl Folder {
             }
         }
         let lock = lock(path)?;
-        Ok(Folder { path: path.to_owned(), progress: Progress::default(), doubted: None, lock })
+        Ok(Folder {
+            path: path.to_owned(),
+            progress: Progress::default(),
+            snapshot: None,
+            doubted: None,
+            lock,
+        })
     }
 
     /// Reads a folder that is locked already: one got back from [`super::Disk::close`]. Raises a member's boot.
@@ -121,18 +140,58 @@ impl Folder {
             let path = segments::path(&self.path, self.progress.segment);
             return Err(DiskError::damaged(&path, 0, "this part of the log was written and is gone"));
         }
-        let origin = Some(identity.origin());
-        let recovered = match self.doubted {
-            None => recover(origin, &segments),
-            Some(durable) => recover_until(origin, &segments, durable),
-        };
-        let recovered = recovered.map_err(|corrupt| explain(&self.path, &corrupt))?;
+        let oldest = segments.first().map_or(0, |(number, _)| *number);
+        if oldest > self.progress.first.max(1) {
+            let path = segments::path(&self.path, self.progress.first.max(1));
+            return Err(DiskError::damaged(&path, 0, "this part of the log was written and is gone"));
+        }
+        let recovered = self.recover(identity, &segments)?;
         if let Some(cut) = &recovered.cut {
             let path = segments::path(&self.path, cut.segment);
             tracing::warn!(file = %path.display(), offset = cut.offset, "the last write was torn by a crash; it is left out");
         }
         self.raise(newest)?;
         Ok(Some((identity, self.progress.boot, recovered)))
+    }
+
+    /// The log behind the newest snapshot that can be read. One that cannot is passed over when an older one and the log
+    /// hold everything that it held.
+    fn recover(&mut self, identity: Identity, segments: &[(u64, Vec<u8>)]) -> Result<Recovered, DiskError> {
+        let origin = Some(identity.origin());
+        let snapshots = Snapshots::new(&self.path, identity.origin());
+        snapshots.open()?;
+        let mut unreadable: Option<(u64, DiskError)> = None;
+        self.snapshot = None;
+        let mut base = Base::founded(Peer(identity.founder.0));
+        for number in snapshots.numbers()? {
+            match snapshots.read(number) {
+                Ok(snapshot) => {
+                    base = snapshot.0.clone();
+                    self.snapshot = Some(Box::new(snapshot));
+                    break;
+                }
+                Err(error) => _ = unreadable.get_or_insert((number, error)),
+            }
+        }
+        let recovered = match self.doubted {
+            None => recover_after(origin, &base, segments),
+            Some(durable) => recover_until(origin, &base, segments, durable),
+        };
+        match (recovered, unreadable) {
+            (Ok(recovered), None) => Ok(recovered),
+            (Ok(recovered), Some((damaged, error))) => {
+                tracing::warn!(%error, "the newest snapshot is left out: what was before it and the log hold everything");
+                snapshots.set_aside(damaged)?;
+                Ok(recovered)
+            }
+            (Err(corrupt), None) => Err(explain(&self.path, &corrupt)),
+            (Err(_), Some((_, error))) => Err(error.advised()),
+        }
+    }
+
+    /// What the newest snapshot held, once: its place, and the ledger in it.
+    pub fn take_snapshot(&mut self) -> Option<(Base, Ledger)> {
+        self.snapshot.take().map(|snapshot| *snapshot)
     }
 
     /// Makes an empty folder a member's. `identity` is on disk when it returns, and stays as it is.
@@ -146,6 +205,7 @@ impl Folder {
         }
         let recovered =
             recover(Some(identity.origin()), &[]).map_err(|corrupt| explain(&self.path, &corrupt))?;
+        Snapshots::new(&self.path, identity.origin()).open()?;
         // The identity comes last: without it the folder still counts as empty.
         self.progress = Progress::default();
         self.raise(0)?;
@@ -192,7 +252,8 @@ impl Folder {
     }
 
     fn raise(&mut self, newest_segment: u64) -> Result<(), DiskError> {
-        let next = Progress { boot: Boot(self.progress.boot.0 + 1), segment: newest_segment };
+        let boot = Boot(self.progress.boot.0 + 1);
+        let next = Progress { boot, segment: newest_segment, first: self.progress.first };
         write_progress(&self.path, next)?;
         self.progress = next;
         Ok(())
@@ -200,7 +261,7 @@ impl Folder {
 }
 
 impl Identity {
-    fn origin(&self) -> Origin {
+    pub(super) fn origin(&self) -> Origin {
         Origin { cluster: self.cluster.0, node: self.node.0 }
     }
 }
@@ -212,10 +273,20 @@ pub(super) fn write_progress(folder: &Path, progress: Progress) -> Result<(), Di
 
 fn read_progress(folder: &Path) -> Result<Progress, DiskError> {
     let file = progress_file(folder);
-    let Some(bytes) = file.read()? else {
+    let unreadable = |error: native::BadBytes| DiskError::damaged(&file.path(), 0, error.to_string());
+    let bytes = match file.read() {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            let before = Small { kind: b"UNDR-BT1", ..file.clone() };
+            let Ok(Some(bytes)) = before.read() else { return Err(error) };
+            let Progress1 { boot, segment } = native::decode(&bytes).map_err(unreadable)?;
+            return Ok(Progress { boot, segment, first: 0 });
+        }
+    };
+    let Some(bytes) = bytes else {
         return Err(DiskError::damaged(&file.path(), 0, "it is missing beside the file `identity`"));
     };
-    native::decode(&bytes).map_err(|error| DiskError::damaged(&file.path(), 0, error.to_string()))
+    native::decode(&bytes).map_err(unreadable)
 }
 
 fn identity_file(folder: &Path) -> Small {
@@ -223,7 +294,7 @@ fn identity_file(folder: &Path) -> Small {
 }
 
 fn progress_file(folder: &Path) -> Small {
-    Small { folder: folder.to_owned(), name: "boot", kind: b"UNDR-BT1" }
+    Small { folder: folder.to_owned(), name: "boot", kind: b"UNDR-BT2" }
 }
 
 fn explain(folder: &Path, corrupt: &Corrupt) -> DiskError {

@@ -2,7 +2,7 @@
 //!
 //! A segment is filled with zeros before its use, so that a sync later has no metadata to write. It is prepared under the
 //! name `spare`, ahead and in small steps, and gets its own name only after its first batch is synced: a segment with a
-//! number always begins with whole data.
+//! number always begins with whole data. One that a snapshot made needless becomes a spare again (first as `NUMBER.old`).
 
 use std::fs::{self, File};
 use std::os::fd::AsFd;
@@ -22,6 +22,9 @@ const ZEROS_BYTES: usize = 1 << 20;
 static ZEROS: [u8; ZEROS_BYTES] = [0; ZEROS_BYTES];
 
 const SUFFIX: &str = ".seg";
+const RECYCLED: &str = ".old";
+/// Needless segments that are kept to become spares.
+const RECYCLED_KEPT: usize = 4;
 
 /// The log's own folder.
 pub(super) fn folder(data: &Path) -> PathBuf {
@@ -43,6 +46,10 @@ pub(super) fn read(data: &Path) -> Result<Vec<(u64, Vec<u8>)>, DiskError> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(&log).map_err(DiskError::system("listing the folder", &log))? {
         let name = entry.map_err(DiskError::system("listing the folder", &log))?.file_name();
+        if name.to_str().is_some_and(|name| name.ends_with(RECYCLED)) {
+            let old = log.join(&name);
+            fs::remove_file(&old).map_err(DiskError::system("removing", &old))?;
+        }
         let Some(stem) = name.to_str().and_then(|name| name.strip_suffix(SUFFIX)) else { continue };
         match stem.parse() {
             Ok(number) if path(data, number).file_name() == Some(name.as_os_str()) => numbers.push(number),
@@ -80,6 +87,7 @@ pub(super) struct Segments {
     progress: Progress,
     open: Option<Open>,
     spare: Option<Spare>,
+    recycled: Vec<PathBuf>,
     syncs: u64,
 }
 
@@ -101,7 +109,7 @@ struct Spare {
 
 impl Segments {
     pub(super) fn new(data: &Path, progress: Progress) -> Self {
-        Self { data: data.to_owned(), progress, open: None, spare: None, syncs: 0 }
+        Self { data: data.to_owned(), progress, open: None, spare: None, recycled: Vec::new(), syncs: 0 }
     }
 
     /// How often data was synced for a batch (preparing spares not counted).
@@ -180,7 +188,46 @@ impl Segments {
         self.step(SEGMENT_BYTES, true)
     }
 
-    fn new_spare(&self, bytes: u64) -> Result<Spare, DiskError> {
+    /// Segments that are in a snapshot, lowest first: their files become spares, or room on the disk. An error here costs
+    /// that room and nothing else.
+    pub(super) fn recycle(&mut self, gone: &[u64]) -> Result<(), DiskError> {
+        let Some(newest) = gone.last() else { return Ok(()) };
+        // First it is said that they may be missing. Should it end half way, the rest is found at the next start, without a
+        // hole, and goes with the next snapshot.
+        let progress = Progress { first: newest + 1, ..self.progress };
+        write_progress(&self.data, progress)?;
+        self.progress = progress;
+        for number in gone {
+            let path = path(&self.data, *number);
+            if self.recycled.len() < RECYCLED_KEPT {
+                let old = path.with_extension(&RECYCLED[1..]);
+                fs::rename(&path, &old).map_err(DiskError::system("recycling", &path))?;
+                self.recycled.push(old);
+            } else {
+                fs::remove_file(&path).map_err(DiskError::system("removing", &path))?;
+            }
+        }
+        sync_folder(&folder(&self.data))
+    }
+
+    /// A recycled file of that size under the name of the spare. Its old bytes are overwritten as those of a new one.
+    fn recycled_spare(&mut self, bytes: u64) -> Result<Option<Spare>, DiskError> {
+        let path = spare_path(&self.data);
+        while let Some(old) = self.recycled.pop() {
+            let file = File::options().write(true).open(&old).map_err(DiskError::system("opening", &old))?;
+            if file.metadata().map_err(DiskError::system("measuring", &old))?.len() == bytes {
+                fs::rename(&old, &path).map_err(DiskError::system("naming", &path))?;
+                return Ok(Some(Spare { file, bytes, zeroed: 0 }));
+            }
+            fs::remove_file(&old).map_err(DiskError::system("removing", &old))?;
+        }
+        Ok(None)
+    }
+
+    fn new_spare(&mut self, bytes: u64) -> Result<Spare, DiskError> {
+        if let Some(spare) = self.recycled_spare(bytes)? {
+            return Ok(spare);
+        }
         let path = spare_path(&self.data);
         let file = File::create(&path).map_err(DiskError::system("creating", &path))?;
         let length = i64::try_from(bytes).unwrap_or(i64::MAX);

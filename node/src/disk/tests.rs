@@ -51,6 +51,7 @@ fn entry(index: u64, data: &'static [u8]) -> Write {
         number: index,
         hard: Some(HardState { term: 1, vote: Some(Peer(7)), commit: index - 1 }),
         entries: vec![Entry { term: 1, index, kind: Kind::Normal, data: Bytes::from_static(data) }],
+        base: None,
     }
 }
 

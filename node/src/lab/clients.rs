@@ -58,6 +58,11 @@ impl Clients {
         }
     }
 
+    /// Jobs whose end somebody waits for.
+    pub(super) fn open_jobs(&self) -> impl Iterator<Item = JobId> + '_ {
+        self.open.keys().copied()
+    }
+
     pub(super) fn opened(&mut self, peer: PeerId, identity: Bytes) {
         self.identities.insert(peer, identity);
     }
@@ -125,6 +130,10 @@ impl Clients {
             }
         };
         (true, self.open.remove(&job).map(|open| letter(open.peer, open.envelope, error(&why))))
+    }
+
+    pub(super) fn has_undecided(&self) -> bool {
+        !self.undecided.is_empty()
     }
 
     /// Requests to ask again. They keep their jobs' ids, so that none is done twice.

@@ -172,6 +172,11 @@ impl Workers {
     }
 
     /// A job has ended: who is away with it need not come back with it.
+    /// Jobs that attached workers have in hand.
+    pub(super) fn held_jobs(&self) -> impl Iterator<Item = JobId> + '_ {
+        self.attached.values().filter_map(|one| one.holds.as_ref().map(|(attempt, _)| attempt.job))
+    }
+
     pub(super) fn ended(&mut self, job: JobId) {
         if self.away.is_empty() {
             return;

@@ -145,7 +145,7 @@ impl Teller {
                 let what = json!({"term": term, "leader": leader, "previous": previous, "gap_ms": gap_ms});
                 self.post(topics::LEADER.to_string(), &what);
             }
-            Event::Job { .. } | Event::Nodes { .. } => {}
+            Event::Job { .. } | Event::Nodes { .. } | Event::Anew => {}
         }
     }
 

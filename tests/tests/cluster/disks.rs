@@ -99,7 +99,8 @@ async fn a_leader_whose_disk_is_full_is_replaced_and_comes_back_when_there_is_ro
     assert!(why.contains("No space left on device"), "{why}");
     let log = log_of(&cluster, 1).await;
     let line = log.lines().find(|line| line.contains("Disk failed")).expect("a line");
-    assert!(line.contains("/log/") && line.contains("No space left on device"), "{line}");
+    let folder = cluster.node(1).data.display().to_string();
+    assert!(line.contains(&folder) && line.contains("No space left on device"), "{line}");
     let (status, told) = cluster.get(1, "/api/v1/jobs").await.expect("an answer");
     assert_eq!((status.as_u16(), told["type"].as_str()), (503, Some("/problems/stopped")), "{told}");
     assert!(told["detail"].as_str().is_some_and(|why| why.contains("No space left")), "{told}");
@@ -117,6 +118,45 @@ async fn a_leader_whose_disk_is_full_is_replaced_and_comes_back_when_there_is_ro
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_jobs_are_refused_by_name_before_the_disks_of_a_majority_are_full() {
+    if !can_run() {
+        return;
+    }
+    let mut cluster = Cluster::laid_out(Plan::of(3));
+    let disk = |k: usize| {
+        let image = cluster.folder().join(format!("disk{k}.img"));
+        LoopDisk::new(&image, &cluster.node(k).data, DISK_MIB)
+    };
+    let disks = [disk(1), disk(2)];
+    cluster.all().for_each(|k| cluster.restart(k));
+    cluster.whole().await;
+    let running = cluster.client(3).submit(&job("sleep", "3")).await;
+    disks[0].fill();
+    let second = another_leads(&cluster).await;
+    println!("node {second} leads: the disk of node 1 is nearly full");
+    assert_eq!(readyz(&cluster, 1).await.0, 200, "it can still write and takes part");
+    assert!(log_of(&cluster, 1).await.contains("Disk is nearly full"), "it says so");
+    let taken = cluster.client(3).run(&job("echo", "a majority has room")).await;
+    assert_eq!(taken["state"], "succeeded", "{taken}");
+    disks[1].fill();
+    let told = eventually("new jobs are refused", async || {
+        let (status, told) = cluster.post(3, "/api/v1/jobs", &job("echo", "no room")).await?;
+        (status == 429).then_some(told)
+    })
+    .await;
+    let detail = told["detail"].as_str().expect("a detail");
+    assert!(detail.contains("master has") && detail.contains("worker1 has"), "{told}");
+    assert_eq!((told["type"].as_str(), &told["accepted"]), (Some("/problems/full"), &false.into()), "{told}");
+    println!("{detail}");
+    let ended = cluster.client(3).ended(tests::client::id(&running)).await;
+    assert_eq!(ended["state"], "succeeded", "results pass: {ended}");
+    disks[1].free();
+    let taken = cluster.client(3).run(&job("echo", "there is room again")).await;
+    assert_eq!(taken["state"], "succeeded", "{taken}");
+    cluster.all().for_each(|k| cluster.kill(k));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_whose_disk_stands_still_hands_over_and_goes_on_when_it_moves() {
     if !can_run() {
         return;
@@ -124,8 +164,8 @@ async fn a_leader_whose_disk_stands_still_hands_over_and_goes_on_when_it_moves()
     let (mut cluster, disk) = with_disk(Plan::of(3)).await;
     let load = Load::start(cluster.client_of([2, 3]));
     load.goes_on(20).await;
-    let frozen = Instant::now();
     disk.freeze();
+    let frozen = Instant::now();
     let second = another_leads(&cluster).await;
     println!("node {second} leads {:?} after the disk of node 1 stood still", frozen.elapsed());
     assert!(frozen.elapsed() < REPLACED);
@@ -173,8 +213,8 @@ async fn a_leader_whose_disk_dies_is_replaced_and_comes_back_on_a_disk_that_live
     let load = Load::start(cluster.client_of([2, 3]));
     load.goes_on(20).await;
     let pid = cluster.node(1).pid();
-    let dead = Instant::now();
     disk.die();
+    let dead = Instant::now();
     let second = another_leads(&cluster).await;
     println!("node {second} leads {:?} after the disk of node 1 died", dead.elapsed());
     assert!(dead.elapsed() < REPLACED);
@@ -201,16 +241,34 @@ async fn all_kept(loads: Vec<Load>) {
     println!("{jobs} jobs, each once");
 }
 
-/// What every node knows of every job, once all know the same.
+/// What a job has come to.
+fn end_of(job: &Value) -> [&Value; 4] {
+    ["id", "state", "finished_at", "attempts"].map(|field| &job[field])
+}
+
+/// All nodes know the same of the newest jobs, once they have applied the same.
 async fn same_everywhere(cluster: &Cluster) {
-    eventually("all nodes tell the same of all jobs", async || {
-        let mut told: Vec<Value> = Vec::new();
+    let mut last = String::new();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let mut lists: Vec<Vec<Value>> = Vec::new();
         for k in cluster.all() {
-            told.push(cluster.get(k, "/api/v1/jobs?limit=500").await?.1["items"].clone());
+            let told = cluster.get(k, "/api/v1/jobs?limit=500").await;
+            lists.push(told.and_then(|(_, list)| list["items"].as_array().cloned()).unwrap_or_default());
         }
-        told.windows(2).all(|pair| pair[0] == pair[1]).then_some(())
-    })
-    .await;
+        let differs = lists.iter().skip(1).find_map(|list| {
+            let pairs = list.iter().zip(&lists[0]).find(|(a, b)| end_of(a) != end_of(b));
+            pairs
+                .map(|(a, b)| format!("{a} and {b}"))
+                .or((list.len() != lists[0].len()).then(|| "length".into()))
+        });
+        match differs {
+            None if !lists[0].is_empty() => return,
+            other => last = other.unwrap_or(last),
+        }
+        assert!(Instant::now() < deadline, "nodes differ: {last}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -92,6 +92,9 @@ pub(crate) struct NodeFlags {
     /// For tests: ended jobs that the ledger holds; the same on every node
     #[arg(long, env = "UNDERSTUDY_ENDED_JOBS", hide = true)]
     pub(crate) ended_jobs: Option<u64>,
+    /// For tests: a snapshot is due after so many bytes of commands
+    #[arg(long, env = "UNDERSTUDY_SNAPSHOT_BYTES", hide = true)]
+    pub(crate) snapshot_bytes: Option<u64>,
     /// End when standard input ends: `up` holds its nodes by it
     #[arg(long, hide = true)]
     pub(crate) leash: bool,
@@ -167,7 +170,11 @@ impl NodeFlags {
             share: ShareTable { kinds: self.share.clone() },
             logs: LogsTable { store: self.logdb.clone(), logger: logger_url(self.logger.clone()) },
             chaos: ChaosTable { enabled: self.chaos },
-            test: TestTable { hold_dispatch: self.hold_dispatch, ended_jobs: self.ended_jobs },
+            test: TestTable {
+                snapshot_bytes: self.snapshot_bytes,
+                hold_dispatch: self.hold_dispatch,
+                ended_jobs: self.ended_jobs,
+            },
             ..Table::default()
         }
     }

@@ -220,6 +220,8 @@ pub(crate) struct ChaosTable {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct TestTable {
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) snapshot_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) hold_dispatch: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ended_jobs: Option<u64>,

@@ -1,0 +1,153 @@
+//! A ledger in pieces, and back.
+
+use super::scene::*;
+use crate::{BadSnapshot, Effect, Ledger, Restoring};
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use protocol::{Answer, Command, Entry, JobId, Origin};
+
+/// A ledger with a little of everything: ended, running, queued and waiting jobs, keys, answers, facts.
+fn full() -> Book {
+    let mut book = Book::new();
+    for job in 1..=300 {
+        let origin = Origin { floor: 1, ..book.origin() };
+        let answer = book.submit_as(job, spec("echo"), Some(&std::format!("key {job}")), [7; 32], origin);
+        assert_eq!(answer, Answer::Accepted { job: JobId(job), replayed: false });
+    }
+    for job in 1..=200 {
+        book.assign(job, 1, ANNA);
+    }
+    for job in 1..=100 {
+        book.finish(job, 1, ANNA, success("well"));
+    }
+    book.finish(101, 1, ANNA, failure());
+    book.cancel(300);
+    book
+}
+
+fn pieces(ledger: &Ledger) -> Vec<Vec<u8>> {
+    ledger.pieces().collect()
+}
+
+#[test]
+fn it_comes_back_as_it_was_and_goes_on_alike() {
+    let mut book = full();
+    let back = through_snapshot(&book.ledger, Ledger::new());
+    assert_eq!(pieces(&back), pieces(&book.ledger));
+    assert_eq!(
+        (back.digest(), back.applied(), back.rev()),
+        (book.ledger.digest(), book.ledger.applied(), book.ledger.rev())
+    );
+    assert_eq!((back.counts(), back.live_bytes()), (book.ledger.counts(), book.ledger.live_bytes()));
+    assert_eq!(back.first_fact_kept(), book.ledger.first_fact_kept());
+    assert!(back.queued().eq(book.ledger.queued()) && back.scheduled().eq(book.ledger.scheduled()));
+    // What was decided under a gateway's number stays decided, and a key stays one job.
+    let command = Command::Submit {
+        job: JobId(900),
+        spec: spec("echo").into(),
+        key: Some("key 250".to_string()),
+        fingerprint: [7; 32],
+        origin: book.origin(),
+    };
+    let entry = Entry { clock_ms: 1, wall_ms: 1, term: 1, commands: [command].into() };
+    let mut twin = back;
+    let effects = twin.apply(book.ledger.applied() + 1, &entry);
+    assert_eq!(effects, book.ledger.apply(book.ledger.applied() + 1, &entry));
+    let known = Answer::Accepted { job: JobId(250), replayed: true };
+    assert!(matches!(&effects[..], [Effect::Decided { answer, .. }] if *answer == known), "{effects:?}");
+}
+
+#[test]
+fn a_missing_repeated_or_cut_piece_is_refused() {
+    let whole = pieces(&full().ledger);
+    assert!(whole.len() > 5, "there are several pieces");
+    let restored = |pieces: &[Vec<u8>]| {
+        let mut restoring = Restoring::new(Ledger::new());
+        pieces.iter().try_for_each(|piece| restoring.take(piece))?;
+        restoring.finish().map(|ledger| ledger.digest())
+    };
+    assert_eq!(restored(&whole), Ok(full().ledger.digest()));
+    for place in 0..whole.len() {
+        let mut missing = whole.clone();
+        missing.remove(place);
+        // A gateway's first part only says its floor, which its further parts say too.
+        let repeats_itself = place == 2;
+        assert!(restored(&missing).is_err() || repeats_itself, "without piece {place}");
+        let mut cut = whole.clone();
+        cut[place].pop();
+        assert_eq!(restored(&cut), Err(BadSnapshot::Malformed), "piece {place} cut");
+    }
+    let mut swapped = whole.clone();
+    swapped.swap(0, 1);
+    assert!(restored(&swapped).is_err());
+    assert!(restored(&[]).is_err());
+}
+
+#[test]
+fn a_newer_form_is_refused_by_its_number() {
+    let mut head = pieces(&Ledger::new()).remove(0);
+    // The variant, then the version: both are one byte in postcard.
+    assert_eq!(head[..2], [0, 1]);
+    head[1] = 9;
+    let refused = Restoring::new(Ledger::new()).take(&head);
+    assert_eq!(refused, Err(BadSnapshot::Newer { version: 9 }));
+}
+
+/// A snapshot is made of a clone, on another thread, while the ledger goes on. What that costs the ledger's owner are
+/// copies of the pieces that it writes to: here entries of a thousand jobs each, the largest there are.
+#[test]
+fn a_snapshot_of_many_queued_jobs_does_not_make_an_entry_slow() {
+    let count: u64 = std::env::var("SNAPSHOT_JOBS").ok().and_then(|n| n.parse().ok()).unwrap_or(100_000);
+    let mut book = Book::new();
+    let shared = alloc::sync::Arc::new(spec("echo"));
+    // As random as real ids are, so that they spread.
+    let id = |number: u64| {
+        JobId(u128::from(number.wrapping_mul(0x9E37_79B9_7F4A_7C15)) << 32 | u128::from(number))
+    };
+    let entry = |first: u64, jobs: u64| Entry {
+        clock_ms: first,
+        wall_ms: first,
+        term: 1,
+        commands: (first..first + jobs)
+            .map(|number| Command::Submit {
+                job: id(number),
+                spec: alloc::sync::Arc::clone(&shared),
+                key: None,
+                fingerprint: [0; 32],
+                origin: Origin { gateway: BERT, boot: protocol::Boot(1), number, floor: number },
+            })
+            .collect(),
+    };
+    let ledger = &mut book.ledger;
+    let mut next = 1;
+    let mut apply = |ledger: &mut Ledger, jobs: u64| {
+        let made = entry(next, jobs);
+        next += jobs;
+        let began = std::time::Instant::now();
+        ledger.apply(ledger.applied() + 1, &made);
+        began.elapsed()
+    };
+    for _ in 0..count / 1_000 {
+        apply(ledger, 1_000);
+    }
+    let usual = (0..10).map(|_| apply(ledger, 1_000)).max().unwrap_or_default();
+    let began = std::time::Instant::now();
+    let copy = ledger.clone();
+    let cloned = began.elapsed();
+    let encoding = std::thread::spawn(move || {
+        let began = std::time::Instant::now();
+        let (pieces, bytes) = copy.pieces().fold((0, 0), |(n, bytes), piece| (n + 1, bytes + piece.len()));
+        (pieces, bytes, began.elapsed())
+    });
+    let mut worst = std::time::Duration::ZERO;
+    for _ in 0..20 {
+        worst = worst.max(apply(ledger, 1_000));
+    }
+    let (pieces, bytes, took) = encoding.join().expect("it ends");
+    std::println!(
+        "{count} jobs: clone {cloned:?}; an entry of 1,000 jobs takes {usual:?} at most, {worst:?} during a snapshot; {pieces} pieces, {bytes} bytes in {took:?}"
+    );
+    assert!(pieces as u64 > count / 4_096);
+    // In a build for tests, on a machine that does other things too, a lot is added to both; a copy of everything would be far more.
+    assert!(worst < usual * 4 + std::time::Duration::from_millis(200), "{usual:?} {worst:?}");
+}
