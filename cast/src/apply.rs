@@ -63,6 +63,7 @@ impl Cast {
             mutant: Mutant::of_master(self.settings.mutant),
         };
         let mut master = Master::take_over(settings, &self.ledger, term);
+        master.burden(self.burdened);
         master.hold(self.disk_hangs.is_some());
         self.master = Some(master);
         self.outputs.push(Output::Promoted { term });

@@ -45,6 +45,8 @@ pub struct Cast {
     pub(crate) own: VecDeque<Own>,
     pub(crate) roster: Vec<NodeLoad>,
     pub(crate) leaderless_ms: u64,
+    /// Too much history waits to be written here.
+    pub(crate) burdened: bool,
     /// The join of this very start is on its way.
     pub(crate) joining: bool,
     /// This node leads and does not know whether it still does.
@@ -125,6 +127,7 @@ impl Cast {
             own: VecDeque::new(),
             roster: Vec::new(),
             leaderless_ms: 0,
+            burdened: false,
             joining: false,
             in_doubt: false,
             leaving: None,
@@ -171,6 +174,12 @@ impl Cast {
             Input::SnapshotFetched { index, ledger } => self.snapshot_fetched(index, ledger),
             Input::SnapshotLost { index } => self.consensus.snapshot_failed(index),
             Input::Load(load) => self.worker.loaded(load),
+            Input::Burdened(burdened) => {
+                self.burdened = burdened;
+                if let Some(master) = &mut self.master {
+                    master.burden(burdened);
+                }
+            }
             Input::Late => self.late(),
             Input::Leave => self.leave(),
             Input::DiskHangs(hangs) => self.disk_hangs(hangs),

@@ -165,6 +165,8 @@ pub enum Input {
         /// Where it stands.
         index: u64,
     },
+    /// So much history waits to be written here that, as a leader, this node shall take no new jobs; or that is over.
+    Burdened(bool),
     /// The body's loop was late by more than an election timeout: others may have elected another leader meanwhile.
     Late,
     /// The process is to end: it goes once [`Cast::may_go`] says so, or its patience is over.

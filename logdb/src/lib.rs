@@ -41,5 +41,5 @@ pub use record::{Level, Record};
 pub use remote::{Remote, RemoteError};
 pub use ring::{Follower, Log, OpenError};
 pub use ship::{ShipError, Shipper};
-pub use shown::{ClusterSource, logging_router};
+pub use shown::{ClusterPage, ClusterSource, logging_router};
 pub use store::StoreError;

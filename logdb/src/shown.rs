@@ -10,6 +10,7 @@ use axum::extract::{Query as Pairs, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, Stream, StreamExt as _};
 
 use crate::limits;
@@ -18,8 +19,19 @@ use crate::query::{Format, Query, Source};
 use crate::record::Record;
 use crate::ring::Log;
 
-/// Facts of the ledger as records: the oldest `limit` above `after`, in order. Called with `(after, limit)`.
-pub type ClusterSource = Arc<dyn Fn(u64, usize) -> Vec<Record> + Send + Sync>;
+/// Facts of the ledger as records, asked for by `(after, limit)`: the oldest `limit` above `after`; without `after` the newest.
+pub type ClusterSource = Arc<dyn Fn(Option<u64>, usize) -> BoxFuture<'static, ClusterPage> + Send + Sync>;
+
+/// Some facts of the ledger, in order.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterPage {
+    /// Number of the oldest that can be had; 0: none.
+    pub first: u64,
+    /// Number of the newest.
+    pub last: u64,
+    /// Those asked for.
+    pub records: Vec<Record>,
+}
 
 /// The routes `/logging`, `/logging/live.js` and `/logging/live.css`, ready to be merged into any server.
 /// `cluster` serves `?source=cluster`; without it that is 404.
@@ -44,7 +56,7 @@ async fn logging(
     };
     let earlier = query.incarnation.as_deref().filter(|wanted| *wanted != shown.log.incarnation());
     match (query.source, earlier) {
-        (Source::Cluster, _) => shown.cluster_lines(&query),
+        (Source::Cluster, _) => shown.cluster_lines(&query).await,
         (Source::Own, Some(incarnation)) => shown.earlier(incarnation, &query).await,
         (Source::Own, None) if query.format.is_none() && !query.follow && wants_html(&headers) => {
             let lines: Vec<Line> = shown.select(&query).iter().map(|record| line(record)).collect();
@@ -96,14 +108,13 @@ impl Shown {
         lines_answer(query, Body::from(body))
     }
 
-    fn cluster_lines(&self, query: &Query) -> Response {
+    async fn cluster_lines(&self, query: &Query) -> Response {
         let Some(source) = self.cluster.clone() else {
             return refusal(StatusCode::NOT_FOUND, "parameter source: there is no ledger here");
         };
-        let all: Vec<Arc<Record>> = source(0, usize::MAX).into_iter().map(Arc::new).collect();
-        let (first, last) = (all.first().map_or(0, |r| r.seq), all.last().map_or(0, |r| r.seq));
-        let lines = page_of(&all, query);
-        let begin = render(query, (first, last, None), lines);
+        let ClusterPage { first, last, records } = source(query.after, query.limit).await;
+        let lines: Vec<Arc<Record>> = records.into_iter().map(Arc::new).collect();
+        let begin = render(query, (first, last, None), &lines);
         if !query.follow {
             return lines_answer(query, Body::from(begin));
         }
@@ -112,7 +123,8 @@ impl Shown {
         let news = stream::unfold((source, seen), move |(source, mut seen)| async move {
             loop {
                 tokio::time::sleep(Duration::from_millis(limits::CLUSTER_LOOK_MS)).await;
-                let lines: Vec<_> = source(seen, limits::PAGE_LINES).into_iter().map(Arc::new).collect();
+                let page = source(Some(seen), limits::PAGE_LINES).await;
+                let lines: Vec<_> = page.records.into_iter().map(Arc::new).collect();
                 if let Some(record) = lines.last() {
                     seen = record.seq;
                     return Some((written(format, &lines), (source, seen)));

@@ -101,8 +101,13 @@ async fn bad_parameters_are_400_in_words() {
 #[tokio::test]
 async fn the_ledgers_facts_are_a_source_of_their_own() {
     let fact = |seq| Record::new("cluster", seq, 0, Level::Info, "accepted", None, "n2", "Created payload");
-    let source: ClusterSource =
-        Arc::new(move |after, limit| (4..=6).filter(|seq| *seq > after).take(limit).map(fact).collect());
+    let source: ClusterSource = Arc::new(move |after, limit| {
+        let records = match after {
+            Some(after) => (4..=6).filter(|seq| *seq > after).take(limit).map(fact).collect(),
+            None => (4..=6).skip(3_usize.saturating_sub(limit)).map(fact).collect(),
+        };
+        Box::pin(async move { ClusterPage { first: 4, last: 6, records } })
+    });
     let router = logging_router(log_of(&["own"]), Some(source));
     let body = text(ask(&router, "/logging?source=cluster&format=jsonl&limit=1", "").await).await;
     let lines: Vec<&str> = body.lines().collect();

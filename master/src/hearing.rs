@@ -60,7 +60,7 @@ impl Master {
             self.answer(asker, answer);
         } else if self.submits.contains(&asker) {
             // It is on its way.
-        } else if self.waiting_bytes >= WAITING_BYTES {
+        } else if self.burdened || self.waiting_bytes >= WAITING_BYTES {
             self.answer(asker, Answer::Refused(Refusal::Full));
         } else if let Some(what) = self.shortage(ledger) {
             self.answer(asker, Answer::Refused(Refusal::Short(what)));

@@ -147,6 +147,8 @@ pub struct Master {
     pub(crate) electorate: Electorate,
     pub(crate) comparing: Comparing,
     pub(crate) opening: bool,
+    /// No new jobs are taken.
+    pub(crate) burdened: bool,
     /// A `Forget` is on its way that expects this much to be forgotten.
     pub(crate) forgetting: Option<u64>,
     pub(crate) loads_told_ms: Option<u64>,
@@ -201,6 +203,7 @@ impl Master {
             electorate: Electorate::default(),
             comparing: Comparing::default(),
             opening: false,
+            burdened: false,
             forgetting: None,
             loads_told_ms: None,
             swept_ms: now_ms,
@@ -308,6 +311,11 @@ impl Master {
     /// Consensus would not take this entry now: it goes first next time.
     pub fn give_back(&mut self, entry: Entry) {
         self.returned.push_back(entry);
+    }
+
+    /// Whether so much history waits to be written that new jobs are refused as `Full`. Everything else goes on.
+    pub fn burden(&mut self, burdened: bool) {
+        self.burdened = burdened;
     }
 
     /// What to do now, in order.

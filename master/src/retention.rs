@@ -4,10 +4,10 @@
 use crate::ledger::Ledger;
 use crate::marks::Mark;
 use crate::master::Master;
-use protocol::Command;
 use serde::{Deserialize, Serialize};
 
 use protocol::limits::{FORGET_JOBS, KEEP_BYTES, KEEP_JOBS, KEEP_MS};
+use protocol::{Command, Job};
 
 /// How much of history a leader keeps: what is over any of these is forgotten, first ended first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,12 @@ pub struct Forgotten {
 }
 
 impl Ledger {
+    /// Whether this job's history is forgotten: it may still be held, here until the next entry, elsewhere a little longer.
+    #[must_use]
+    pub fn has_forgotten(&self, job: &Job) -> bool {
+        job.ending.is_some_and(|ending| ending.number <= self.forgotten.upto)
+    }
+
     /// The last end that is past this retention at this cluster time, when there is more to forget than before.
     #[must_use]
     pub fn past(&self, retention: &Retention, now_ms: u64) -> Option<u64> {

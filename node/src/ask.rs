@@ -154,6 +154,8 @@ pub struct Front {
     pub broker: crate::broker::BrokerCounts,
     /// Where attempts' output can be read while they run.
     pub outputs: crate::runner::Outputs,
+    /// Where jobs that have ended are looked up.
+    pub history: crate::archive::History,
     /// What was heard of all nodes, and the voice of its agents.
     pub news: crate::news::Board,
 }

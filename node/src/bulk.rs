@@ -10,6 +10,7 @@ use bytes::Bytes;
 use protocol::{NodeId, native};
 use serde::{Deserialize, Serialize};
 
+use crate::archive::Question;
 use crate::link::{BulkAnswer, BulkServe};
 
 /// A question for bulk.
@@ -23,12 +24,7 @@ pub enum BulkAsk {
         offset: u64,
     },
     /// A page of the archive.
-    Archive {
-        /// Place in the order of the archive of the last row that the asker has.
-        after_order: u64,
-        /// Rows wanted at most.
-        limit: u32,
-    },
+    Archive(Question),
 }
 
 impl BulkAsk {
@@ -67,7 +63,7 @@ impl BulkServe for Shelves {
         };
         let shelf = match ask {
             BulkAsk::Snapshot { .. } => &self.snapshots,
-            BulkAsk::Archive { .. } => &self.archive,
+            BulkAsk::Archive(_) => &self.archive,
         };
         shelf.as_ref().map_or_else(|| refuse("not kept here"), |shelf| shelf(from, ask))
     }
@@ -87,7 +83,7 @@ mod tests {
             Box::pin(async move { Ok(Bytes::from(format!("{} asks {ask:?}", from.0))) })
         });
         let shelves = Shelves { archive: Some(archive), ..Shelves::default() };
-        let ask = BulkAsk::Archive { after_order: 7, limit: 100 };
+        let ask = BulkAsk::Archive(Question::Ends { after: 7, upto: 100 });
         let answer = shelves.answer(NodeId(3), ask.encode()).await.unwrap();
         assert_eq!(answer, format!("3 asks {ask:?}"));
         let ask = BulkAsk::Snapshot { index: 1, offset: 0 };

@@ -42,6 +42,9 @@ pub enum StageError {
         /// Why not.
         cause: std::io::Error,
     },
+    /// History cannot be kept.
+    #[error(transparent)]
+    Archive(#[from] crate::archive::ArchiveError),
     /// The log contradicts itself.
     #[error(transparent)]
     Consensus(#[from] consensus::Error),
@@ -63,13 +66,14 @@ impl StageError {
             Self::DiskFailed(why) => Some(why.clone()),
             Self::Disk(error) if error.may_pass() => Some(error.to_string()),
             Self::Runner { cause, .. } if is_of_disk(cause) => Some(self.to_string()),
+            Self::Archive(error) if error.may_pass() => Some(self.to_string()),
             _ => None,
         }
     }
 }
 
 /// Errors of a disk that is full, read-only or broken.
-fn is_of_disk(cause: &std::io::Error) -> bool {
+pub(crate) fn is_of_disk(cause: &std::io::Error) -> bool {
     use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     let broken = cause.raw_os_error() == Some(nix::errno::Errno::EIO as i32);
     broken || matches!(cause.kind(), StorageFull | ReadOnlyFilesystem | QuotaExceeded)

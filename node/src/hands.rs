@@ -2,22 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
 
 use cast::{Cast, Input, Output};
 use consensus::{Peer, Writer};
-use protocol::{AttemptRef, Boot, Load, Member, NodeId, Outcome, Request};
+use protocol::{AttemptRef, Boot, Load, Member, NodeId, Outcome};
 use tokio::runtime::Handle;
 
 use crate::admit;
-use crate::ask::Ask;
+use crate::again::Again;
+use crate::archive::{Archive, Filing, shelf};
 use crate::broker::{Broker, Lead};
 use crate::bulk::Shelves;
 use crate::clock::wall_ms;
 use crate::disk::{Closing, Disk, Folder, Identity, Snapshots, Told as DiskTold};
 use crate::error::StageError;
 use crate::inbox::{DiskState, Slots};
-use crate::lab::{self, Lab, LabTold};
+use crate::lab::{self, Lab};
 use crate::letters::Letters;
 use crate::link::{Link, LinkTold, Serving};
 use crate::narrate::Narrator;
@@ -27,11 +27,10 @@ use crate::replies::Replies;
 use crate::runner::Runner;
 use crate::settings::Settings;
 use crate::shows::Shows;
-use crate::snapshots::{Keeper, Served, SnapshotTold, shelf};
+use crate::snapshots::{self, Keeper, Served, SnapshotTold};
 use crate::stage::Stage;
 
-/// How often requests from the lab's ports that nobody could decide are asked again.
-const ASK_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+mod asking;
 
 /// Sockets, disk, children and open questions of one start.
 pub(crate) struct Hands {
@@ -52,7 +51,7 @@ pub(crate) struct Hands {
     lab: Lab,
     /// Classes nobody names at the lab's ports, as of the newest roster.
     closed_classes: Arc<BTreeSet<String>>,
-    since_asked_again: Instant,
+    again: Again,
     replies: Replies,
     last_ticket: u64,
     /// The disk is nearly full, and that was said.
@@ -60,6 +59,17 @@ pub(crate) struct Hands {
     /// Addresses heard from the peers themselves: newer than the ledger's until the ledger learns of a later start.
     hints: BTreeMap<NodeId, (Boot, String)>,
     joining: Option<tokio::task::JoinHandle<()>>,
+    filing: Filing,
+}
+
+/// What is known before the hands do anything.
+pub(crate) struct Known {
+    /// Members that a newcomer heard of.
+    pub(crate) members: Vec<Member>,
+    /// Entries up to this index are no news.
+    pub(crate) quiet_index: u64,
+    /// Where history is kept.
+    pub(crate) archive: Archive,
 }
 
 impl Hands {
@@ -69,14 +79,16 @@ impl Hands {
         identity: Identity,
         boot: Boot,
         slots: Slots,
-        members: Vec<Member>,
-        quiet_index: u64,
+        known: Known,
     ) -> Result<Self, StageError> {
+        let Known { members, quiet_index, archive } = known;
         let settings = Arc::clone(&stage.settings);
         let me = myself(&settings, identity.node, boot);
         let (files, served) = (Snapshots::of(&settings.data, identity), Arc::<Served>::default());
-        let shelves =
-            Shelves { snapshots: Some(shelf(files.clone(), Arc::clone(&served))), ..Shelves::default() };
+        let shelves = Shelves {
+            snapshots: Some(snapshots::shelf(files.clone(), Arc::clone(&served))),
+            archive: Some(shelf(archive.clone())),
+        };
         let (log, told) = (stage.log.clone(), slots.snapshots.clone());
         let snapshots = Keeper::new(handle, files, log, told, settings.snapshot_bytes, served);
         let broker_in = slots.broker.clone();
@@ -103,6 +115,7 @@ impl Hands {
             stage.front.lab.clone(),
             slots.lab.clone(),
         )?;
+        let filing = Filing::new(archive, stage.front.history.clone(), handle, link.bulk());
         let hands = Self {
             settings,
             handle: handle.clone(),
@@ -120,12 +133,13 @@ impl Hands {
             shows,
             lab,
             closed_classes: Arc::new(BTreeSet::new()),
-            since_asked_again: Instant::now(),
+            again: Again::new(),
             replies: Replies::default(),
             last_ticket: 0,
             disk_low: false,
             hints,
             joining: None,
+            filing,
         };
         if identity.founder == identity.node {
             // Known before the ledger says so: the founder's first lines already bear it.
@@ -137,6 +151,11 @@ impl Hands {
 
     pub(crate) fn cast_settings(&self, identity: Identity, boot: Boot) -> cast::Settings {
         cast_settings(self.me.clone(), &self.settings, identity, boot)
+    }
+
+    /// The ledger as the disk left it.
+    pub(crate) fn begin_history(&mut self, ledger: &master::Ledger) {
+        self.filing.begin(ledger);
     }
 
     /// Keeps the log's writer until the disk is started.
@@ -216,68 +235,6 @@ impl Hands {
         self.last_ticket
     }
 
-    /// Somebody asks over HTTP.
-    pub(crate) fn asked(&mut self, ask: Ask, cast: &Cast, inputs: &mut Vec<Input>) {
-        let ticket = self.nobodys_ticket();
-        match ask {
-            Ask::Request { request, reply } => {
-                match &request {
-                    Request::Submit { job, .. } => self.shows.created(*job),
-                    Request::SubmitAll(batch) => self.shows.created_all(batch),
-                    _ => {}
-                }
-                self.replies.asked(ticket, reply);
-                inputs.push(Input::Ask { ticket, request });
-            }
-            Ask::Digest { index, reply } => self.replies.compares(index, reply),
-            Ask::Ended { job, reply } => self.replies.awaits(job, reply, cast.ledger(), self.shows.members()),
-            Ask::View { linearizable, reply } => {
-                self.replies.reads(ticket, reply);
-                if linearizable {
-                    inputs.push(Input::Read { ticket });
-                } else {
-                    self.shows.want_view(ticket);
-                }
-            }
-        }
-    }
-
-    /// Programs at the lab's ports said something.
-    pub(crate) fn lab_told(&mut self, batch: Vec<LabTold>, cast: &Cast, inputs: &mut Vec<Input>) {
-        if self.closed_classes.is_empty() {
-            self.closed_classes = lab::closed_classes(cast);
-        }
-        let closed = Arc::clone(&self.closed_classes);
-        for told in batch {
-            let last_ticket = &mut self.last_ticket;
-            let ticket = || {
-                *last_ticket += 1;
-                *last_ticket
-            };
-            if let Some(job) = self.lab.told(told, &closed, ticket, inputs) {
-                self.shows.created(job);
-            }
-        }
-    }
-
-    /// What is looked at each second: who waits in vain, and requests from the lab's ports that nobody could decide, which are
-    /// asked again.
-    pub(crate) fn ask_again(&mut self, cast: &mut Cast, wall_ms: u64) {
-        if self.since_asked_again.elapsed() < ASK_AGAIN {
-            return;
-        }
-        self.since_asked_again = Instant::now();
-        self.replies.sweep();
-        let last_ticket = &mut self.last_ticket;
-        let again = self.lab.ask_again(|| {
-            *last_ticket += 1;
-            *last_ticket
-        });
-        for (ticket, request) in again {
-            cast.handle(Input::Ask { ticket, request }, wall_ms);
-        }
-    }
-
     pub(crate) fn link_told(&mut self, told: LinkTold, inputs: &mut Vec<Input>) {
         match told {
             LinkTold::Message { message, .. } => inputs.push(Input::Peer(message)),
@@ -355,11 +312,11 @@ impl Hands {
                     self.follow(lead);
                 }
                 Output::ToMaster(envelope) => {
-                    if letters.to_master(&self.broker, &envelope).is_err() {
+                    if letters.for_master(&self.broker, &envelope).is_err() {
                         cast.handle(Input::SessionLost, wall_ms());
                     }
                 }
-                Output::ToNode { to, envelope } => letters.to_node(&self.broker, to, &envelope),
+                Output::ToNode { to, envelope } => letters.for_node(&self.broker, to, &envelope),
                 Output::Run(dispatch) => {
                     self.shows.started(dispatch.attempt.job);
                     self.runner.run(&dispatch);
@@ -378,8 +335,12 @@ impl Hands {
                 }
                 Output::Fetch { from, base } => self.snapshots.fetch(self.link.bulk(), from, base),
                 Output::Retired(ledger) => drop(self.handle.spawn_blocking(move || drop(ledger))),
+                Output::ReadReady { ticket } if self.again.confirmed(ticket) => {}
                 Output::ReadReady { ticket } => self.shows.want_view(ticket),
-                Output::ReadLost { ticket } => drop(self.replies.reader(ticket)),
+                Output::ReadLost { ticket } => {
+                    self.again.lost(ticket);
+                    drop(self.replies.reader(ticket));
+                }
                 Output::NotAdmitted(refusal) => {
                     return Err(StageError::NotAdmitted(admit::words(&refusal)));
                 }
@@ -392,16 +353,19 @@ impl Hands {
             cast.handle(Input::SessionLost, wall_ms());
         }
         self.write(writes)?;
-        self.snapshots.turned(cast);
+        self.snapshots.turned(cast, self.filing.durable_upto());
         self.after_turn(cast);
         Ok(())
     }
 
     fn show(&mut self, cast: &Cast, output: Output) {
         match &output {
-            Output::Fact { job: Some(job), .. } => {
-                self.lab.changed(job);
-                self.replies.changed(job, self.shows.members());
+            Output::Fact { fact, job } => {
+                self.filing.hear(fact, job.as_ref());
+                if let Some(job) = job {
+                    self.lab.changed(job);
+                    self.replies.changed(job, self.shows.members());
+                }
             }
             Output::Roster => self.closed_classes = lab::closed_classes(cast),
             Output::Restored { index, .. } => {
@@ -432,7 +396,13 @@ impl Hands {
         }
     }
 
-    fn after_turn(&mut self, cast: &Cast) {
+    fn after_turn(&mut self, cast: &mut Cast) {
+        // Before anybody gets a view: what is in no ledger any more is to be found in the archive.
+        if let Some(burdened) = self.filing.file(cast.ledger()) {
+            cast.handle(Input::Burdened(burdened), wall_ms());
+        }
+        self.ask_undecided(cast);
+        let cast = &*cast;
         self.news.turned(cast, self.shows.leader(), self.shows.members());
         let wanted = self.shows.views_wanted();
         self.replies.show(wanted, || self.shows.view(cast, self.identity));
@@ -450,6 +420,7 @@ impl Hands {
                     peers.insert(node, address);
                 }
             }
+            self.filing.knows(peers.keys().copied().collect());
             self.link.dial(peers.into_iter().collect());
         }
         if let Some(member) = cast.ledger().member(self.me.id)
@@ -480,6 +451,7 @@ impl Hands {
         self.news.close();
         self.replies.clear();
         self.runner.kill_all();
+        self.filing.close().await;
         match self.disk.take() {
             Some(disk) => disk.close(),
             None => unreachable!("the loop starts with the disk and ends with it"),

@@ -9,11 +9,12 @@ use protocol::{Boot, Member};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use crate::archive::Archive;
 use crate::broker::BrokerTold;
 use crate::clock::{tick_ms, wall_ms};
 use crate::disk::{Closing, Folder, HealthState, Identity, Watchdog};
 use crate::error::StageError;
-use crate::hands::Hands;
+use crate::hands::{Hands, Known};
 use crate::inbox::{Inboxes, inboxes};
 use crate::stage::{Ending, Stage};
 
@@ -61,6 +62,7 @@ impl Incarnation {
         boot: Boot,
         (snapshot, recovered): (Option<(Base, Ledger)>, Recovered),
         members: Vec<Member>,
+        archive: Archive,
     ) -> Result<Self, StageError> {
         let settings = &stage.settings;
         let (slots, inboxes) = inboxes(settings.slots as usize);
@@ -73,9 +75,11 @@ impl Incarnation {
         }
         let snapshot_index = snapshot.as_ref().map_or(0, |(base, _)| base.index);
         let told_index = recovered.hard.map_or(0, |hard| hard.commit).max(snapshot_index);
-        let mut hands = Hands::open(stage, handle, identity, boot, slots, members, told_index)?;
+        let known = Known { members, quiet_index: told_index, archive };
+        let mut hands = Hands::open(stage, handle, identity, boot, slots, known)?;
         let cast_settings = hands.cast_settings(identity, boot);
         let cast = Cast::open_from(cast_settings, snapshot, recovered.hard, recovered.entries)?;
+        hands.begin_history(cast.ledger());
         hands.keep_writer(recovered.writer);
         let tick = Duration::from_millis(tick_ms(settings.heartbeat_ms));
         let election = Duration::from_millis(settings.election_ms);

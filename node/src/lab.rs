@@ -181,6 +181,11 @@ impl Lab {
         }
     }
 
+    /// Whether there are requests that nobody could decide.
+    pub(crate) fn has_undecided(&self) -> bool {
+        self.clients.has_undecided()
+    }
+
     /// Requests that nobody could decide are asked again, each under a new ticket.
     pub(crate) fn ask_again(&mut self, mut ticket: impl FnMut() -> u64) -> Vec<(u64, Request)> {
         let again = self.clients.take_undecided();

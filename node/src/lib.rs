@@ -10,9 +10,11 @@
 //! **Decides:** nothing about jobs; when to tick, how to carry out what the minds say, what `/stop` closes.
 //! **May not touch:** the inside of a mind; nothing but the stage holds a `cast`.
 //! **Driven by:** [`run`], which serves until it is told to end.
-//! **Leaves out:** the archive (a later version).
+//! **Leaves out:** tokens and roles (a later version).
 
 pub mod admit;
+mod again;
+pub mod archive;
 pub mod ask;
 pub mod broker;
 pub mod bulk;

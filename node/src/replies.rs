@@ -99,6 +99,10 @@ impl Replies {
             Some(job) => {
                 let _ = reply.send(Reply { told, held: Some(held(job, members)) });
             }
+            // What was made before may be history by now: whoever asked looks there.
+            None if matches!(told, Told::Answer(Answer::Accepted { replayed: true, .. })) => {
+                let _ = reply.send(Reply { told, held: None });
+            }
             None => {
                 let since = Instant::now();
                 self.unapplied.entry(*id).or_default().push(Unapplied { since, told, reply });

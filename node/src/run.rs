@@ -115,6 +115,7 @@ async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) ->
         disk: crate::disk::Health::default(),
         outputs: Outputs::default(),
         lab: crate::lab::LabCounts::default(),
+        history: crate::archive::History::default(),
         broker: crate::broker::BrokerCounts::default(),
         news: Board::default(),
     };

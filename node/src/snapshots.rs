@@ -106,16 +106,11 @@ impl Keeper {
         }
     }
 
-    /// Index up to which everything that leaves the ledger is durable outside of the log too. No snapshot beyond it gets
-    /// its number, because the log before a snapshot goes. Nothing leaves the ledger yet: all that is applied.
-    fn durable_upto(cast: &Cast) -> u64 {
-        cast.status().applied
-    }
-
-    /// After a turn: begins a snapshot when one is due.
-    pub(crate) fn turned(&mut self, cast: &mut Cast) {
+    /// After a turn: begins a snapshot when one is due. Up to `durable_upto` everything that left the ledger is durable
+    /// outside of the log too: no snapshot beyond it gets its number, because the log before a snapshot goes.
+    pub(crate) fn turned(&mut self, cast: &mut Cast, durable_upto: u64) {
         self.wanted |= cast.newer_snapshot_wanted();
-        if let Some(draft) = self.draft.take_if(|draft| draft.base.index <= Self::durable_upto(cast)) {
+        if let Some(draft) = self.draft.take_if(|draft| draft.base.index <= durable_upto) {
             self.publish(draft);
         }
         let bytes = cast.bytes_after_snapshot();

@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use crate::admit;
+use crate::archive::Archive;
 use crate::ask::{Ask, Front, Reply, Told};
 use crate::disk::{Closing, Folder, Found, Identity};
 use crate::error::StageError;
@@ -163,7 +164,18 @@ impl Stage {
                 (folder, identity, boot, kept, Vec::new())
             }
         };
-        match Incarnation::open(self, handle, identity, boot, kept, members) {
+        let opened = match self.open_archive(identity).await {
+            Err(error) => Err(error),
+            Ok(archive) => {
+                let closing = archive.clone();
+                let opened = Incarnation::open(self, handle, identity, boot, kept, members, archive);
+                if opened.is_err() {
+                    closing.close().await;
+                }
+                opened
+            }
+        };
+        match opened {
             Ok(incarnation) => {
                 let (closing, ended) = incarnation.serve(self, folder).await?;
                 Ok(Went::Through(closing, identity, ended))
@@ -201,6 +213,11 @@ impl Stage {
             }
             Err(error) => return Err(error.into()),
         }))
+    }
+
+    async fn open_archive(&self, identity: Identity) -> Result<Archive, StageError> {
+        let (data, log) = (&self.settings.data, self.log.clone());
+        Ok(Archive::open(data, identity.cluster, log).await?)
     }
 
     async fn find_cluster(

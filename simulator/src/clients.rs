@@ -124,7 +124,9 @@ impl World<'_> {
     /// A new job, or now and then one that was made before under its key.
     fn wish(&mut self) -> Wish {
         let clients = &mut self.clients;
-        if !clients.made.is_empty() && self.chance.percent(8) {
+        // Where history is forgotten, a key may be free again by now.
+        let forgets = self.common.keep_jobs < u64::MAX;
+        if !forgets && !clients.made.is_empty() && self.chance.percent(8) {
             let place = self.chance.place(clients.made.len());
             let mut wish = clients.made[place].clone();
             wish.misuse = self.chance.percent(30);

@@ -26,6 +26,8 @@ pub enum Kind {
     Ended,
     /// 409: a live node bears the name.
     NameTaken,
+    /// 410: it is past its retention.
+    Forgotten,
     /// 413: the request is too large.
     TooLarge,
     /// 421: the request is meant for another host.
@@ -68,6 +70,7 @@ impl Kind {
             }
             Self::Ended => ("ended", StatusCode::CONFLICT, "The job has ended"),
             Self::NameTaken => ("name-taken", StatusCode::CONFLICT, "A live node bears this name"),
+            Self::Forgotten => ("forgotten", StatusCode::GONE, "It is past its retention"),
             Self::TooLarge => ("too-large", StatusCode::PAYLOAD_TOO_LARGE, "The request is too large"),
             Self::WrongHost => ("wrong-host", StatusCode::MISDIRECTED_REQUEST, "This is not that host"),
             Self::Invalid => {

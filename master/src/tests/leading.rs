@@ -10,6 +10,28 @@ use protocol::{
 };
 
 #[test]
+fn a_burdened_leader_takes_no_new_jobs_and_everything_else_goes_on() {
+    let mut scene = Scene::with_slots(&[2]);
+    let running = scene.submit(spec("echo"));
+    let (_, before) = scene.request(spec("echo"));
+    let number = scene.forward(ANNA, before.clone());
+    scene.turn();
+    scene.master.burden(true);
+    let (_, request) = scene.request(spec("echo"));
+    assert_eq!(scene.ask(ANNA, request.clone()), Some(Answer::Refused(Refusal::Full)));
+    scene.forward_again(ANNA, number, before);
+    assert!(
+        matches!(scene.workers[&ANNA].answers[&number], Answer::Accepted { .. }),
+        "a repeat has its answer"
+    );
+    let (holder, attempt) = scene.holder(running).expect("it runs");
+    scene.finish(holder, attempt, success("done"));
+    assert_eq!(scene.state(running), JobState::Succeeded);
+    scene.master.burden(false);
+    assert!(matches!(scene.ask(ANNA, request), Some(Answer::Accepted { .. })));
+}
+
+#[test]
 fn a_job_that_finds_a_free_slot_never_sits_in_the_queue() {
     let mut scene = Scene::with_slots(&[1]);
     let job = scene.offer(spec("echo"));

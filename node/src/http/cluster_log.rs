@@ -1,40 +1,45 @@
-//! Facts of the ledger as log records (`source` `cluster`), kept apart from the ledger so that `/logging` needs no leader, no quorum
-//! and no stage: while the node is stopped it shows what was known.
+//! Facts of the ledger as log records (`source` `cluster`): old ones from history, the last ones kept apart from the ledger so that
+//! `/logging` needs no leader, no quorum and no stage: while the node is stopped it shows what was known.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
-use logdb::{ClusterSource, Record};
+use logdb::{ClusterPage, ClusterSource, Record};
+use protocol::Member;
 use protocol::limits::FACTS_KEPT;
 
 use super::desk::Desk;
 use crate::ask::View;
 use crate::narrate::cluster_record;
 
-/// The records, and where fresh ones come from.
+/// The records, and where fresh and old ones come from.
 #[derive(Clone)]
 pub(super) struct ClusterLog {
     desk: Desk,
-    records: Arc<Mutex<VecDeque<Record>>>,
+    kept: Arc<Mutex<Kept>>,
+}
+
+/// The last records, and the members that were known with them.
+#[derive(Default)]
+struct Kept {
+    records: VecDeque<Record>,
+    members: Arc<Vec<Member>>,
 }
 
 impl ClusterLog {
     pub(super) fn new(desk: Desk) -> Self {
-        Self { desk, records: Arc::default() }
+        Self { desk, kept: Arc::default() }
     }
 
-    /// For the log's router. Each call also asks for news, which the next call (a follower's) then sees.
+    /// For the log's router.
     pub(super) fn source(&self) -> ClusterSource {
         let log = self.clone();
         Arc::new(move |after, limit| {
-            let asking = log.clone();
-            tokio::spawn(async move { asking.ask().await });
-            let records = log.records();
-            let begin = records.partition_point(|record| record.seq <= after);
-            records.iter().skip(begin).take(limit).cloned().collect()
+            let log = log.clone();
+            Box::pin(async move {
+                log.ask().await;
+                log.page(after, limit).await
+            })
         })
     }
 
@@ -48,27 +53,56 @@ impl ClusterLog {
     }
 
     fn take(&self, view: &View) {
-        let mut records = self.records();
-        let known = records.back().map_or(0, |record| record.seq);
-        records.extend(of_view(view, known));
-        let surplus = records.len().saturating_sub(FACTS_KEPT);
-        records.drain(..surplus);
+        let mut kept = self.kept();
+        let known = kept.records.back().map_or(0, |record| record.seq);
+        kept.records.extend(of_view(view, known));
+        let surplus = kept.records.len().saturating_sub(FACTS_KEPT);
+        kept.records.drain(..surplus);
+        kept.members = Arc::new(view.ledger.members().cloned().collect());
     }
 
-    fn records(&self) -> MutexGuard<'_, VecDeque<Record>> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    async fn page(&self, after: Option<u64>, limit: usize) -> ClusterPage {
+        let (first, last, members) = {
+            let kept = self.kept();
+            let seq = |record: Option<&Record>| record.map_or(0, |record| record.seq);
+            (seq(kept.records.front()), seq(kept.records.back()), Arc::clone(&kept.members))
+        };
+        let mut page = ClusterPage { first, last, records: Vec::new() };
+        let history = self.desk.served.front.history.now();
+        if let Some(history) = &history {
+            // Where history cannot be read now, what is kept here is told all the same.
+            let oldest = history.first_fact().await.ok().flatten();
+            page.first = oldest.map_or(first, |oldest| oldest.min(first));
+        }
+        if let (Some(history), Some(after)) = (&history, after)
+            && after.saturating_add(1) < first
+        {
+            let Ok(older) = history.facts_after(after, limit).await else { return page };
+            let upto = older.start + older.facts.len() as u64;
+            let member = |id| members.iter().find(|member| member.id == id);
+            let older = older.facts.iter().filter(|fact| fact.number < first);
+            page.records.extend(older.map(|fact| cluster_record(fact, &member)));
+            // What lies between is missing here for now: it is not jumped over.
+            if upto < first {
+                return page;
+            }
+        }
+        let left = limit - page.records.len().min(limit);
+        let kept = self.kept();
+        let begin = match after {
+            Some(after) => kept.records.partition_point(|record| record.seq <= after),
+            None => kept.records.len().saturating_sub(left),
+        };
+        page.records.extend(kept.records.iter().skip(begin).take(left).cloned());
+        page
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The kept facts above `number` as records, in order.
 pub(super) fn of_view(view: &View, number: u64) -> impl Iterator<Item = Record> + '_ {
     view.ledger.facts_after(number).map(|fact| cluster_record(fact, &|id| view.ledger.member(id)))
-}
-
-/// Brings the records up to date before a reader of `source=cluster` gets them.
-pub(super) async fn refresh(State(log): State<ClusterLog>, request: Request, next: Next) -> Response {
-    if request.uri().query().is_some_and(|query| query.contains("source=cluster")) {
-        log.ask().await;
-    }
-    next.run(request).await
 }

@@ -243,21 +243,48 @@ impl Desk {
     /// The job `id` and the state it is in, once this node's ledger holds it as `fits` wants. The leader's answer may be ahead of
     /// the own apply. None when that takes longer than [`APPLY_PATIENCE`].
     pub(super) async fn applied(&self, id: JobId, fits: impl Fn(&Job) -> bool) -> Option<(View, Arc<Job>)> {
-        let find = |view: View| {
-            let job = view.ledger.job(id).filter(|job| fits(job)).cloned();
-            job.map(|job| (view, job))
-        };
-        if let Some(found) = self.view().await.ok().and_then(find) {
-            return Some(found);
+        if let Some((view, Some(job))) = self.with_job(self.view().await.ok(), id).await
+            && fits(&job)
+        {
+            return Some((view, job));
         }
         // A confirmed state is at least as new as the acknowledgement.
-        self.confirmed(APPLY_PATIENCE).await.and_then(find)
+        match self.with_job(self.confirmed(APPLY_PATIENCE).await, id).await {
+            Some((view, Some(job))) if fits(&job) => Some((view, job)),
+            _ => None,
+        }
+    }
+
+    async fn with_job(&self, view: Option<View>, id: JobId) -> Option<(View, Option<Arc<Job>>)> {
+        let view = view?;
+        let job = self.job(&view, id).await.ok()?;
+        Some((view, job))
+    }
+
+    /// A job as of this moment: from the ledger, else from history. None: neither knows it.
+    pub(super) async fn job(&self, view: &View, id: JobId) -> Result<Option<Arc<Job>>, Problem> {
+        if let Some(job) = view.ledger.job(id) {
+            return Ok(Some(Arc::clone(job)).filter(|job| !view.ledger.has_forgotten(job)));
+        }
+        match self.served.front.history.now() {
+            Some(archive) => match archive.job(id).await.map_err(|error| problem::history(&error))? {
+                None if !archive.is_complete() => Err(problem::incomplete()),
+                found => Ok(found.filter(|job| !view.ledger.has_forgotten(job))),
+            },
+            None => Ok(None),
+        }
     }
 
     /// A job as it stands at this node.
     pub(super) async fn held(&self, id: JobId) -> Option<Held> {
         let view = self.view().await.ok()?;
-        let job = Arc::clone(view.ledger.job(id)?);
+        let job = self.job(&view, id).await.ok()??;
+        Some(Held { job, members: Arc::new(view.ledger.members().cloned().collect()) })
+    }
+
+    /// A job that was acknowledged, wherever it is by now. None: this node is very late.
+    pub(super) async fn held_or_history(&self, id: JobId) -> Option<Held> {
+        let (view, job) = self.applied(id, |_| true).await?;
         Some(Held { job, members: Arc::new(view.ledger.members().cloned().collect()) })
     }
 

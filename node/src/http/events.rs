@@ -218,10 +218,12 @@ impl Stream {
             return Ok(());
         }
         for fact in view.ledger.facts_after(0).filter(|fact| fact.rev > since) {
-            let Some(job) = fact.what.job().and_then(|id| view.ledger.job(id)) else { continue };
+            let Some(id) = fact.what.job() else { continue };
+            // It may have left the ledger since.
+            let Some(job) = self.desk.job(view, id).await.map_err(|_| Gone)? else { continue };
             let is_newest = job.rev == fact.rev;
             if is_newest && self.wish.job.is_none_or(|wanted| wanted == job.id) {
-                self.send("job", Some(fact.rev), &shown::job(job, &view.ledger, Extent::Event)).await?;
+                self.send("job", Some(fact.rev), &shown::job(&job, &view.ledger, Extent::Event)).await?;
             }
         }
         Ok(())

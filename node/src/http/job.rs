@@ -41,18 +41,20 @@ async fn find(desk: &Desk, id: JobId, stale: bool) -> Result<Found, Problem> {
     let since = Instant::now();
     let confirmed = if stale { None } else { desk.confirmed(CONFIRM_PATIENCE).await };
     if let Some(view) = confirmed {
-        return known(view, id, None).ok_or_else(not_found);
+        return known(desk, view, id, None).await?.map_err(|view| problem::unknown_job(&view.ledger, id));
     }
     let view = desk.view().await?;
     let waited_ms = since.elapsed().as_millis() as u64;
     let age_ms = if stale { view.leaderless_ms } else { view.leaderless_ms.max(waited_ms) };
-    if let Some(found) = known(view, id, Some(age_ms)) {
+    if let Ok(found) = known(desk, view, id, Some(age_ms)).await? {
         return Ok(found);
     }
     // Somebody else may know it: only a majority can say that nobody does.
     let left = Duration::from_millis(limits::WRITE_PATIENCE_MS).saturating_sub(since.elapsed());
     match desk.confirmed(left).await {
-        Some(view) => known(view, id, None).ok_or_else(not_found),
+        Some(view) => {
+            known(desk, view, id, None).await?.map_err(|view| problem::unknown_job(&view.ledger, id))
+        }
         None if desk.is_stopped() => Err(problem::stopped()),
         None => {
             Err(Problem::new(Kind::NoQuorum, "this node does not know the job, and no majority can be asked"))
@@ -60,12 +62,17 @@ async fn find(desk: &Desk, id: JobId, stale: bool) -> Result<Found, Problem> {
     }
 }
 
-fn known(view: View, id: JobId, age_ms: Option<u64>) -> Option<Found> {
-    view.ledger.job(id).cloned().map(|job| Found { job, view, age_ms })
-}
-
-fn not_found() -> Problem {
-    Problem::new(Kind::NotFound, "no such job is known")
+/// The job as of this moment; else the moment itself.
+async fn known(
+    desk: &Desk,
+    view: View,
+    id: JobId,
+    age_ms: Option<u64>,
+) -> Result<Result<Found, View>, Problem> {
+    Ok(match desk.job(&view, id).await? {
+        Some(job) => Ok(Found { job, view, age_ms }),
+        None => Err(view),
+    })
 }
 
 pub(super) async fn get(
@@ -84,7 +91,8 @@ pub(super) async fn get(
         }
         let view = desk.view().await?;
         let age_ms = (view.leaderless_ms > 0).then_some(view.leaderless_ms).or(found.age_ms);
-        found = known(view, id, age_ms).ok_or_else(not_found)?;
+        let now = known(&desk, view, id, age_ms).await?;
+        found = now.map_err(|view| problem::unknown_job(&view.ledger, id))?;
     }
     let response = shown::json(&shown::job(&found.job, &found.view.ledger, Extent::Whole));
     Ok(found.answer(response))

@@ -1,27 +1,19 @@
 //! `GET /jobs`: this node's own state, newest first by acceptance, a page at a time.
 
 use axum::extract::State;
-use axum::http::Uri;
+use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
-use protocol::{Job, JobState, limits};
+use protocol::{JobState, limits};
 use serde::Serialize;
 
 use super::desk::{Desk, aged};
-use super::limits::{PAGE_JOBS_DEFAULT, SCAN_JOBS};
+use super::limits::PAGE_JOBS_DEFAULT;
 use super::params::Params;
-use super::problem::{Kind, Problem};
-use super::shown::{self, Extent, JobShown};
+use super::problem::{self, Kind, Problem};
+use super::shown::{self, JobShown};
+use crate::archive::{self, Archive, Filter};
 
 const KNOWN: [&str; 7] = ["state", "class", "label", "submitter", "q", "limit", "after"];
-
-/// What a list is narrowed by: each kind of wish must fit, of several states one.
-struct Filter {
-    states: Vec<JobState>,
-    class: Option<String>,
-    labels: Vec<(String, String)>,
-    submitter: Option<String>,
-    text: Option<String>,
-}
 
 #[derive(Serialize)]
 struct Page<'a> {
@@ -32,30 +24,28 @@ struct Page<'a> {
 
 pub(super) async fn list(State(desk): State<Desk>, uri: Uri) -> Result<Response, Problem> {
     let params = Params::read(&uri, &KNOWN)?;
-    let filter = Filter::read(&params)?;
+    let filter = read_filter(&params)?;
     let most = limits::PAGE_JOBS as u64;
     let limit = params.number("limit", 1, most)?.map_or(PAGE_JOBS_DEFAULT, |limit| limit as usize);
     let below = params.get("after").map(read_cursor).transpose()?;
     let view = desk.view().await?;
-    let mut jobs = Vec::new();
-    let mut next = None;
-    for (looked, job) in view.ledger.newest(below).enumerate() {
-        if jobs.len() == limit || looked == SCAN_JOBS {
-            next = jobs_seen_until(job.order);
-            break;
-        }
-        if filter.fits(job) {
-            jobs.push(job);
-        }
+    let archive = desk.served.front.history.now();
+    let is_complete = archive.as_ref().is_none_or(Archive::is_complete);
+    let page = archive::page(view.ledger.clone(), archive, filter, below, limit).await;
+    let page = page.map_err(|error| problem::history(&error))?;
+    let items = page.jobs.iter().map(|listed| shown::listed(listed, &view.ledger)).collect();
+    let next = page.next.map(cursor);
+    let mut response = shown::json(&Page { items, next, rev: view.ledger.rev().to_string() });
+    if !is_complete {
+        let incomplete = HeaderValue::from_static("incomplete");
+        response.headers_mut().insert("x-understudy-history", incomplete);
     }
-    let items = jobs.iter().map(|job| shown::job(job, &view.ledger, Extent::Listed)).collect();
-    let response = shown::json(&Page { items, next, rev: view.ledger.rev().to_string() });
     Ok(if view.leaderless_ms > 0 { aged(response, view.leaderless_ms) } else { response })
 }
 
-/// The cursor that leads on with the job of this order.
-fn jobs_seen_until(order: u64) -> Option<String> {
-    Some(format!("o{:x}", order.saturating_add(1)))
+/// Leads on below this place in the order of acceptance.
+fn cursor(below: u64) -> String {
+    format!("o{below:x}")
 }
 
 fn read_cursor(text: &str) -> Result<u64, Problem> {
@@ -65,49 +55,33 @@ fn read_cursor(text: &str) -> Result<u64, Problem> {
         .ok_or_else(|| Problem::field(Kind::Invalid, "after", "must be the `next` of an earlier page", None))
 }
 
-impl Filter {
-    fn read(params: &Params) -> Result<Self, Problem> {
-        let mut states = Vec::new();
-        for word in params.all("state").flat_map(|list| list.split(',')) {
-            let state = JobState::ALL.into_iter().find(|state| state.word() == word);
-            states.push(state.ok_or_else(|| {
-                let words: Vec<&str> = JobState::ALL.iter().map(|state| state.word()).collect();
-                Problem::field(Kind::Invalid, "state", format!("must be one of {}", words.join(", ")), None)
-            })?);
-        }
-        let mut labels = Vec::new();
-        for label in params.all("label") {
-            let (name, value) = label
-                .split_once('=')
-                .ok_or_else(|| Problem::field(Kind::Invalid, "label", "must be name=value", None))?;
-            labels.push((name.to_string(), value.to_string()));
-        }
-        Ok(Self {
-            states,
-            class: params.get("class").map(str::to_string),
-            labels,
-            submitter: params.get("submitter").map(str::to_string),
-            text: params.get("q").filter(|text| !text.is_empty()).map(str::to_lowercase),
-        })
+fn read_filter(params: &Params) -> Result<Filter, Problem> {
+    let mut states = Vec::new();
+    for word in params.all("state").flat_map(|list| list.split(',')) {
+        let state = JobState::ALL.into_iter().find(|state| state.word() == word);
+        states.push(state.ok_or_else(|| {
+            let words: Vec<&str> = JobState::ALL.iter().map(|state| state.word()).collect();
+            Problem::field(Kind::Invalid, "state", format!("must be one of {}", words.join(", ")), None)
+        })?);
     }
-
-    fn fits(&self, job: &Job) -> bool {
-        let spec = &job.spec;
-        (self.states.is_empty() || self.states.contains(&job.state))
-            && self.class.as_ref().is_none_or(|class| *class == spec.class)
-            && self.submitter.as_ref().is_none_or(|submitter| *submitter == spec.submitter)
-            && self.labels.iter().all(|(name, value)| spec.labels.get(name) == Some(value))
-            && self.text.as_ref().is_none_or(|text| mentions(job, text))
+    let mut labels = Vec::new();
+    for label in params.all("label") {
+        if labels.len() == limits::LABELS {
+            let most = limits::LABELS as u64;
+            return Err(Problem::field(Kind::Invalid, "label", "comes too often", Some(most)));
+        }
+        let (name, value) = label
+            .split_once('=')
+            .ok_or_else(|| Problem::field(Kind::Invalid, "label", "must be name=value", None))?;
+        labels.push((name.to_string(), value.to_string()));
     }
-}
-
-/// `q` looks at id, class, labels and submitter, whatever the case.
-fn mentions(job: &Job, text: &str) -> bool {
-    let has = |field: &str| field.to_lowercase().contains(text);
-    has(&job.id.to_string())
-        || has(&job.spec.class)
-        || has(&job.spec.submitter)
-        || job.spec.labels.iter().any(|(name, value)| has(&format!("{name}={value}")))
+    Ok(Filter {
+        states,
+        class: params.get("class").map(str::to_string),
+        labels,
+        submitter: params.get("submitter").map(str::to_string),
+        text: params.get("q").filter(|text| !text.is_empty()).map(str::to_lowercase),
+    })
 }
 
 #[cfg(test)]
@@ -116,8 +90,7 @@ mod tests {
 
     #[test]
     fn a_cursor_reads_back_and_nothing_else_does() {
-        let cursor = jobs_seen_until(41).unwrap();
-        assert_eq!(read_cursor(&cursor).ok(), Some(42));
+        assert_eq!(read_cursor(&cursor(42)).ok(), Some(42));
         for bad in ["", "o", "42", "o+2a", "o10000000000000000"] {
             assert!(read_cursor(bad).is_err(), "{bad}");
         }

@@ -26,8 +26,6 @@ pub(super) const TRANSFER_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) const DIGEST_PATIENCE: Duration = Duration::from_secs(5);
 /// Pause until it is looked at again.
 pub(super) const DIGEST_PAUSE: Duration = Duration::from_millis(20);
-/// Jobs looked at for one page of a filtered list; the page may then be short, and `next` leads on.
-pub(super) const SCAN_JOBS: usize = 200_000;
 /// Jobs of a page when nobody says how many.
 pub(super) const PAGE_JOBS_DEFAULT: usize = 50;
 /// Output of a job shown inside a list; a longer one is asked for by itself.

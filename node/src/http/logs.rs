@@ -14,8 +14,9 @@ use serde::Serialize;
 use super::desk::Desk;
 use super::limits::LOG_RECORDS;
 use super::params::{Params, job_id};
-use super::problem::{Kind, Problem};
+use super::problem::{self, Kind, Problem};
 use super::{cluster_log, shown};
+use crate::narrate::cluster_record;
 
 #[derive(Serialize)]
 struct Page {
@@ -58,15 +59,21 @@ pub(super) async fn of_job(
         None => Vec::new(),
     };
     let own = desk.served.log.after(0, usize::MAX).into_iter();
+    let older = match desk.served.front.history.now() {
+        Some(archive) => archive.facts_of(id, LOG_RECORDS).await.map_err(|error| problem::history(&error))?,
+        None => Vec::new(),
+    };
+    let older = older.iter().map(|fact| cluster_record(fact, &|id| view.ledger.member(id)));
     let mut told = BTreeSet::new();
     let mut items: Vec<Arc<Record>> = cluster_log::of_view(&view, 0)
+        .chain(older)
         .map(Arc::new)
         .chain(own)
         .chain(stored.into_iter().map(Arc::new))
         .filter(|record| record.job == Some(id) && told.insert((Arc::clone(&record.source), record.seq)))
         .collect();
-    if items.is_empty() && view.ledger.job(id).is_none() {
-        return Err(Problem::new(Kind::NotFound, "this node knows no such job and no line about it"));
+    if items.is_empty() && desk.job(&view, id).await?.is_none() {
+        return Err(problem::unknown_job(&view.ledger, id));
     }
     // Sources count for themselves: time brings them together, and within one the number decides.
     items.sort_by_key(|record| Reverse((record.time_ms, record.seq)));

@@ -118,7 +118,7 @@ fn roots(desk: Desk) -> Router {
         .route("/readyz", get(root::readyz))
         .route("/metrics", get(root::metrics))
         .with_state(desk)
-        .merge(logging.layer(from_fn_with_state(cluster, cluster_log::refresh)))
+        .merge(logging)
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! Errors as users see them: what only a node has to tell; the rest is every container's.
 
+use master::Ledger;
 use protocol::submit::FieldError;
 use protocol::{JobId, Refusal};
+
+use crate::archive::ArchiveError;
 
 pub(super) use logdb::door::{Kind, Problem};
 
@@ -25,6 +28,28 @@ pub(super) fn outcome_unknown(id: Option<JobId>) -> Problem {
 /// This node's soft crash.
 pub(super) fn stopped() -> Problem {
     Problem::stopped("node")
+}
+
+/// History cannot be read.
+pub(super) fn history(error: &ArchiveError) -> Problem {
+    Problem::new(Kind::Broken, error.to_string())
+}
+
+/// This node does not have all of history yet. To whoever asks for what it does not find here it is as one that is away: another
+/// node answers.
+pub(super) fn incomplete() -> Problem {
+    out("this node does not know the job, and is still fetching history from the others; ask one of them")
+}
+
+/// No such job is known; where jobs of its time are past their retention, it may have been one of them.
+pub(super) fn unknown_job(ledger: &Ledger, id: JobId) -> Problem {
+    let made_ms = (id.0 >> 80) as u64;
+    let forgotten = ledger.forgotten();
+    if forgotten.upto > 0 && made_ms <= forgotten.wall_ms {
+        let detail = "jobs of that time are past their retention: nothing is known of them any more";
+        return Problem::new(Kind::Forgotten, detail);
+    }
+    Problem::new(Kind::NotFound, "no such job is known")
 }
 
 /// This node takes no part, for its disk failed. To whoever asks it is as one that is stopped: another node answers.

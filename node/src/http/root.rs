@@ -32,6 +32,10 @@ pub(super) async fn readyz(State(desk): State<Desk>, uri: Uri) -> Result<Respons
             let why = trouble.as_deref().filter(|_| name == "disk").map(|why| format!(": {why}"));
             let _ = writeln!(text, "[{}] {name}{}", if good { '+' } else { '-' }, why.unwrap_or_default());
         }
+        // Jobs do not wait for history: this alone makes no node unfit.
+        if let Some(why) = desk.served.front.history.now().and_then(|archive| archive.trouble()) {
+            let _ = writeln!(text, "[-] archive: {why}");
+        }
     }
     match trouble {
         _ if is_ready => text.push_str("ok\n"),
@@ -51,7 +55,17 @@ pub(super) async fn metrics(State(desk): State<Desk>) -> Result<Metrics, Problem
     let dropped = &desk.served.front.broker;
     let broker = Dropped::ALL.map(|why| (format!("{{reason=\"{}\"}}", why.word()), dropped.dropped(why)));
     let (leads, knows_leader) = (view.leader == Some(view.node), view.leader.is_some());
+    let history = desk.served.front.history.now();
+    let (backlog_bytes, progress) = match &history {
+        Some(archive) => (archive.backlog_bytes(), archive.progress().borrow().clone()),
+        None => Default::default(),
+    };
+    let missing = progress.holes.iter().map(|hole| hole.last + 1 - hole.first).sum();
     Ok(Metrics::default()
+        .gauge("archive_backlog_bytes", "Bytes of history that wait to be written.", backlog_bytes)
+        .gauge("archive_applied_index", "Everything up to this entry is in the archive.", progress.applied)
+        .gauge("archive_durable_index", "It is there after a power cut too.", progress.durable)
+        .gauge("archive_missing", "Ended jobs and facts that this node's archive never saw.", missing)
         .gauges("jobs", "Jobs by state.", &jobs)
         .gauge("term", "Current term.", view.term)
         .gauge("commit_index", "Newest committed index known here.", view.commit)

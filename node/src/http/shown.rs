@@ -11,6 +11,7 @@ use protocol::{Attempt, End, Job, JobState, Member, NodeId, NodeLoad, Outcome};
 use serde::Serialize;
 
 use super::limits::{EXCERPT_CHARS, LIST_OUTPUT_BYTES};
+use crate::archive::Listed;
 use crate::ask::{Held, View};
 
 /// How much of a job is shown.
@@ -38,7 +39,7 @@ pub(crate) struct JobShown<'a> {
     submitter: &'a str,
     batch: Option<String>,
     retry_of: Option<String>,
-    payload_bytes: usize,
+    payload_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload_excerpt: Option<String>,
     submitted_at: String,
@@ -89,6 +90,11 @@ pub(super) fn job<'a>(job: &'a Job, ledger: &Ledger, extent: Extent) -> JobShown
     job_named(job, &|id| node_name(ledger, id), extent)
 }
 
+/// The job in a list: what is long of it may not be at hand.
+pub(super) fn listed<'a>(listed: &'a Listed, ledger: &Ledger) -> JobShown<'a> {
+    JobShown { payload_bytes: listed.payload_bytes, ..job(&listed.job, ledger, Extent::Listed) }
+}
+
 /// The same, for a job that came with the members of its time.
 pub(super) fn held(held: &Held) -> JobShown<'_> {
     let named = |id: NodeId| held.members.iter().find(|member| member.id == id).map(|member| &member.name);
@@ -111,7 +117,7 @@ pub(crate) fn job_named<'a>(job: &'a Job, name: &dyn Fn(NodeId) -> String, exten
         submitter: &spec.submitter,
         batch: None,
         retry_of: spec.retry_of.map(|id| id.to_string()),
-        payload_bytes: spec.payload.len(),
+        payload_bytes: spec.payload.len() as u64,
         payload_excerpt: (extent != Extent::Event).then(|| excerpt(&spec.payload)),
         submitted_at: time(job.submitted_wall_ms),
         started_at: job.started_wall_ms.map(time),

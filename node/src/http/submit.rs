@@ -8,7 +8,7 @@ use axum::extract::{Request as HttpRequest, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use protocol::submit::{self, FieldError};
-use protocol::{Answer, Job, JobId, JobSpec, JobState, Request, Rev, limits};
+use protocol::{Answer, Job, JobId, JobSpec, JobState, Refusal, Request, Rev, limits};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -38,7 +38,11 @@ pub(super) async fn submit(State(desk): State<Desk>, request: HttpRequest) -> Re
         return Err(problem::outcome_unknown(Some(job)));
     };
     let unknown = || problem::outcome_unknown(Some(id));
-    let mut held = held.unwrap_or_else(|| unseen(id, spec));
+    let mut held = match held {
+        Some(held) => held,
+        // A repeat of what is history by now; or this node is very late.
+        None => desk.held_or_history(id).await.unwrap_or_else(|| unseen(id, spec)),
+    };
     if let Some(wait) = wait.filter(|wait| *wait > Duration::ZERO && !held.job.state.is_terminal()) {
         held = match desk.ended(id, wait).await {
             Awaited::Ended(ended) => ended,
@@ -154,11 +158,15 @@ pub(super) async fn cancel(
             let found = desk.applied(id, |job| job.state.is_terminal()).await;
             found.map(shown).ok_or_else(|| problem::outcome_unknown(Some(id)))
         }
-        // Cancelled before: that is what was asked for.
-        Err(problem) if problem.kind == Kind::Ended => {
+        // Cancelled before: that is what was asked for. The leader does not know jobs that are history.
+        Err(problem) if matches!(problem.kind, Kind::Ended | Kind::NotFound) => {
             match desk.applied(id, |job| job.state.is_terminal()).await {
                 Some(found) if found.1.state == JobState::Cancelled => Ok(shown(found)),
-                _ => Err(problem),
+                Some(_) => Err(problem::refused(Refusal::Ended { job: id }, Some(id))),
+                None if problem.kind == Kind::NotFound => {
+                    Err(problem::unknown_job(&desk.view().await?.ledger, id))
+                }
+                None => Err(problem),
             }
         }
         Err(problem) => Err(problem),

@@ -132,6 +132,10 @@ impl Clients {
         (true, self.open.remove(&job).map(|open| letter(open.peer, open.envelope, error(&why))))
     }
 
+    pub(super) fn has_undecided(&self) -> bool {
+        !self.undecided.is_empty()
+    }
+
     /// Requests to ask again. They keep their jobs' ids, so that none is done twice.
     pub(super) fn take_undecided(&mut self) -> Vec<(JobId, Request)> {
         let jobs = std::mem::take(&mut self.undecided);

@@ -5,6 +5,7 @@ mod bench;
 mod disks;
 mod door;
 mod failover;
+mod history;
 mod holes;
 mod lines;
 mod membership;

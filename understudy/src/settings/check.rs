@@ -55,8 +55,7 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
     let (heartbeat_ms, election_ms) =
         times(raft.heartbeat_ms.unwrap_or(100), raft.election_ms.unwrap_or(500))?;
     let replace_after_ms = replace_after(cluster.replace_after.as_deref(), election_ms)?;
-    let join = cluster.join.unwrap_or_default();
-    join.iter().try_for_each(|address| host_and_port("cluster.join", address).map(|_| ()))?;
+    let join = addresses(cluster.join.unwrap_or_default())?;
     sheltered(Settings {
         name,
         data: node.data.unwrap_or_default(),
@@ -360,6 +359,13 @@ fn one_class(name: String, class: ClassTable) -> Result<(String, ClassCommand), 
         })?),
     };
     Ok((name, ClassCommand { command: class.command, env: class.env, timeout_ms, memory_bytes }))
+}
+
+fn addresses(join: Vec<String>) -> Result<Vec<String>, Failure> {
+    for address in &join {
+        host_and_port("cluster.join", address)?;
+    }
+    Ok(join)
 }
 
 fn kept(table: &RetentionTable) -> Result<Retention, Failure> {

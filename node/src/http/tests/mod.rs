@@ -4,6 +4,7 @@ mod bad_input;
 mod batches;
 mod events;
 mod guards;
+mod history;
 mod jobs;
 mod logs;
 mod stage;

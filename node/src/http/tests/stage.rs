@@ -1,17 +1,19 @@
 //! A stage in small: one task, one real ledger, answers as told.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use bytes::Bytes;
-use master::{Effect, Ledger};
+use master::{Bounds, Effect, Ledger};
 use protocol::{
     Answer, Boot, Change, ClusterId, Command, Entry, JobId, Load, Member, NodeId, NodeLoad, Offer, Origin,
     Outcome, Refusal, Request,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use crate::archive::{Archive, Batch};
 use crate::ask::{Ask, DigestAt, Event, Front, Held, Reply, Told, Valve, View};
 use crate::http::{Served, app_with_pages};
 use crate::news::{Board, share_all};
@@ -34,6 +36,7 @@ pub(super) enum Plan {
 
 struct Inner {
     ledger: Ledger,
+    archive: Option<Archive>,
     plan: Plan,
     has_leader: bool,
     knows_cluster: bool,
@@ -86,11 +89,16 @@ impl Hand {
         let index = inner.ledger.applied() + 1;
         let entry = Entry { clock_ms: index, wall_ms: 1_700_000_000_000 + index, term: 3, commands };
         let effects = inner.ledger.apply(index, &entry);
+        let mut batch = Batch { applied: index, ..Batch::default() };
         for effect in &effects {
             let Effect::Fact(fact) = effect else { continue };
+            batch.hear(fact, fact.what.job().and_then(|id| inner.ledger.job(id)));
             if let Some(job) = fact.what.job().and_then(|id| inner.ledger.job(id)) {
                 let _ = self.front.events.send(Event::Job { fact: Arc::clone(fact), job: Arc::clone(job) });
             }
+        }
+        if let Some(archive) = &inner.archive {
+            archive.push(batch);
         }
         for (job, reply) in std::mem::take(&mut inner.endings) {
             inner.tell_end(job, reply);
@@ -301,7 +309,18 @@ pub(super) fn start_beside(logdb: String) -> (Router, Hand) {
     start_by(settings(true, Some(logdb)))
 }
 
+/// It with a ledger that holds so many ended jobs, and an archive for the others.
+pub(super) async fn start_with_history(folder: &Path, ended_jobs: u64) -> (Router, Hand) {
+    let archive = Archive::open(folder, ClusterId(0xabc), logdb::Log::in_memory("n1")).await.unwrap();
+    let bounds = Bounds { ended_jobs, facts: 1, ..Bounds::default() };
+    start_on(settings(true, None), Ledger::with_bounds(bounds), Some(archive))
+}
+
 fn start_by(settings: Settings) -> (Router, Hand) {
+    start_on(settings, Ledger::new(), None)
+}
+
+fn start_on(settings: Settings, ledger: Ledger, archive: Option<Archive>) -> (Router, Hand) {
     let (asks, mut asked) = mpsc::channel(64);
     let front = Front {
         asks,
@@ -311,10 +330,13 @@ fn start_by(settings: Settings) -> (Router, Hand) {
         outputs: Outputs::default(),
         lab: crate::lab::LabCounts::default(),
         broker: crate::broker::BrokerCounts::default(),
+        history: crate::archive::History::default(),
         news: Board::with_voice("n1"),
     };
+    front.history.set(archive.clone());
     let inner = Inner {
-        ledger: Ledger::new(),
+        ledger,
+        archive,
         plan: Plan::Lead,
         has_leader: true,
         knows_cluster: true,

@@ -1,0 +1,191 @@
+//! A job as bytes in two pieces: a head that lists are made of, and what is long. Written for ever: the first byte names
+//! the form, and a form never changes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use protocol::{Job, Outcome, native};
+use serde::{Deserialize, Serialize};
+
+use super::limits::{EXCERPT_BYTES, SHOWN_OUTPUT_BYTES};
+
+/// The form written now.
+const FORM: u8 = 1;
+
+/// The head: the job, with what is long cut short.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    job: Job,
+    payload_bytes: u64,
+}
+
+/// What was cut, whole.
+#[derive(Serialize, Deserialize)]
+struct Body {
+    payload: Bytes,
+    stdin: Option<Bytes>,
+    output: Bytes,
+    stderr: Bytes,
+}
+
+/// A job as lists show it: what is long may be cut short.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    /// The job.
+    pub(crate) job: Arc<Job>,
+    /// How long its payload is in truth.
+    pub(crate) payload_bytes: u64,
+}
+
+impl From<Arc<Job>> for Listed {
+    fn from(job: Arc<Job>) -> Self {
+        let payload_bytes = job.spec.payload.len() as u64;
+        Self { job, payload_bytes }
+    }
+}
+
+/// A job as bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) head: Vec<u8>,
+    /// None: nothing was cut.
+    pub(crate) body: Option<Vec<u8>>,
+}
+
+impl Row {
+    pub(crate) fn of(job: &Job) -> Self {
+        let body = body_of(job);
+        let job = if body.is_some() { cut(job) } else { job.clone() };
+        let payload_bytes = body.as_ref().map_or(job.spec.payload.len(), |body| body.payload.len()) as u64;
+        let head = written(&Head { job, payload_bytes });
+        Self { head, body: body.as_ref().map(written) }
+    }
+
+    /// The whole job; none: the bytes are not what was written.
+    pub(crate) fn read(head: &[u8], body: Option<&[u8]>) -> Option<Job> {
+        let Head { mut job, .. } = read(head)?;
+        if let Some(body) = body {
+            let Body { payload, stdin, output, stderr } = read(body)?;
+            let spec = Arc::make_mut(&mut job.spec);
+            (spec.payload, spec.stdin) = (payload, stdin);
+            if let Some(result) = &mut job.result {
+                let result = Arc::make_mut(result);
+                (result.output, result.stderr) = (output, stderr);
+            }
+        }
+        Some(job)
+    }
+}
+
+/// The job as a list shows it; none: the bytes are not what was written.
+pub(crate) fn listed(head: &[u8]) -> Option<Listed> {
+    let Head { job, payload_bytes } = read(head)?;
+    Some(Listed { job: Arc::new(job), payload_bytes })
+}
+
+/// What is long of a job, when something is.
+fn body_of(job: &Job) -> Option<Body> {
+    let spec = &job.spec;
+    let (output, stderr) = job.result.as_ref().map_or_else(Default::default, |result| {
+        let Outcome { output, stderr, .. } = &**result;
+        (output.clone(), stderr.clone())
+    });
+    let is_long = spec.payload.len() > EXCERPT_BYTES
+        || spec.stdin.as_ref().is_some_and(|stdin| stdin.len() > EXCERPT_BYTES)
+        || output.len() > SHOWN_OUTPUT_BYTES
+        || stderr.len() > EXCERPT_BYTES;
+    let (payload, stdin) = (spec.payload.clone(), spec.stdin.clone());
+    is_long.then_some(Body { payload, stdin, output, stderr })
+}
+
+fn cut(job: &Job) -> Job {
+    let mut job = job.clone();
+    let spec = Arc::make_mut(&mut job.spec);
+    spec.payload.truncate(EXCERPT_BYTES);
+    spec.stdin = None;
+    if let Some(result) = &mut job.result {
+        let result = Arc::make_mut(result);
+        result.output.truncate(SHOWN_OUTPUT_BYTES);
+        result.stderr.clear();
+    }
+    job
+}
+
+fn written<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = vec![FORM];
+    bytes.extend_from_slice(&native::encode(value));
+    bytes
+}
+
+fn read<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Option<T> {
+    let (form, rest) = bytes.split_first()?;
+    (*form == FORM).then(|| native::decode(rest).ok())?
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use protocol::{Ending, JobId, JobState, Rev, submit};
+
+    /// A job that ended well, small in all its parts.
+    pub(crate) fn ended(order: u64, number: u64) -> Job {
+        let rev = Rev { epoch: 0, index: number, n: 0 };
+        Job {
+            id: JobId(u128::from(order) << 64 | 7),
+            spec: Arc::new(submit::raw("echo", Bytes::from_static(b"in")).unwrap()),
+            order,
+            state: JobState::Succeeded,
+            reason: None,
+            not_before_ms: None,
+            not_before_wall_ms: None,
+            submitted_wall_ms: 1_700_000_000_000,
+            started_wall_ms: Some(1_700_000_000_001),
+            finished_wall_ms: Some(1_700_000_000_002),
+            attempts: Vec::new(),
+            failures: 0,
+            lost: 0,
+            result: Some(Arc::new(Outcome::success(Bytes::from_static(b"out")))),
+            ending: Some(Ending { number, rev, clock_ms: 5 }),
+            rev,
+        }
+    }
+
+    #[test]
+    fn a_small_job_is_all_in_its_head() {
+        let job = ended(3, 2);
+        let row = Row::of(&job);
+        assert_eq!((row.body.as_ref(), Row::read(&row.head, None)), (None, Some(job)));
+    }
+
+    #[test]
+    fn what_is_long_is_cut_for_lists_and_whole_in_the_body() {
+        let mut job = ended(3, 2);
+        let spec = Arc::make_mut(&mut job.spec);
+        spec.payload = Bytes::from(vec![b'p'; 50_000]);
+        spec.stdin = Some(Bytes::from_static(b"stdin"));
+        let mut outcome = Outcome::success(Bytes::from(vec![b'o'; 90_000]));
+        outcome.stderr = Bytes::from_static(b"oh");
+        job.result = Some(Arc::new(outcome));
+        let row = Row::of(&job);
+        assert!(row.head.len() < 8_000, "{} bytes", row.head.len());
+        assert_eq!(Row::read(&row.head, row.body.as_deref()), Some(job));
+        let listed = listed(&row.head).unwrap();
+        let shown = listed.job.result.as_ref().map_or(0, |result| result.output.len());
+        assert_eq!((listed.payload_bytes, shown), (50_000, SHOWN_OUTPUT_BYTES));
+    }
+
+    #[test]
+    fn a_row_written_by_the_first_version_reads_back() {
+        let hex = include_str!("row_1.hex").trim();
+        let bytes: Vec<u8> =
+            (0..hex.len() / 2).map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap()).collect();
+        assert_eq!(
+            Row::read(&bytes, None),
+            Some(ended(9, 4)),
+            "rows are kept for years: give new ones a new form"
+        );
+        assert_eq!(Row::of(&ended(9, 4)).head, bytes);
+        assert_eq!(Row::read(&bytes[..bytes.len() - 1], None), None);
+        assert_eq!(Row::read(&[], None), None);
+    }
+}

@@ -1,0 +1,264 @@
+//! The tables: how they are opened, written by one, read by several.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use protocol::{ClusterId, Fact, Job, JobId, What, native};
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{
+    ConnectOptions as _, Connection as _, QueryBuilder, Row as _, SqlSafeStr as _, Sqlite, SqliteConnection,
+};
+
+use super::backlog::Batch;
+use super::error::ArchiveError;
+use super::filter::{number_of, search};
+use super::holes::{Hole, Holes, Kind};
+use super::limits::{BUSY, INSERT_ROWS, READERS};
+use super::row::Row;
+
+const HISTORY_SQL: &str = include_str!("001_history.sql");
+
+/// The writer's connection, and what it knows of the tables without asking.
+pub(super) struct Store {
+    write: SqliteConnection,
+    about: About,
+    holes: Holes,
+}
+
+/// How far the tables are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct About {
+    /// Everything up to this entry is in them, apart from holes.
+    pub(super) applied: u64,
+    pub(super) last_end: u64,
+    pub(super) last_fact: u64,
+    pub(super) forgotten: u64,
+    pub(super) forgotten_facts: u64,
+}
+
+/// Opens the tables at `path`, makes them where there are none, and gives the connections to read by.
+pub(super) async fn open(path: &Path, cluster: ClusterId) -> Result<(Store, SqlitePool), ArchiveError> {
+    let own = || path.to_path_buf();
+    if let Some(folder) = path.parent() {
+        let made = std::fs::create_dir_all(folder);
+        made.map_err(|cause| ArchiveError::Folder { path: folder.to_path_buf(), cause })?;
+    }
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Normal)
+        .busy_timeout(BUSY);
+    // The writer says itself when the log of SQLite goes into the file: only that makes it safe.
+    let writing = options.clone().pragma("wal_autocheckpoint", "0");
+    let mut write = writing.connect().await.map_err(|cause| ArchiveError::Open { path: own(), cause })?;
+    let first =
+        Migration::new(1, Cow::Borrowed("history"), MigrationType::Simple, HISTORY_SQL.into_sql_str(), false);
+    let tables = Migrator::with_migrations(vec![first]).run(&mut write).await;
+    tables.map_err(|cause| ArchiveError::Tables { path: own(), cause })?;
+    sync_folder(path)?;
+    let mine = cluster.0.to_be_bytes().to_vec();
+    sqlx::query("INSERT INTO about (cluster) SELECT ? WHERE NOT EXISTS (SELECT 1 FROM about)")
+        .bind(mine.clone())
+        .execute(&mut write)
+        .await?;
+    let about = sqlx::query("SELECT * FROM about").fetch_one(&mut write).await?;
+    if about.try_get::<Vec<u8>, _>("cluster")? != mine {
+        return Err(ArchiveError::Foreign { path: own() });
+    }
+    let number = |name: &str| about.try_get::<i64, _>(name).map(i64::unsigned_abs);
+    let about = About {
+        applied: number("applied")?,
+        last_end: number("last_end")?,
+        last_fact: number("last_fact")?,
+        forgotten: number("forgotten")?,
+        forgotten_facts: number("forgotten_facts")?,
+    };
+    let holes = Holes::read(&mut write).await?;
+    let reading = options.pragma("query_only", "ON");
+    let pool = SqlitePoolOptions::new().max_connections(READERS).connect_with(reading).await;
+    let pool = pool.map_err(|cause| ArchiveError::Open { path: own(), cause })?;
+    Ok((Store { write, about, holes }, pool))
+}
+
+/// A new file is there after a power cut only when its folder is synced too.
+fn sync_folder(path: &Path) -> Result<(), ArchiveError> {
+    let Some(folder) = path.parent() else { return Ok(()) };
+    let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(|cause| ArchiveError::Folder { path: folder.to_path_buf(), cause })
+}
+
+impl Store {
+    pub(super) fn about(&self) -> About {
+        self.about
+    }
+
+    pub(super) fn holes(&self) -> &[Hole] {
+        self.holes.all()
+    }
+
+    /// Writes what batches hold and how far they go, all or nothing. Written twice it is as written once.
+    pub(super) async fn write(&mut self, batches: &[Arc<Batch>], applied: u64) -> Result<(), sqlx::Error> {
+        let (mut about, mut holes) = (self.about, self.holes.clone());
+        let mut jobs: BTreeMap<u64, &Arc<Job>> = BTreeMap::new();
+        let mut facts: BTreeMap<u64, &Arc<Fact>> = BTreeMap::new();
+        let (mut forget, mut forget_facts) = (about.forgotten, about.forgotten_facts);
+        for batch in batches {
+            // A replay of the log begins with what is here already.
+            let is_news = |index: u64| batch.is_whole || index > about.applied;
+            forget = forget.max(batch.forgotten);
+            forget_facts = forget_facts.max(batch.forgotten_facts);
+            jobs.extend(batch.jobs.iter().filter(|j| is_news(j.rev.index)).map(|job| (job.order, job)));
+            facts.extend(batch.facts.iter().filter(|f| is_news(f.rev.index)).map(|fact| (fact.number, fact)));
+            for fact in &batch.facts {
+                if let What::Forgotten { upto } = fact.what {
+                    forget = forget.max(upto);
+                }
+            }
+        }
+        about.applied = about.applied.max(applied);
+        about.last_end = batches.iter().map(|batch| batch.last_end).fold(about.last_end, u64::max);
+        about.last_fact = batches.iter().map(|batch| batch.last_fact).fold(about.last_fact, u64::max);
+        let ends = jobs.values().filter_map(|job| Some(job.ending?.number));
+        holes.came(Kind::Ends, self.about.last_end, about.last_end, ends.collect());
+        holes.came(Kind::Facts, self.about.last_fact, about.last_fact, facts.keys().copied().collect());
+        let mut write = self.write.begin_with("BEGIN IMMEDIATE").await?;
+        put_jobs(&mut write, &jobs).await?;
+        put_facts(&mut write, &facts).await?;
+        if forget > about.forgotten {
+            let last_fact = forget_until(&mut write, about.forgotten, forget).await?;
+            about.forgotten = forget;
+            forget_facts = forget_facts.max(last_fact);
+            holes.forget(Kind::Ends, forget);
+        }
+        about.forgotten_facts = forget_facts;
+        holes.forget(Kind::Facts, forget_facts);
+        if holes != self.holes {
+            holes.write(&mut write).await?;
+        }
+        put_about(&mut write, about).await?;
+        write.commit().await?;
+        (self.about, self.holes) = (about, holes);
+        Ok(())
+    }
+
+    /// Makes everything written so far safe from a power cut; false: a reader was in the way.
+    pub(super) async fn checkpoint(&mut self) -> Result<bool, sqlx::Error> {
+        let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut self.write).await?;
+        Ok(row.try_get::<i64, _>(0)? == 0)
+    }
+
+    pub(super) async fn close(self) {
+        // Whatever happens to it now, what is written is written.
+        let _ = self.write.close().await;
+    }
+}
+
+/// Never back: a write of an earlier start may have hung meanwhile.
+async fn put_about(write: &mut SqliteConnection, about: About) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE about SET applied = max(applied, ?), last_end = max(last_end, ?), last_fact = max(last_fact, ?), \
+         forgotten = max(forgotten, ?), forgotten_facts = max(forgotten_facts, ?)")
+        .bind(signed(about.applied))
+        .bind(signed(about.last_end))
+        .bind(signed(about.last_fact))
+        .bind(signed(about.forgotten))
+    .bind(signed(about.forgotten_facts))
+        .execute(write)
+        .await
+        .map(drop)
+}
+
+async fn put_jobs(write: &mut SqliteConnection, jobs: &BTreeMap<u64, &Arc<Job>>) -> Result<(), sqlx::Error> {
+    let rows: Vec<(&Arc<Job>, Row)> = jobs.values().map(|job| (*job, Row::of(job))).collect();
+    for rows in rows.chunks(INSERT_ROWS) {
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "INSERT OR REPLACE INTO jobs (ord, ended, id, state, class, submitter, search, head) ",
+        );
+        query.push_values(rows, |mut values, (job, row)| {
+            values
+                .push_bind(signed(job.order))
+                .push_bind(signed(job.ending.map_or(0, |ending| ending.number)))
+                .push_bind(key(job.id))
+                .push_bind(number_of(job.state))
+                .push_bind(job.spec.class.clone())
+                .push_bind(job.spec.submitter.clone())
+                .push_bind(search(job))
+                .push_bind(row.head.clone());
+        });
+        query.build().persistent(false).execute(&mut *write).await?;
+    }
+    let bodies: Vec<(u64, &Vec<u8>)> =
+        rows.iter().filter_map(|(job, row)| Some((job.order, row.body.as_ref()?))).collect();
+    for bodies in bodies.chunks(INSERT_ROWS) {
+        let mut query = QueryBuilder::<Sqlite>::new("INSERT OR REPLACE INTO bodies (ord, body) ");
+        query.push_values(bodies, |mut values, (order, body)| {
+            values.push_bind(signed(*order)).push_bind((*body).clone());
+        });
+        query.build().persistent(false).execute(&mut *write).await?;
+    }
+    let labels: Vec<(u64, &String, &String)> = jobs
+        .values()
+        .flat_map(|job| job.spec.labels.iter().map(|(name, value)| (job.order, name, value)))
+        .collect();
+    for labels in labels.chunks(INSERT_ROWS) {
+        let mut query = QueryBuilder::<Sqlite>::new("INSERT OR IGNORE INTO labels (name, value, ord) ");
+        query.push_values(labels, |mut values, (order, name, value)| {
+            values.push_bind((*name).clone()).push_bind((*value).clone()).push_bind(signed(*order));
+        });
+        query.build().persistent(false).execute(&mut *write).await?;
+    }
+    Ok(())
+}
+
+async fn put_facts(
+    write: &mut SqliteConnection,
+    facts: &BTreeMap<u64, &Arc<Fact>>,
+) -> Result<(), sqlx::Error> {
+    let facts: Vec<&&Arc<Fact>> = facts.values().collect();
+    for facts in facts.chunks(INSERT_ROWS) {
+        let mut query = QueryBuilder::<Sqlite>::new("INSERT OR REPLACE INTO facts (number, job, fact) ");
+        query.push_values(facts, |mut values, fact| {
+            values
+                .push_bind(signed(fact.number))
+                .push_bind(fact.what.job().map(key))
+                .push_bind(native::encode(&***fact));
+        });
+        query.build().persistent(false).execute(&mut *write).await?;
+    }
+    Ok(())
+}
+
+/// Takes out the jobs that ended first, and the facts up to the last one about the last of them, whose number it gives.
+async fn forget_until(write: &mut SqliteConnection, after: u64, upto: u64) -> Result<u64, sqlx::Error> {
+    let last: Option<i64> = sqlx::query_scalar(
+        "SELECT max(number) FROM facts WHERE job = (SELECT id FROM jobs WHERE ended <= ? ORDER BY ended DESC LIMIT 1)",
+    )
+    .bind(signed(upto))
+    .fetch_one(&mut *write)
+    .await?;
+    for table in ["labels", "bodies"] {
+        let sql = format!("DELETE FROM {table} WHERE ord IN (SELECT ord FROM jobs WHERE ended > ");
+        let mut query = QueryBuilder::<Sqlite>::new(sql);
+        query.push_bind(signed(after)).push(" AND ended <= ").push_bind(signed(upto)).push(")");
+        query.build().persistent(false).execute(&mut *write).await?;
+    }
+    sqlx::query("DELETE FROM jobs WHERE ended <= ?").bind(signed(upto)).execute(&mut *write).await?;
+    let last = last.unwrap_or(0);
+    sqlx::query("DELETE FROM facts WHERE number <= ?").bind(last).execute(write).await?;
+    Ok(last.unsigned_abs())
+}
+
+/// SQLite's numbers are signed; ours stay far below their bound.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// An id as the tables hold it.
+pub(super) fn key(id: JobId) -> Vec<u8> {
+    id.0.to_be_bytes().to_vec()
+}
