@@ -54,8 +54,8 @@ pub(crate) fn job_of(command: &Command) -> Option<JobId> {
 }
 
 /// The applying of one entry. A rule gives `None` when what it expects does not hold.
-struct Turn<'a> {
-    ledger: &'a mut Ledger,
+pub(crate) struct Turn<'a> {
+    pub(crate) ledger: &'a mut Ledger,
     term: u64,
     /// Facts so far.
     n: u32,
@@ -92,7 +92,7 @@ impl Turn<'_> {
     }
 
     /// The moment the next fact becomes so.
-    fn rev(&self) -> Rev {
+    pub(crate) fn rev(&self) -> Rev {
         Rev { epoch: 0, index: self.ledger.applied, n: self.n }
     }
 
@@ -103,20 +103,20 @@ impl Turn<'_> {
         self.ledger.digest.take(&*fact);
         self.ledger.facts.push(Arc::clone(&fact), self.ledger.bounds.facts);
         #[cfg(feature = "mutants")]
-        if self.ledger.breaks(crate::LedgerMutant::SkipsFacts) && number % 50 == 0 {
+        if self.ledger.breaks(crate::LedgerMutant::SkipsFacts) && number.is_multiple_of(50) {
             return;
         }
         self.effects.push(Effect::Fact(fact));
     }
 
     /// Changes a job and says so: one change, one fact, one revision.
-    fn change(&mut self, id: JobId, what: What, how: impl FnOnce(&mut Job)) {
+    pub(crate) fn change(&mut self, id: JobId, what: What, how: impl FnOnce(&mut Job)) {
         let rev = self.rev();
         self.ledger.change(id, rev, how);
         self.fact(what);
     }
 
-    fn job(&self, id: JobId) -> Option<&Arc<Job>> {
+    pub(crate) fn job(&self, id: JobId) -> Option<&Arc<Job>> {
         self.ledger.job(id)
     }
 
@@ -445,38 +445,10 @@ impl Turn<'_> {
         Some(())
     }
 
-    /// Forgets a lost attempt, so that the next one bears its number.
-    #[cfg(feature = "mutants")]
-    fn number_again(&mut self, id: JobId, number: u32) -> u32 {
-        let queued = |job: &&Arc<Job>| job.state == JobState::Queued && !job.attempts.is_empty();
-        if !self.ledger.breaks(crate::LedgerMutant::SameAttemptNumber)
-            || self.job(id).filter(queued).is_none()
-        {
-            return number;
-        }
-        let rev = self.rev();
-        self.ledger.change(id, rev, |job| drop(job.attempts.pop()));
-        number - 1
-    }
-
     fn forget(&mut self, after: u64, upto: u64) -> Option<()> {
         self.ledger.forget(after, upto).then_some(())?;
         self.fact(What::Forgotten { upto });
         Some(())
-    }
-
-    #[cfg(feature = "mutants")]
-    fn overwrite(&mut self, id: JobId, number: u32, node: NodeId, outcome: &Arc<Outcome>) {
-        let attempt = AttemptRef { job: id, attempt: number };
-        let state = JobState::Succeeded;
-        self.change(id, What::Finished { attempt, node, state, reason: None }, |job| {
-            job.state = state;
-            job.reason = None;
-            job.result = Some(Arc::clone(outcome));
-            if let Some(attempt) = job.attempts.get_mut(number as usize - 1) {
-                attempt.state = AttemptState::Succeeded;
-            }
-        });
     }
 }
 

@@ -4,7 +4,6 @@ mod back;
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use crate::digest::Digest;
 use crate::facts::Facts;
@@ -44,7 +43,7 @@ pub struct Ledger {
     pub(crate) wall_ms: u64,
     pub(crate) applied: u64,
     pub(crate) digest: Digest,
-    totals: Totals,
+    pub(crate) totals: Totals,
     /// Places of queued jobs, one set for each priority.
     queued: [Places; LEVELS],
     scheduled: Places,
@@ -63,13 +62,13 @@ pub(crate) struct Held {
 
 /// What is counted and not searched for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Totals {
+pub(crate) struct Totals {
     /// Open jobs as they are; ended ones as many as ever ended so, wherever they are now.
-    by_state: [u64; JobState::ALL.len()],
+    pub(crate) by_state: [u64; JobState::ALL.len()],
     /// Of all jobs held.
-    bytes: u64,
+    pub(crate) bytes: u64,
     /// Of all jobs that ever ended.
-    ended_bytes: u64,
+    pub(crate) ended_bytes: u64,
 }
 
 /// A rule broken on purpose, to show that the invariants find it.
@@ -408,7 +407,7 @@ impl Ledger {
         self.totals.ended_bytes
     }
 
-    fn is_mutant(&self) -> bool {
+    pub(crate) fn is_mutant(&self) -> bool {
         #[cfg(feature = "mutants")]
         return self.mutant.is_some();
         #[cfg(not(feature = "mutants"))]
@@ -435,79 +434,6 @@ impl Ledger {
             _ => {}
         }
     }
-
-    /// Asserts that all of it fits together. Walks everything: for tests and the simulator.
-    pub fn check(&self) {
-        let mut found = Totals::default();
-        let (mut running, mut ended, mut ended_bytes, mut open_keys) = (0, 0, 0, 0);
-        for (id, held) in self.jobs.iter() {
-            let job = &held.job;
-            assert!(
-                job.id == *id && self.order.get(job.order) == Some(*id),
-                "acked_survives: {id} has its place"
-            );
-            found.by_state[place_of(job.state)] += 1;
-            found.bytes += bytes_of(job);
-            if job.state.is_terminal() {
-                ended += 1;
-                ended_bytes += bytes_of(job);
-            }
-            running += u64::from(job.state == JobState::Running);
-            if let Some(key) = &held.key {
-                let known = self.keys.get(key).is_some_and(|record| record.job == *id);
-                assert!(known || job.state.is_terminal(), "key_is_one_job: an open job's key is remembered");
-                open_keys += usize::from(!job.state.is_terminal());
-            }
-            check_job(job);
-        }
-        self.check_ends(&found, ended, ended_bytes);
-        assert!(self.order.len() as usize == self.jobs.len(), "acked_survives: every held job has a place");
-        assert!(open_keys + self.keys.ended_len() == self.keys.len(), "keys and jobs match");
-        let in_state = |state: JobState, id: JobId| self.job(id).is_some_and(|job| job.state == state);
-        let queued: Vec<JobId> = self.queued().collect();
-        assert!(
-            queued.len() as u64 == found.by_state[place_of(JobState::Queued)],
-            "every queued job is indexed"
-        );
-        assert!(queued.iter().all(|id| in_state(JobState::Queued, *id)), "the queue holds queued jobs");
-        let scheduled: Vec<JobId> = self.scheduled().collect();
-        assert!(
-            scheduled.len() as u64 == found.by_state[place_of(JobState::Scheduled)],
-            "every wait is indexed"
-        );
-        assert!(scheduled.iter().all(|id| in_state(JobState::Scheduled, *id)), "waits are of scheduled jobs");
-        let held = self.busy_nodes().flat_map(|node| self.attempts_on(node).map(move |a| (node, a)));
-        let on_nodes: Vec<_> = held.collect();
-        assert!(on_nodes.len() as u64 == running, "every running attempt is indexed");
-        for (node, (attempt, boot)) in on_nodes {
-            let current = self.job(attempt.job).and_then(|job| job.current());
-            assert!(current.is_some_and(|a| a.node == node && a.boot == boot), "it is on the node it is on");
-        }
-        self.members.check();
-        self.gateways.check();
-    }
-
-    /// Every accepted job is open, held as ended, or history: none is lost on the way.
-    fn check_ends(&self, found: &Totals, ended: u64, ended_bytes: u64) {
-        let mut ever = 0;
-        for (place, state) in JobState::ALL.iter().enumerate() {
-            if state.is_terminal() {
-                ever += self.totals.by_state[place];
-            } else {
-                let same = found.by_state[place] == self.totals.by_state[place];
-                assert!(same, "counts match the jobs that are {}", state.word());
-            }
-        }
-        assert!(found.bytes == self.totals.bytes, "bytes match the jobs");
-        assert!((ended, ended_bytes) == (self.tail.len(), self.tail.bytes()), "ended jobs are counted right");
-        assert!(ever == self.tail.last() || self.is_mutant(), "terminal_is_final: every job ends once");
-        let accepted = self.open_jobs() + self.tail.last();
-        assert!(
-            accepted == self.order.last() || self.is_mutant(),
-            "acked_survives: every job is open or ended"
-        );
-        assert!(self.forgotten.upto <= self.tail.last(), "only what has ended is forgotten");
-    }
 }
 
 impl Default for Ledger {
@@ -528,34 +454,7 @@ pub fn is_noted(attempt: &protocol::Attempt) -> bool {
     }
 }
 
-fn check_job(job: &Job) {
-    let id = job.id;
-    let of = |state: AttemptState| job.attempts.iter().filter(|a| a.state == state).count();
-    for (place, attempt) in job.attempts.iter().enumerate() {
-        assert!(attempt.number as usize == place + 1, "attempts of {id} are numbered from 1");
-    }
-    let running = usize::from(job.state == JobState::Running);
-    assert!(
-        of(AttemptState::Running) == running,
-        "no_run_while_held: {id} runs once while running, else never"
-    );
-    let succeeded = usize::from(job.state == JobState::Succeeded);
-    assert!(of(AttemptState::Succeeded) == succeeded, "one_result: one attempt made the success of {id}");
-    assert!(
-        job.finished_wall_ms.is_some() == job.state.is_terminal(),
-        "{id} has one end, and then a time of it"
-    );
-    assert!(job.ending.is_some() == job.state.is_terminal(), "{id} has one place among the ends");
-    assert!(job.reason.is_some() == (job.state == JobState::Failed), "{id} has a reason when it failed");
-    assert!(job.not_before_ms.is_some() == (job.state == JobState::Scheduled), "{id} waits for a named time");
-    match job.state {
-        JobState::Succeeded => assert!(job.result.is_some(), "one_result: {id} succeeded with a result"),
-        JobState::Failed => {}
-        _ => assert!(job.result.is_none(), "one_result: {id} has none before its end"),
-    }
-}
-
-fn place_of(state: JobState) -> usize {
+pub(crate) fn place_of(state: JobState) -> usize {
     JobState::ALL.iter().position(|s| *s == state).unwrap_or_default()
 }
 
@@ -563,7 +462,7 @@ fn level_of(job: &Job) -> usize {
     usize::from(job.spec.priority).min(LEVELS - 1)
 }
 
-fn bytes_of(job: &Job) -> u64 {
+pub(crate) fn bytes_of(job: &Job) -> u64 {
     job.spec.weight_bytes() + job.result.as_ref().map_or(0, |outcome| result_bytes(outcome))
 }
 

@@ -25,12 +25,15 @@
 extern crate alloc;
 
 mod apply;
+#[cfg(feature = "mutants")]
+mod broken;
 mod comparing;
 mod deadlines;
 mod digest;
 mod electorate;
 mod facts;
 mod filling;
+mod fitting;
 mod gateways;
 mod hearing;
 mod joining;

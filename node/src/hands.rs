@@ -312,11 +312,11 @@ impl Hands {
                     self.follow(lead);
                 }
                 Output::ToMaster(envelope) => {
-                    if letters.to_master(&self.broker, &envelope).is_err() {
+                    if letters.for_master(&self.broker, &envelope).is_err() {
                         cast.handle(Input::SessionLost, wall_ms());
                     }
                 }
-                Output::ToNode { to, envelope } => letters.to_node(&self.broker, to, &envelope),
+                Output::ToNode { to, envelope } => letters.for_node(&self.broker, to, &envelope),
                 Output::Run(dispatch) => {
                     self.shows.started(dispatch.attempt.job);
                     self.runner.run(&dispatch);

@@ -21,13 +21,13 @@ impl Letters {
     ///
     /// # Errors
     /// [`Full`]: the link had no room for what was gathered before.
-    pub(crate) fn to_master(&mut self, broker: &Broker, envelope: &Envelope<ToMaster>) -> Result<(), Full> {
+    pub(crate) fn for_master(&mut self, broker: &Broker, envelope: &Envelope<ToMaster>) -> Result<(), Full> {
         self.to_master = native::append(envelope, std::mem::take(&mut self.to_master));
         if self.to_master.len() < LETTER_BYTES { Ok(()) } else { self.post_to_master(broker) }
     }
 
     /// Adds what is said to a node. What a full link loses, full lists and repeats make up for.
-    pub(crate) fn to_node(&mut self, broker: &Broker, to: NodeId, envelope: &Envelope<ToNode>) {
+    pub(crate) fn for_node(&mut self, broker: &Broker, to: NodeId, envelope: &Envelope<ToNode>) {
         let session = envelope.session;
         let letter = self.to_nodes.entry((to, session)).or_default();
         *letter = native::append(envelope, std::mem::take(letter));

@@ -176,7 +176,9 @@ impl Watch {
             })?;
             let attempts = self.jobs.get_mut(&attempt.job).map(|known| &mut known.attempts);
             let given = attempts.and_then(|attempts| attempts.get_mut(attempt.attempt as usize - 1));
-            given.map(|given| given.given_back = true);
+            if let Some(given) = given {
+                given.given_back = true;
+            }
             return self.turns(attempt.job, state, after);
         }
         let given = self.given(attempt);

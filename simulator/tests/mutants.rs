@@ -19,7 +19,7 @@ const MEANT: &[(Mutant, &[&str])] = &[
     (Mutant::FailedSyncTrusted, &["acked_survives"]),
     (Mutant::ReadWithoutIndex, &["acked_survives"]),
     (Mutant::OwnWallTime, &["same_ledger"]),
-    (Mutant::EarlierSessionHeard, &["no_run_while_held"]),
+    (Mutant::EarlierSessionHeard, &["no_run_while_held", "no_repeat_in_calm"]),
     (Mutant::SecondResult, &["one_result", "terminal_is_final"]),
     (Mutant::CancelsEnded, &["terminal_is_final"]),
     (Mutant::LateFailureCounts, &["no_run_while_held"]),

@@ -12,16 +12,17 @@ const MINUTES: u64 = 10;
 /// After so many broken histories no further one is begun.
 const BROKEN: usize = 10;
 
-fn wanted(name: &str, usual: u64) -> u64 {
+fn wanted(name: &str, usual: u64) -> Result<u64, String> {
     let asked = std::env::var(name).ok().map(|text| text.parse());
-    asked.unwrap_or(Ok(usual)).unwrap_or_else(|error| panic!("{name} is no number: {error}"))
+    asked.unwrap_or(Ok(usual)).map_err(|error| format!("{name} is no number: {error}"))
 }
 
 #[test]
 fn every_history_keeps_every_promise() {
-    let seeds = wanted("UNDERSTUDY_SEEDS", SEEDS);
-    let first = wanted("UNDERSTUDY_FIRST_SEED", 1);
-    let time = Duration::from_secs(60 * wanted("UNDERSTUDY_SIMULATION_MINUTES", MINUTES));
+    let seeds = wanted("UNDERSTUDY_SEEDS", SEEDS).expect("a number");
+    let first = wanted("UNDERSTUDY_FIRST_SEED", 1).expect("a number");
+    let minutes = wanted("UNDERSTUDY_SIMULATION_MINUTES", MINUTES).expect("a number");
+    let time = Duration::from_secs(60 * minutes);
     let (next, over) = (AtomicU64::new(0), AtomicBool::new(false));
     let began = Instant::now();
     let live = || {
@@ -51,7 +52,7 @@ fn every_history_keeps_every_promise() {
             sum.broken.extend(part.broken);
         }
     });
-    sum.tell(began.elapsed(), cores);
+    println!("{}", sum.told(began.elapsed(), cores));
     sum.judge();
 }
 
@@ -75,16 +76,16 @@ impl Sum {
         all.faults.iter_mut().zip(part.faults).for_each(|(sum, count)| *sum += count);
     }
 
-    fn tell(&self, took: Duration, cores: usize) {
+    fn told(&self, took: Duration, cores: usize) -> String {
         let a_minute = u128::from(self.seeds) * 60_000 / took.as_millis().max(1);
-        println!(
-            "{} seeds in {} s on {cores} cores: {a_minute} a minute; {}",
+        let kinds = Fault::ALL.iter().zip(self.all.faults).map(|(fault, count)| format!("{fault:?} {count}"));
+        format!(
+            "{} seeds in {} s on {cores} cores: {a_minute} a minute; {}\nfaults: {}",
             self.seeds,
             took.as_secs(),
-            self.all
-        );
-        let kinds = Fault::ALL.iter().zip(self.all.faults).map(|(fault, count)| format!("{fault:?} {count}"));
-        println!("faults: {}", kinds.collect::<Vec<_>>().join(", "));
+            self.all,
+            kinds.collect::<Vec<_>>().join(", ")
+        )
     }
 
     fn judge(&self) {

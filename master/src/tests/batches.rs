@@ -3,12 +3,11 @@
 use super::scene::*;
 use crate::Bounds;
 use alloc::sync::Arc;
-use alloc::vec;
 use alloc::vec::Vec;
 use protocol::{Answer, Batch, Boot, Command, JobId, JobState, Origin, Refusal, Request};
 
 fn batch(first: u128, jobs: usize, key: Option<&str>, fingerprint: u8) -> Batch {
-    let specs = vec![Arc::new(spec("echo")); jobs];
+    let specs = (0..jobs).map(|_| Arc::new(spec("echo"))).collect();
     Batch { first: JobId(first), specs, key: key.map(Into::into), fingerprint: [fingerprint; 32] }
 }
 

@@ -368,7 +368,7 @@ impl Scene {
             number: worker.report,
             echo: worker.echo,
             held: worker.held.iter().chain(&worker.waiting).copied().collect(),
-            waiting: worker.waiting.iter().copied().collect(),
+            waiting: worker.waiting.clone(),
             kept: worker.kept.keys().copied().collect(),
             back: worker.back.iter().map(|(attempt, cause)| (*attempt, *cause)).collect(),
             offer: worker.offer.clone(),

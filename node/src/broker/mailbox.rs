@@ -186,7 +186,9 @@ impl Mailbox {
 
 impl SessionKeys for Mailbox {
     fn given(&self, key: SessionKey) {
-        self.change_keys(|keys| drop(keys.given.insert(key.peer, key)));
+        self.change_keys(|keys| {
+            keys.given.insert(key.peer, key);
+        });
     }
 
     fn taken(&self, key: SessionKey) {

@@ -283,7 +283,7 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
         for _ in 0..TURN_MESSAGES {
             let Some(frames) = receive::<3>(&self.router) else { break };
             let heard = frames.ok_or(Dropped::Unreadable);
-            if let Err(why) = heard.and_then(|frames| self.from_node(frames, &mut bytes)) {
+            if let Err(why) = heard.and_then(|frames| self.node_says(frames, &mut bytes)) {
                 self.drop_unread(why);
             }
             if bytes > TURN_BYTES {
@@ -295,7 +295,7 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
             let Some(dealer) = &self.dealer else { break };
             let Some(frames) = receive::<2>(&dealer.socket) else { break };
             let heard = frames.ok_or(Dropped::Unreadable);
-            match heard.and_then(|frames| self.from_leader(frames, &mut bytes)) {
+            match heard.and_then(|frames| self.leader_says(frames, &mut bytes)) {
                 Ok(envelopes) => {
                     let told = envelopes.into_iter().map(|envelope| BrokerTold::ToNode { envelope });
                     self.backlog.extend(told);
@@ -309,7 +309,7 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
     }
 
     /// What a node said; it must be the one, and the session, that the key was given for.
-    fn from_node(&mut self, [id, head, mut body]: [Message; 3], bytes: &mut usize) -> Result<(), Dropped> {
+    fn node_says(&mut self, [id, head, mut body]: [Message; 3], bytes: &mut usize) -> Result<(), Dropped> {
         *bytes += body.len();
         let (node, session, body) = self.sessions.open(&id, &head, &mut body)?;
         let envelopes = decode::<ToMaster>(body)?;
@@ -321,7 +321,7 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
     }
 
     /// What the leader said.
-    fn from_leader(
+    fn leader_says(
         &mut self,
         [head, mut body]: [Message; 2],
         bytes: &mut usize,
