@@ -55,13 +55,11 @@ impl DiskError {
         move |source| DiskError::System { doing, path: path.to_owned(), source }
     }
 
-    /// The same with what to do about it.
+    /// The same where nothing else makes up for it.
     pub(super) fn advised(self) -> DiskError {
         match self {
             DiskError::Damaged { path, offset, why } => {
-                let why = format!(
-                    "{why}; what it held is in no other file of this node: when the other nodes are well, move the data folder away and start again, and this node joins anew"
-                );
+                let why = format!("{why}; what it held is in no other file of this node");
                 DiskError::Damaged { path, offset, why }
             }
             other => other,

@@ -137,7 +137,7 @@ fn a_start_goes_on_from_the_newest_snapshot_and_the_log_behind_it() {
     let before = segments(dir.path());
     let after = node.forget(dir.path(), 20, 41);
     assert!(after[0] > before[0], "{before:?} {after:?}");
-    drop(node.disk);
+    drop(node.disk.close().join());
 
     let (folder, snapshot, recovered) = start(dir.path()).unwrap();
     let (base, ledger) = snapshot.expect("a snapshot");
@@ -149,7 +149,7 @@ fn a_start_goes_on_from_the_newest_snapshot_and_the_log_behind_it() {
     // Recycled segments become spares, and the log goes on over them.
     let node = started(dir.path(), folder, recovered);
     node.write(42..=80);
-    drop(node.disk);
+    drop(node.disk.close().join());
     let (_, _, recovered) = start(dir.path()).unwrap();
     assert_eq!(indices(&recovered).last(), Some(&80));
 }
@@ -164,7 +164,7 @@ fn only_the_newest_two_are_kept_and_nothing_counts_on_one_without_a_number() {
     }
     assert!(!file(dir.path(), 5).exists() && file(dir.path(), 10).exists() && file(dir.path(), 15).exists());
     let unfinished = node.draft(25);
-    drop(node.disk);
+    drop(node.disk.close().join());
     let (_, snapshot, _) = start(dir.path()).unwrap();
     assert_eq!(snapshot.map(|(base, _)| base.index), Some(15));
     assert!(unfinished.publish().is_err(), "it was removed at the start");
@@ -182,7 +182,7 @@ fn a_damaged_snapshot_is_passed_over_when_the_one_before_and_the_log_hold_everyt
     node.snapshot(20);
     node.snapshot(35);
     node.forget(dir.path(), 20, 41);
-    drop(node.disk);
+    drop(node.disk.close().join());
     let mut bytes = fs::read(file(dir.path(), 35)).unwrap();
     let last = bytes.len() - 30;
     bytes[last] ^= 1;
@@ -204,7 +204,7 @@ fn a_damaged_only_snapshot_is_refused_with_file_offset_and_advice() {
     node.write(2..=40);
     node.snapshot(35);
     node.forget(dir.path(), 35, 41);
-    drop(node.disk);
+    drop(node.disk.close().join());
     let whole = fs::read(file(dir.path(), 35)).unwrap();
     for place in [9, 60, whole.len() / 2, whole.len() - 1] {
         let mut bytes = whole.clone();
@@ -214,7 +214,7 @@ fn a_damaged_only_snapshot_is_refused_with_file_offset_and_advice() {
         assert!(matches!(error, DiskError::Damaged { .. }), "{error}");
         let text = error.to_string();
         assert!(
-            text.contains("00000035.snap") && text.contains("at byte") && text.contains("joins anew"),
+            text.contains("00000035.snap") && text.contains("at byte") && text.contains("in no other file"),
             "{text}"
         );
     }
@@ -234,7 +234,7 @@ fn a_missing_part_of_the_log_behind_a_snapshot_is_noticed() {
     node.write(2..=60);
     node.snapshot(20);
     let kept = node.forget(dir.path(), 20, 61);
-    drop(node.disk);
+    drop(node.disk.close().join());
     for number in kept {
         let path = dir.path().join(format!("log/{number:010}.seg"));
         let bytes = fs::read(&path).unwrap();
@@ -259,7 +259,7 @@ fn segments_that_were_let_go_and_did_not_go_are_read_as_before() {
         .map(|path| (path.clone(), fs::read(path).unwrap()))
         .collect();
     let after = node.forget(dir.path(), 40, 61);
-    drop(node.disk);
+    drop(node.disk.close().join());
     let gone: Vec<_> = kept.iter().filter(|(path, _)| !path.exists()).collect();
     assert!(gone.len() >= 2, "{after:?}");
     // The last of them only, then all.
@@ -295,13 +295,13 @@ fn a_snapshot_ahead_of_the_log_takes_its_place_at_the_next_start() {
     let (draft, ledger) = node.snapshots.gathered(path, &gathered, &base(index)).unwrap();
     assert_eq!((ledger.applied(), draft.base.index), (index, index));
     draft.publish().unwrap();
-    drop(node.disk);
+    drop(node.disk.close().join());
 
     let (folder, snapshot, recovered) = start(dir.path()).unwrap();
     assert_eq!((snapshot.map(|(base, _)| base.index), indices(&recovered)), (Some(index), vec![]));
     let node = started(dir.path(), folder, recovered);
     node.write(index + 1..=index + 3);
-    drop(node.disk);
+    drop(node.disk.close().join());
     let (_, _, recovered) = start(dir.path()).unwrap();
     assert_eq!(indices(&recovered), [index + 1, index + 2, index + 3]);
 }
@@ -340,7 +340,7 @@ fn a_folder_of_the_first_format_is_read_and_goes_on() {
     node.snapshot(50);
     let kept = node.forget(dir.path(), 50, 61);
     assert!(kept[0] > 3, "also what the older program wrote goes: {kept:?}");
-    drop(node.disk);
+    drop(node.disk.close().join());
     let (_, snapshot, recovered) = start(dir.path()).unwrap();
     assert_eq!(snapshot.map(|(base, _)| base.index), Some(50));
     assert_eq!(indices(&recovered).last(), Some(&61));
