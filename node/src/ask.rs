@@ -90,7 +90,7 @@ pub struct View {
     pub commit: u64,
     /// Newest applied index here.
     pub applied: u64,
-    /// Voters of the present configuration.
+    /// Voters of the last configuration that is through: while it changes, of the one before.
     pub voters: Vec<NodeId>,
     /// Learners of the present configuration.
     pub learners: Vec<NodeId>,

@@ -171,7 +171,8 @@ impl Shows {
             term: status.term,
             commit: status.commit,
             applied: status.applied,
-            voters: ids(&status.voters),
+            // Until a change is through the cluster still needs a majority of those it goes away from.
+            voters: if status.joint { ids(&self.voters) } else { ids(&status.voters) },
             learners: ids(&status.learners),
             roster: cast.roster().to_vec(),
             leaderless_ms: cast.leaderless_ms(),

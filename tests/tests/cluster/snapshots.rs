@@ -63,6 +63,12 @@ async fn history(cluster: &Cluster, k: usize) -> Vec<Value> {
     items.into_iter().map(|job| json!([job["id"], job["state"], job["rev"], job["labels"]])).collect()
 }
 
+/// Whether node `k` has a snapshot on its disk.
+fn made_snapshots(cluster: &Cluster, k: usize) -> bool {
+    let files = std::fs::read_dir(cluster.node(k).data.join("snap")).expect("a folder of snapshots");
+    files.filter_map(Result::ok).any(|file| file.path().extension().is_some_and(|e| e == "snap"))
+}
+
 #[tokio::test]
 async fn a_follower_away_for_many_jobs_comes_back_by_snapshot() {
     let count = away_jobs();
@@ -74,11 +80,9 @@ async fn a_follower_away_for_many_jobs_comes_back_by_snapshot() {
     let before = submit(&cluster, leader, 0, count / 2).await;
     cluster.kill(away);
     let alone = submit(&cluster, leader, count / 2, count / 2).await;
-    let snapshots = std::fs::read_dir(cluster.node(leader).data.join("snap")).expect("a folder of snapshots");
-    let made = snapshots
-        .filter_map(|file| file.ok())
-        .filter(|file| file.path().extension().is_some_and(|e| e == "snap"));
-    assert!(made.count() > 0, "the leader has made snapshots and let its log go");
+    // One gets its number, and the log before it goes, once the archive is safe up to there.
+    eventually("the leader has let its log go", async || made_snapshots(&cluster, leader).then_some(()))
+        .await;
 
     cluster.restart(away);
     // The leader goes on working meanwhile.
