@@ -2,8 +2,11 @@
 
 use protocol::limits;
 
-/// Shards of the ledger's maps: a write after a clone copies one of them.
-pub const SHARDS: usize = 1024;
+/// Groups of pieces of the ledger's maps, and pieces of a group: a write after a clone copies one piece, and the pointers
+/// of one group and of all groups. So many that an entry of a thousand jobs copies a small part of a million.
+pub const SHARD_GROUPS: usize = 128;
+/// See [`SHARD_GROUPS`].
+pub const SHARDS_IN_GROUP: usize = 128;
 /// Jobs in one chunk of the order of acceptance, and in one chunk of an index over it.
 pub const ORDER_CHUNK: u64 = 1024;
 /// Facts in one chunk of the ring.

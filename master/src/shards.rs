@@ -5,7 +5,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::limits::{ORDER_CHUNK, SHARDS};
+use crate::limits::{ORDER_CHUNK, SHARD_GROUPS, SHARDS_IN_GROUP};
 use protocol::JobId;
 
 /// Keys that say which piece they live in.
@@ -35,49 +35,58 @@ impl Spread for u64 {
     }
 }
 
-/// A map in [`SHARDS`] pieces.
+type Piece<K, V> = Arc<BTreeMap<K, V>>;
+type Group<K, V> = Arc<Vec<Piece<K, V>>>;
+
+/// A map in [`SHARD_GROUPS`] times [`SHARDS_IN_GROUP`] pieces.
 #[derive(Clone, Debug)]
 pub(crate) struct Shards<K, V> {
-    pieces: Arc<Vec<Arc<BTreeMap<K, V>>>>,
+    groups: Arc<Vec<Group<K, V>>>,
     len: usize,
 }
 
 impl<K: Spread, V: Clone> Shards<K, V> {
     pub(crate) fn new() -> Self {
-        let empty = Arc::new(BTreeMap::new());
-        Self { pieces: Arc::new(alloc::vec![empty; SHARDS]), len: 0 }
+        let piece: Piece<K, V> = Arc::new(BTreeMap::new());
+        let group: Group<K, V> = Arc::new((0..SHARDS_IN_GROUP).map(|_| Arc::clone(&piece)).collect());
+        Self { groups: Arc::new((0..SHARD_GROUPS).map(|_| Arc::clone(&group)).collect()), len: 0 }
     }
 
-    fn place(key: &K) -> usize {
-        (key.spread() % SHARDS as u64) as usize
+    fn piece(&self, key: &K) -> &BTreeMap<K, V> {
+        let (group, piece) = place(key);
+        &self.groups[group][piece]
+    }
+
+    /// The piece of this key for writing; copied when a clone shares it.
+    fn piece_mut(&mut self, key: &K) -> &mut BTreeMap<K, V> {
+        let (group, piece) = place(key);
+        let group = &mut Arc::make_mut(&mut self.groups)[group];
+        Arc::make_mut(&mut Arc::make_mut(group)[piece])
     }
 
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
-        self.pieces[Self::place(key)].get(key)
+        self.piece(key).get(key)
     }
 
     /// The value for writing. Copies its piece when a clone shares it.
     pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        let place = Self::place(key);
-        if !self.pieces[place].contains_key(key) {
+        if !self.piece(key).contains_key(key) {
             return None;
         }
-        Arc::make_mut(&mut Arc::make_mut(&mut self.pieces)[place]).get_mut(key)
+        self.piece_mut(key).get_mut(key)
     }
 
     pub(crate) fn insert(&mut self, key: K, value: V) {
-        let piece = &mut Arc::make_mut(&mut self.pieces)[Self::place(&key)];
-        if Arc::make_mut(piece).insert(key, value).is_none() {
+        if self.piece_mut(&key).insert(key, value).is_none() {
             self.len += 1;
         }
     }
 
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
-        let place = Self::place(key);
-        if !self.pieces[place].contains_key(key) {
+        if !self.piece(key).contains_key(key) {
             return None;
         }
-        let removed = Arc::make_mut(&mut Arc::make_mut(&mut self.pieces)[place]).remove(key);
+        let removed = self.piece_mut(key).remove(key);
         self.len -= usize::from(removed.is_some());
         removed
     }
@@ -88,8 +97,15 @@ impl<K: Spread, V: Clone> Shards<K, V> {
 
     /// All of it, in no order that means anything.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> + '_ {
-        self.pieces.iter().flat_map(|piece| piece.iter())
+        self.groups.iter().flat_map(|group| group.iter()).flat_map(|piece| piece.iter())
     }
+}
+
+/// Group and piece that a key lives in.
+fn place<K: Spread>(key: &K) -> (usize, usize) {
+    let spread = key.spread();
+    let piece = (spread % SHARDS_IN_GROUP as u64) as usize;
+    ((spread / SHARDS_IN_GROUP as u64 % SHARD_GROUPS as u64) as usize, piece)
 }
 
 /// Which job was accepted as the how-manieth, from 1. What is taken out leaves no trace once its chunk is empty.
@@ -246,8 +262,12 @@ mod tests {
         assert_eq!((before.len(), map.len()), (5_000, 4_999));
         assert_eq!((before.get(&JobId(7 << 40)), map.get(&JobId(7 << 40))), (Some(&7), None));
         assert_eq!((before.get(&JobId(8 << 40)), map.get(&JobId(8 << 40))), (Some(&8), Some(&0)));
-        let shared = before.pieces.iter().zip(map.pieces.iter()).filter(|(a, b)| Arc::ptr_eq(a, b)).count();
-        assert!(shared >= SHARDS - 2, "a write copies only its piece, {shared} are still shared");
+        let pieces = |map: &Shards<JobId, u64>| {
+            map.groups.iter().flat_map(|group| group.iter().map(Arc::as_ptr)).collect::<Vec<_>>()
+        };
+        let shared = pieces(&before).iter().zip(pieces(&map)).filter(|(a, b)| **a == *b).count();
+        let all = SHARD_GROUPS * SHARDS_IN_GROUP;
+        assert!(shared >= all - 2, "a write copies only its piece, {shared} are still shared");
     }
 
     #[test]

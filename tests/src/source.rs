@@ -53,7 +53,8 @@ pub fn code_without_tests(text: &str) -> String {
 /// The text up to its `#[cfg(test)]` module; all of it when there is none.
 #[must_use]
 pub fn without_tests(text: &str) -> &str {
-    let module = text.find("\n#[cfg(test)]\nmod ").or_else(|| text.find("\n#[cfg(all(test"));
+    let marks = ["\n#[cfg(test)]\nmod ", "\n#[cfg(test)]\npub(super) mod ", "\n#[cfg(all(test"];
+    let module = marks.iter().filter_map(|mark| text.find(mark)).min();
     module.map_or(text, |end| &text[..=end])
 }
 

@@ -83,7 +83,8 @@ mod tests {
         let Found::Empty(folder) = Folder::open(dir.path()).unwrap() else { panic!("it is new") };
         let (folder, ..) = folder.found(identity).unwrap();
         fs::create_dir(dir.path().join("logging")).unwrap();
-        fs::write(dir.path().join("archive.sqlite"), "history").unwrap();
+        fs::create_dir(dir.path().join("archive")).unwrap();
+        fs::write(dir.path().join("archive/history.sqlite"), "history").unwrap();
         let error = set_aside(dir.path()).unwrap_err();
         assert!(matches!(error, DiskError::Locked { .. }), "its node runs: {error}");
         drop(folder);
@@ -92,8 +93,8 @@ mod tests {
         assert!(!plan.to.exists(), "asking moves nothing");
         let aside = set_aside(dir.path()).unwrap();
         assert_eq!(aside, plan);
-        assert_eq!(aside.names, ["archive.sqlite", "log", "boot", "identity"]);
-        assert_eq!(fs::read(aside.to.join("archive.sqlite")).unwrap(), b"history");
+        assert_eq!(aside.names, ["archive", "log", "snap", "boot", "identity"]);
+        assert_eq!(fs::read(aside.to.join("archive/history.sqlite")).unwrap(), b"history");
         assert!(dir.path().join("logging").is_dir());
         assert!(matches!(Folder::open(dir.path()).unwrap(), Found::Empty(_)));
 

@@ -118,7 +118,8 @@ pub(super) fn message(term: u64, data: Vec<u8>) -> Message {
     let fields =
         (0_u32, (1_u64, 2_u64, term), (1_u64, 1_u64, 0_u64, 0_u64), false, 0_u64, Vec::<u8>::new(), [entry]);
     let (kind, who, numbers, reject, hint, context, [entry]) = fields;
-    let bytes = protocol::native::encode(&(kind, who, numbers, reject, hint, context, vec![entry]));
+    let bytes =
+        protocol::native::encode(&(kind, who, numbers, reject, hint, context, vec![entry], None::<()>));
     protocol::native::decode(&bytes).expect("the fields of a message, in order")
 }
 

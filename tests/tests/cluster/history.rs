@@ -113,7 +113,7 @@ async fn assert_alike_before_rounds(cluster: &Cluster, ended: &[Value]) {
 
 #[tokio::test]
 async fn what_is_past_its_retention_is_forgotten_on_every_node() {
-    let cluster = Cluster::start(Plan::of(3).flag(HELD).settings("[retention]\ncount = 10\n")).await;
+    let cluster = Cluster::start(Plan::of(3).flag(HELD).settings("[retention]\ncount = 30\n")).await;
     let ended = round(&cluster, [1], 0).await;
     let more = round(&cluster, [1], 1).await;
     for k in cluster.all() {
@@ -126,6 +126,6 @@ async fn what_is_past_its_retention_is_forgotten_on_every_node() {
         assert_eq!((gone.0.as_u16(), problem(&gone.1)), (410, "forgotten"), "{}", gone.1);
         let (status, kept) = cluster.get(k, &format!("/api/v1/jobs/{}", id(&more[19]))).await.expect("a job");
         assert_eq!((status, &kept["state"]), (StatusCode::OK, &"succeeded".into()), "at node {k}: {kept}");
-        eventually("ten are kept", async || (list(&cluster, k, "").await.len() == 10).then_some(())).await;
+        eventually("thirty are kept", async || (list(&cluster, k, "").await.len() == 30).then_some(())).await;
     }
 }

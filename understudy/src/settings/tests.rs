@@ -119,8 +119,6 @@ fn an_unknown_key_is_refused_and_the_nearest_is_named() {
     assert!(message.contains("setting wroker is unknown: did you mean worker?"), "{message}");
     let message = refusal("[class.a]\ncommand = ['x']\ntimeuot = '3s'\n");
     assert!(message.contains("class.a.timeuot is unknown: did you mean timeout?"), "{message}");
-    let message = refusal("[cluster]\nreplace_after = '10s'\n");
-    assert!(message.contains("setting cluster.replace_after is not supported"), "{message}");
     let message = refusal("[logs]\nkeep_days = 3\n");
     assert!(message.contains("setting logs.keep_days is not supported by this version yet"), "{message}");
     let message = refusal("[recodex]\nx = 1\n");
