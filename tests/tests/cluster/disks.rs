@@ -91,7 +91,7 @@ async fn a_leader_whose_disk_is_full_is_replaced_and_comes_back_when_there_is_ro
     disk.fill();
     let pid = cluster.node(1).pid();
     // Room that was reserved is used up first.
-    large_jobs(&cluster, 60, async || readyz(&cluster, 1).await.0 == 503).await;
+    large_jobs(&cluster, 60, async || readyz(&cluster, 1).await.1.contains("[-] disk: out")).await;
     let (why, failed) = (says_why(&cluster, 1).await, Instant::now());
     let second = another_leads(&cluster).await;
     println!("{why}\nnode {second} leads {:?} after node 1 said so", failed.elapsed());
