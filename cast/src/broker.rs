@@ -81,6 +81,10 @@ impl Cast {
             // What the master has said to the earlier session so far belongs to that one: an answer numbered there would keep
             // the worker from hearing those of the new session, whose numbers begin anew.
             self.drain_master();
+            // A leader in doubt said it to nobody yet, and never will: as though it had been lost on the way.
+            if let Some(master) = &mut self.master {
+                master.unsay(from);
+            }
             self.sessions.insert(from, (boot, session));
         }
         self.acknowledge_early(&envelope);

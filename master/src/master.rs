@@ -323,6 +323,12 @@ impl Master {
         core::mem::take(&mut self.outputs)
     }
 
+    /// A new session with this node begins: what was to be said in the earlier one, and has not been drained, is not said.
+    /// Whatever of it still matters is asked for again.
+    pub fn unsay(&mut self, to: NodeId) {
+        self.outputs.retain(|output| !matches!(output, Output::Send { to: other, .. } if *other == to));
+    }
+
     /// How busy each member is, by id. A newcomer is alive once it has spoken.
     #[must_use]
     pub fn roster(&self, ledger: &Ledger) -> Vec<NodeLoad> {

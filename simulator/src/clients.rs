@@ -114,9 +114,12 @@ impl World<'_> {
     fn burst(&mut self) {
         for _ in 0..BURST_JOBS {
             self.clients.last_job += 1;
-            let run_ms = if self.chance.percent(96) { self.chance.between(1, 4) } else { 600 };
-            let work = Work { number: self.clients.last_job, run_ms, fails: 0 };
+            let quick_ms = self.chance.percent(96).then(|| self.chance.between(1, 4));
             let is_lab = self.chance.percent(20);
+            // An attached worker that is well answers within its window.
+            let slow_ms = if is_lab { 600.min(self.common.window_ms / 2) } else { 600 };
+            let run_ms = quick_ms.unwrap_or(slow_ms);
+            let work = Work { number: self.clients.last_job, run_ms, fails: 0 };
             self.ask(Op::Submit(Wish { key: None, work, is_lab, misuse: false }));
         }
     }

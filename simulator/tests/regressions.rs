@@ -14,6 +14,19 @@ const ONCE_BROKEN: &[(u64, usize, &str)] = &[
         "key_is_one_job: a key made another job, rightly: its first one was forgotten (a fault of the check)",
     ),
     (14, 5, "no_repeat_in_calm: a foreign worker's job was longer than its window (a fault of the check)"),
+    (
+        292,
+        4,
+        "no_run_while_held: a leader in doubt kept answers of an ended session and gave them in the next",
+    ),
+    (342, 3, "no_run_while_held: the same"),
+    (486, 3, "no_run_while_held: the same"),
+    (
+        423,
+        3,
+        "no_repeat_in_calm: a foreign worker's job of a burst was longer than its window (a fault of the check)",
+    ),
+    (276, 3, "no_repeat_in_calm: the same"),
 ];
 
 #[test]
