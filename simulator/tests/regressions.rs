@@ -14,6 +14,8 @@ const ONCE_BROKEN: &[(u64, usize, &str)] = &[
         "key_is_one_job: a key made another job, rightly: its first one was forgotten (a fault of the check)",
     ),
     (14, 5, "no_repeat_in_calm: a foreign worker's job was longer than its window (a fault of the check)"),
+    (39, 3, "acked_survives: a fetched archive had forgotten more than its ledger (a fault of the check)"),
+    (50, 5, "acked_survives: a voter lost its disk after its answer was counted (a fault of the check)"),
 ];
 
 #[test]
