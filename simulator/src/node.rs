@@ -1,6 +1,6 @@
 //! One node of a pretend cluster: what survives its end, and what lives from one start to the next.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cast::{Cast, Input, Settings};
 use protocol::{Boot, Member, NodeId, Offer};
@@ -31,6 +31,8 @@ pub(crate) struct Node {
     pub(crate) refused: u32,
     pub(crate) boot: Boot,
     pub(crate) disk: Disk,
+    /// Disks that were lost here, each as it was then, by the node that it was of.
+    lost: BTreeMap<NodeId, Disk>,
     pub(crate) shelf: Shelf,
     pub(crate) live: Option<Live>,
     pub(crate) slots: u32,
@@ -54,6 +56,7 @@ impl Node {
             refused: 0,
             boot: Boot(0),
             disk: Disk::default(),
+            lost: BTreeMap::new(),
             shelf: Shelf::default(),
             live: None,
             slots: chance.between(1, 4) as u32,
@@ -67,12 +70,17 @@ impl Node {
 
     /// The disk is lost: what comes up here is another node. Its boot number goes on, so that no two starts here look alike.
     pub(crate) fn renew(&mut self, keeps_name: bool) {
+        self.lost.insert(self.id, std::mem::take(&mut self.disk));
         self.id.0 += PLACES;
         if !keeps_name {
             self.name = format!("{}-{}", self.name, self.id.0 / PLACES);
         }
-        self.disk = Disk::default();
         self.shelf = Shelf::default();
+    }
+
+    /// The disk of this node; of one that was here before, its disk as it was when it was lost.
+    pub(crate) fn disk_of(&self, id: NodeId) -> Option<&Disk> {
+        if self.id == id { Some(&self.disk) } else { self.lost.get(&id) }
     }
 
     /// How this start makes itself known.

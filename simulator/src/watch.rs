@@ -208,8 +208,9 @@ impl Watch {
 
     /// `acked_survives`: whoever reads sees every job that was acknowledged before the read began, and an ended one as it
     /// ended, in the ledger or in the archive, until it is forgotten. (Of the results of ended jobs each read compares a few.)
+    /// An archive that came from a peer may be ahead of the ledger and have forgotten more: so has the agreed history then.
     pub(crate) fn read(&self, name: usize, ledger: &Ledger, shelf: &Shelf, told: Told) -> Held {
-        let forgotten = ledger.forgotten().upto;
+        let forgotten = ledger.forgotten().upto.max(shelf.forgotten());
         let look = |id: &JobId| ledger.job(*id).or_else(|| shelf.get(*id));
         let is_forgotten = |id: &JobId| self.jobs.get(id).is_some_and(|known| known.is_among(forgotten));
         let known = &self.acknowledged[..told.acknowledged];
