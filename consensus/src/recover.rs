@@ -345,7 +345,13 @@ impl Log {
 
     fn put(&mut self, entry: Entry) -> Result<u64, &'static str> {
         let index = entry.index;
-        let (start, _) = *self.start.get_or_insert((index.saturating_sub(1), None));
+        let (mut start, term) = *self.start.get_or_insert((index.saturating_sub(1), None));
+        if index <= start && term.is_none() && self.hard.is_none_or(|hard| hard.commit < index) {
+            // The first segment that is kept began with entries that another leader's then replaced, from before it on.
+            start = index.saturating_sub(1);
+            self.start = Some((start, None));
+            self.entries.clear();
+        }
         let place = index.checked_sub(start + 1).and_then(|place| usize::try_from(place).ok());
         let Some(place) = place.filter(|place| *place <= self.entries.len()) else {
             return Err("an entry leaves a hole before it");

@@ -50,10 +50,14 @@ mod compaction {
 
     /// Where a snapshot of everything up to `index` stands: made as a node makes it.
     fn base(index: u64) -> Base {
+        base_of(index, entry)
+    }
+
+    fn base_of(index: u64, entry: fn(u64) -> Entry) -> Base {
         let config = Config { id: Peer(7), seed: 1, heartbeat_ticks: 2, election_ticks: 10, mutant: None };
         let restored = Restored {
             base: Base::founded(Peer(3)),
-            hard: Some(HardState { term: 4, vote: None, commit: index }),
+            hard: Some(HardState { term: entry(index).term, vote: None, commit: index }),
             entries: (2..=index).map(entry).collect(),
         };
         let mut mind = Consensus::open(config, restored).expect("it opens");
@@ -92,6 +96,42 @@ mod compaction {
         let more = forget(&mut files, &mut writer, 55);
         assert_eq!(more.first().copied(), Some(gone.len() as u64 + 1));
         assert_eq!(read(&files, &base(55)).unwrap().entries.last(), Some(&entry(61)));
+    }
+
+    /// Found by simulation: a leader that was cut off had filled segments with entries that the next leader's replaced, from
+    /// before the first one that was kept on. It took its own log for damaged.
+    #[test]
+    fn a_log_whose_first_kept_entries_were_replaced_from_before_them_is_whole() {
+        fn agreed(index: u64) -> Entry {
+            Entry { term: if index < 30 { 4 } else { 5 }, ..entry(index) }
+        }
+        let (mut files, mut writer) = log(20);
+        let hard = |term, commit| Some(HardState { term, vote: Some(Peer(3)), commit });
+        for index in 21..=60 {
+            let write = Write { number: index, hard: hard(4, 20), entries: vec![entry(index)], base: None };
+            append(&mut files, &mut writer, &[write]);
+        }
+        for index in 30..=90 {
+            let commit = index - 1;
+            let write = Write {
+                number: 100 + index,
+                hard: hard(5, commit),
+                entries: vec![agreed(index)],
+                base: None,
+            };
+            append(&mut files, &mut writer, &[write]);
+        }
+        let mut replaced_from_before = 0;
+        for upto in 21..=89 {
+            let (mut files, mut writer) = (files.clone(), writer.clone());
+            let gone = forget(&mut files, &mut writer, upto);
+            let back = read(&files, &base_of(upto, agreed)).expect("it is whole");
+            let first = back.entries.first().expect("entries").index;
+            assert!(first <= upto + 1, "{first} behind {upto}");
+            assert_eq!(back.entries, (first..=90).map(agreed).collect::<Vec<_>>());
+            replaced_from_before += u32::from(!gone.is_empty() && first == 30);
+        }
+        assert!(replaced_from_before > 0, "none of these logs was such a one");
     }
 
     #[test]

@@ -131,6 +131,10 @@ impl Disk {
         let flight = self.flying.take()?;
         for piece in &flight.pieces {
             self.create(piece);
+            if piece.create.is_some() {
+                // Made anew, and safe by now: what a failed sync had left under this number is gone.
+                self.doubtful.retain(|(segment, ..)| *segment != piece.segment);
+            }
             self.put(piece, 0..piece.bytes.len());
             let header_bytes = if piece.create.is_some() { SEGMENT_HEADER_BYTES } else { 0 };
             self.batches.push((piece.segment, piece.offset + header_bytes));

@@ -28,6 +28,8 @@ const ONCE_BROKEN: &[(u64, usize, &str)] = &[
     ),
     (276, 3, "no_repeat_in_calm: the same"),
     (39, 3, "acked_survives: a fetched archive had forgotten more than its ledger (a fault of the check)"),
+    (1112, 5, "acked_survives: a log whose first kept entries were replaced was taken for damaged"),
+    (979, 4, "acked_survives: a segment made anew lost what was safe in it (a fault of the pretended disk)"),
     (50, 5, "acked_survives: a voter lost its disk after its answer was counted (a fault of the check)"),
 ];
 
