@@ -23,7 +23,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::Method;
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::http::request::Parts;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -34,7 +35,7 @@ pub use serve::{serve, told_to_end};
 pub use token::{TOKEN_LEAST_BYTES, TOKEN_MOST_BYTES, Token, TokenError};
 pub use valve::Valve;
 
-use site::{asked_host, is_foreign, safe};
+use site::{asked_host, is_foreign, make_safe};
 
 /// Whether a host is one of ours, asked when it is none of the names known from the start.
 type Known = dyn Fn(String) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync;
@@ -98,12 +99,56 @@ impl Door {
             .route("/livez", get(async || "ok\n"))
             .fallback(unknown)
             .method_not_allowed_fallback(wrong_method)
-            .layer(from_fn_with_state(self.clone(), login::gate))
-            .layer(from_fn_with_state(self.clone(), cross_site))
-            .layer(from_fn_with_state(self.clone(), host))
-            .layer(from_fn_with_state(self.clone(), stopped_gate))
-            .layer(from_fn(safe))
+            .layer(from_fn_with_state(self.clone(), rules))
             .layer(CatchPanicLayer::custom(broken))
+    }
+
+    /// What a request is told that may not pass; the first rule that it breaks decides.
+    async fn refuses(&self, request: &Parts) -> Option<Response> {
+        if let Some(problem) = self.refuses_stopped(request) {
+            return Some(problem.into_response());
+        }
+        if let Some(problem) = self.refuses_host(request).await {
+            return Some(problem.into_response());
+        }
+        self.refuses_cross_site(request)
+            .map(Problem::into_response)
+            .or_else(|| self.refuses_stranger(request))
+    }
+
+    /// While stopped only `/stop` and its forms without a toggle, `/livez` and the log are answered.
+    fn refuses_stopped(&self, request: &Parts) -> Option<Problem> {
+        if !self.inner.valve.is_stopped() || self.answers_while_stopped(request.uri.path()) {
+            return None;
+        }
+        let is_write = !matches!(request.method, Method::GET | Method::HEAD);
+        let problem = Problem::stopped(self.inner.word);
+        Some(if is_write { problem.not_accepted() } else { problem })
+    }
+
+    /// Answers only to its own names, so that a foreign name made to point here (DNS rebinding) reads and writes nothing.
+    async fn refuses_host(&self, request: &Parts) -> Option<Problem> {
+        let host = asked_host(request)?;
+        if self.answers_to(&host).await {
+            return None;
+        }
+        let host: String = host.chars().take(200).collect();
+        let word = self.inner.word;
+        let detail = format!("{host:?} is no name of this {word}; names are added by http.allowed_hosts");
+        Some(Problem::new(Kind::WrongHost, detail))
+    }
+
+    /// Refuses what a page of another site makes a browser send: every changing call, and `/stop`.
+    fn refuses_cross_site(&self, request: &Parts) -> Option<Problem> {
+        let reads = matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        let stops = request.uri.path() == "/stop";
+        if (reads && !stops) || !is_foreign(&request.headers) {
+            return None;
+        }
+        let word = self.inner.word;
+        let detail =
+            format!("a page of another site may not do this; use the pages of this {word}, or a program");
+        Some(Problem::new(Kind::CrossSite, detail).not_accepted())
     }
 
     async fn answers_to(&self, host: &str) -> bool {
@@ -137,40 +182,15 @@ impl Door {
     }
 }
 
-/// While stopped only `/stop` and its forms without a toggle, `/livez` and the log are answered.
-async fn stopped_gate(State(door): State<Door>, request: Request, next: Next) -> Response {
-    if !door.inner.valve.is_stopped() || door.answers_while_stopped(request.uri().path()) {
-        return next.run(request).await;
-    }
-    let is_write = !matches!(*request.method(), Method::GET | Method::HEAD);
-    let problem = Problem::stopped(door.inner.word);
-    if is_write { problem.not_accepted().into_response() } else { problem.into_response() }
-}
-
-/// Answers only to its own names, so that a foreign name made to point here (DNS rebinding) reads and writes nothing.
-async fn host(State(door): State<Door>, request: Request, next: Next) -> Response {
-    match asked_host(&request) {
-        Some(host) if !door.answers_to(&host).await => {
-            let host: String = host.chars().take(200).collect();
-            let word = door.inner.word;
-            let detail = format!("{host:?} is no name of this {word}; names are added by http.allowed_hosts");
-            Problem::new(Kind::WrongHost, detail).into_response()
-        }
-        _ => next.run(request).await,
-    }
-}
-
-/// Refuses what a page of another site makes a browser send: every changing call, and `/stop`.
-async fn cross_site(State(door): State<Door>, request: Request, next: Next) -> Response {
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    let stops = request.uri().path() == "/stop";
-    if (!reads || stops) && is_foreign(request.headers()) {
-        let word = door.inner.word;
-        let detail =
-            format!("a page of another site may not do this; use the pages of this {word}, or a program");
-        return Problem::new(Kind::CrossSite, detail).not_accepted().into_response();
-    }
-    next.run(request).await
+/// All rules before, what keeps browsers safe behind. One layer: each costs every call a copy of all that lies beneath it.
+async fn rules(State(door): State<Door>, request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    let mut response = match door.refuses(&head).await {
+        Some(refused) => refused,
+        None => next.run(Request::from_parts(head, body)).await,
+    };
+    make_safe(response.headers_mut());
+    response
 }
 
 /// The answer to a path nobody serves.
