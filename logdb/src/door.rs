@@ -22,8 +22,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::Method;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -40,11 +40,15 @@ use site::{asked_host, is_foreign, make_safe};
 /// Whether a host is one of ours, asked when it is none of the names known from the start.
 type Known = dyn Fn(String) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync;
 
+/// Adds to the answers of an API what is to be on all of them.
+type Stamp = dyn Fn(HeaderMap) -> Pin<Box<dyn Future<Output = HeaderMap> + Send>> + Send + Sync;
+
 /// Who stands behind a door.
 #[derive(Clone)]
 pub struct Door {
     inner: Arc<Inner>,
     known: Option<Arc<Known>>,
+    stamp: Option<Arc<Stamp>>,
     /// The token asked for, if one is.
     asked: Option<Arc<login::Asked>>,
 }
@@ -71,14 +75,14 @@ impl Door {
     #[must_use]
     pub fn new(name: &str, hosts: Vec<String>, chaos: bool, valve: Arc<Valve>) -> Self {
         let inner = Inner { word: "container", name: name.to_string(), hosts, chaos, valve };
-        Self { inner: Arc::new(inner), known: None, asked: None }
+        Self { inner: Arc::new(inner), known: None, stamp: None, asked: None }
     }
 
     /// The door of a node, whose API answers `/api/v1/nodes/{name}/stop` and `/resume` itself, by its name too.
     #[must_use]
     pub fn of_node(name: &str, hosts: Vec<String>, chaos: bool, valve: Arc<Valve>) -> Self {
         let inner = Inner { word: "node", name: name.to_string(), hosts, chaos, valve };
-        Self { inner: Arc::new(inner), known: None, asked: None }
+        Self { inner: Arc::new(inner), known: None, stamp: None, asked: None }
     }
 
     /// It, with a question for hosts that come and go.
@@ -89,6 +93,16 @@ impl Door {
         F: Future<Output = bool> + Send + 'static,
     {
         Self { known: Some(Arc::new(move |host| Box::pin(known(host)))), ..self }
+    }
+
+    /// It, adding with `stamp` to the headers of whatever the paths below `/api/` answer.
+    #[must_use]
+    pub fn stamping<S, F>(self, stamp: S) -> Self
+    where
+        S: Fn(HeaderMap) -> F + Send + Sync + 'static,
+        F: Future<Output = HeaderMap> + Send + 'static,
+    {
+        Self { stamp: Some(Arc::new(move |headers| Box::pin(stamp(headers)))), ..self }
     }
 
     /// Puts `/stop`, `/livez`, the answers to unknown paths and every rule around the routes of a container.
@@ -187,7 +201,14 @@ async fn rules(State(door): State<Door>, request: Request, next: Next) -> Respon
     let (head, body) = request.into_parts();
     let mut response = match door.refuses(&head).await {
         Some(refused) => refused,
-        None => next.run(Request::from_parts(head, body)).await,
+        None => {
+            let stamp = door.stamp.as_ref().filter(|_| head.uri.path().starts_with("/api/"));
+            let mut response = next.run(Request::from_parts(head, body)).await;
+            if let Some(stamp) = stamp {
+                *response.headers_mut() = stamp(std::mem::take(response.headers_mut())).await;
+            }
+            response
+        }
     };
     make_safe(response.headers_mut());
     response

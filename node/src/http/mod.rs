@@ -75,8 +75,11 @@ pub fn app(served: Served) -> Router {
 pub fn app_with_pages(served: Served, pages: impl FnOnce(Router) -> Router) -> Router {
     let desk = Desk::new(served);
     let api = api(desk.clone());
-    let routes = pages(api.clone()).merge(api).merge(roots(desk.clone()));
-    desk.door.clone().knowing(move |host| guard::is_known(desk.clone(), host)).guard(routes)
+    let inside = api.clone().layer(from_fn_with_state(desk.clone(), guard::headers));
+    let routes = pages(inside).merge(api).merge(roots(desk.clone()));
+    let stamps = desk.clone();
+    let door = desk.door.clone().stamping(move |headers| guard::stamp(stamps.clone(), headers));
+    door.knowing(move |host| guard::is_known(desk.clone(), host)).guard(routes)
 }
 
 /// Whole paths, for a nested router costs every call a copy of its path.
@@ -106,7 +109,6 @@ fn api(desk: Desk) -> Router {
         .route(internal::CLUSTER_PATH, get(internal::cluster))
         .route("/api/{*rest}", axum::routing::any(unknown))
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state(desk.clone(), guard::headers))
         .with_state(desk)
 }
 
