@@ -21,8 +21,7 @@ pub struct BenchError {
 }
 
 impl BenchError {
-    /// What could not be done, and why.
-    pub fn new(what: &'static str, why: impl Display) -> Self {
+    pub(crate) fn new(what: &'static str, why: impl Display) -> Self {
         Self { what, why: why.to_string() }
     }
 }

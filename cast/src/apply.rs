@@ -16,7 +16,7 @@ use crate::mutant::Mutant;
 const CAUGHT_UP_ENTRIES: u64 = 1_000;
 /// Entries a leader has under way at once. One is on its way to the disks and one waits behind it; what comes meanwhile gathers
 /// into the next, so that entries grow with the load instead of becoming many.
-const ENTRIES_UNDER_WAY: u64 = 2;
+const ENTRIES_UNDER_WAY: u64 = 1;
 
 impl Cast {
     pub(crate) fn carry_out(&mut self, step: Step) {
@@ -93,7 +93,8 @@ impl Cast {
             match effect {
                 Effect::Fact(fact) => {
                     self.note(fact);
-                    let job = fact.what.job().and_then(|id| self.ledger.job(id)).cloned();
+                    let job = fact.what.job().filter(|_| self.is_shown(&fact.what));
+                    let job = job.and_then(|id| self.ledger.job(id));
                     self.outputs.push(Output::Fact { fact: fact.clone(), job });
                 }
                 Effect::Decided { origin, answer, .. } => {
@@ -112,6 +113,15 @@ impl Cast {
             if let Some(master) = &mut self.master {
                 master.passed(checkpoint);
             }
+        }
+    }
+
+    /// Whether the job itself goes with a fact: that it was accepted is news of the job only where it came in, and for
+    /// whoever watches all jobs.
+    fn is_shown(&self, what: &What) -> bool {
+        match what {
+            What::Accepted { gateway, .. } => self.watched || *gateway == self.me(),
+            _ => true,
         }
     }
 
@@ -166,6 +176,12 @@ impl Cast {
                 )));
             }
         }
+    }
+
+    /// Whether this node leads and proposes nothing more before a commit: what else comes changes nothing until then.
+    #[must_use]
+    pub fn has_enough_under_way(&self) -> bool {
+        self.master.is_some() && self.consensus.uncommitted() >= ENTRIES_UNDER_WAY
     }
 
     pub(crate) fn drain_master(&mut self) {

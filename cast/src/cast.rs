@@ -57,6 +57,8 @@ pub struct Cast {
     pub(crate) roster_is_new: bool,
     /// The disk hangs: for so long (milliseconds) the lead has not been offered to another.
     pub(crate) disk_hangs: Option<u64>,
+    /// Somebody watches all jobs.
+    pub(crate) watched: bool,
     pub(crate) wall_ms: u64,
     pub(crate) outputs: Vec<Output>,
 }
@@ -134,6 +136,7 @@ impl Cast {
             digests: Digests::default(),
             roster_is_new: false,
             disk_hangs: None,
+            watched: true,
             wall_ms: 0,
             outputs: Vec::new(),
             settings,
@@ -212,6 +215,12 @@ impl Cast {
         self.drain_minds();
         self.retire_unwanted();
         std::mem::take(&mut self.outputs)
+    }
+
+    /// Whether somebody watches all jobs from now on (at first: yes). If not, [`Output::Fact`] tells of an accepted job without
+    /// the job itself, but where it came in.
+    pub fn watch(&mut self, watched: bool) {
+        self.watched = watched;
     }
 
     /// The replicated state as this node has applied it.

@@ -239,7 +239,7 @@ pub enum Output {
     Fact {
         /// What.
         fact: Arc<Fact>,
-        /// The job it is about.
+        /// The job it is about ([`Cast::watch`] says when it is left out).
         job: Option<Arc<Job>>,
     },
     /// Somebody else leads, or nobody is known to.

@@ -22,8 +22,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::Method;
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -34,16 +35,20 @@ pub use serve::{serve, told_to_end};
 pub use token::{TOKEN_LEAST_BYTES, TOKEN_MOST_BYTES, Token, TokenError};
 pub use valve::Valve;
 
-use site::{asked_host, is_foreign, safe};
+use site::{asked_host, is_foreign, make_safe};
 
 /// Whether a host is one of ours, asked when it is none of the names known from the start.
 type Known = dyn Fn(String) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync;
+
+/// Adds to the answers of an API what is to be on all of them.
+type Stamp = dyn Fn(HeaderMap) -> Pin<Box<dyn Future<Output = HeaderMap> + Send>> + Send + Sync;
 
 /// Who stands behind a door.
 #[derive(Clone)]
 pub struct Door {
     inner: Arc<Inner>,
     known: Option<Arc<Known>>,
+    stamp: Option<Arc<Stamp>>,
     /// The token asked for, if one is.
     asked: Option<Arc<login::Asked>>,
 }
@@ -70,14 +75,14 @@ impl Door {
     #[must_use]
     pub fn new(name: &str, hosts: Vec<String>, chaos: bool, valve: Arc<Valve>) -> Self {
         let inner = Inner { word: "container", name: name.to_string(), hosts, chaos, valve };
-        Self { inner: Arc::new(inner), known: None, asked: None }
+        Self { inner: Arc::new(inner), known: None, stamp: None, asked: None }
     }
 
     /// The door of a node, whose API answers `/api/v1/nodes/{name}/stop` and `/resume` itself, by its name too.
     #[must_use]
     pub fn of_node(name: &str, hosts: Vec<String>, chaos: bool, valve: Arc<Valve>) -> Self {
         let inner = Inner { word: "node", name: name.to_string(), hosts, chaos, valve };
-        Self { inner: Arc::new(inner), known: None, asked: None }
+        Self { inner: Arc::new(inner), known: None, stamp: None, asked: None }
     }
 
     /// It, with a question for hosts that come and go.
@@ -90,6 +95,16 @@ impl Door {
         Self { known: Some(Arc::new(move |host| Box::pin(known(host)))), ..self }
     }
 
+    /// It, adding with `stamp` to the headers of whatever the paths below `/api/` answer.
+    #[must_use]
+    pub fn stamping<S, F>(self, stamp: S) -> Self
+    where
+        S: Fn(HeaderMap) -> F + Send + Sync + 'static,
+        F: Future<Output = HeaderMap> + Send + 'static,
+    {
+        Self { stamp: Some(Arc::new(move |headers| Box::pin(stamp(headers)))), ..self }
+    }
+
     /// Puts `/stop`, `/livez`, the answers to unknown paths and every rule around the routes of a container.
     pub fn guard(&self, routes: Router) -> Router {
         routes
@@ -98,12 +113,56 @@ impl Door {
             .route("/livez", get(async || "ok\n"))
             .fallback(unknown)
             .method_not_allowed_fallback(wrong_method)
-            .layer(from_fn_with_state(self.clone(), login::gate))
-            .layer(from_fn_with_state(self.clone(), cross_site))
-            .layer(from_fn_with_state(self.clone(), host))
-            .layer(from_fn_with_state(self.clone(), stopped_gate))
-            .layer(from_fn(safe))
+            .layer(from_fn_with_state(self.clone(), rules))
             .layer(CatchPanicLayer::custom(broken))
+    }
+
+    /// What a request is told that may not pass; the first rule that it breaks decides.
+    async fn refuses(&self, request: &Parts) -> Option<Response> {
+        if let Some(problem) = self.refuses_stopped(request) {
+            return Some(problem.into_response());
+        }
+        if let Some(problem) = self.refuses_host(request).await {
+            return Some(problem.into_response());
+        }
+        self.refuses_cross_site(request)
+            .map(Problem::into_response)
+            .or_else(|| self.refuses_stranger(request))
+    }
+
+    /// While stopped only `/stop` and its forms without a toggle, `/livez` and the log are answered.
+    fn refuses_stopped(&self, request: &Parts) -> Option<Problem> {
+        if !self.inner.valve.is_stopped() || self.answers_while_stopped(request.uri.path()) {
+            return None;
+        }
+        let is_write = !matches!(request.method, Method::GET | Method::HEAD);
+        let problem = Problem::stopped(self.inner.word);
+        Some(if is_write { problem.not_accepted() } else { problem })
+    }
+
+    /// Answers only to its own names, so that a foreign name made to point here (DNS rebinding) reads and writes nothing.
+    async fn refuses_host(&self, request: &Parts) -> Option<Problem> {
+        let host = asked_host(request)?;
+        if self.answers_to(&host).await {
+            return None;
+        }
+        let host: String = host.chars().take(200).collect();
+        let word = self.inner.word;
+        let detail = format!("{host:?} is no name of this {word}; names are added by http.allowed_hosts");
+        Some(Problem::new(Kind::WrongHost, detail))
+    }
+
+    /// Refuses what a page of another site makes a browser send: every changing call, and `/stop`.
+    fn refuses_cross_site(&self, request: &Parts) -> Option<Problem> {
+        let reads = matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        let stops = request.uri.path() == "/stop";
+        if (reads && !stops) || !is_foreign(&request.headers) {
+            return None;
+        }
+        let word = self.inner.word;
+        let detail =
+            format!("a page of another site may not do this; use the pages of this {word}, or a program");
+        Some(Problem::new(Kind::CrossSite, detail).not_accepted())
     }
 
     async fn answers_to(&self, host: &str) -> bool {
@@ -137,40 +196,22 @@ impl Door {
     }
 }
 
-/// While stopped only `/stop` and its forms without a toggle, `/livez` and the log are answered.
-async fn stopped_gate(State(door): State<Door>, request: Request, next: Next) -> Response {
-    if !door.inner.valve.is_stopped() || door.answers_while_stopped(request.uri().path()) {
-        return next.run(request).await;
-    }
-    let is_write = !matches!(*request.method(), Method::GET | Method::HEAD);
-    let problem = Problem::stopped(door.inner.word);
-    if is_write { problem.not_accepted().into_response() } else { problem.into_response() }
-}
-
-/// Answers only to its own names, so that a foreign name made to point here (DNS rebinding) reads and writes nothing.
-async fn host(State(door): State<Door>, request: Request, next: Next) -> Response {
-    match asked_host(&request) {
-        Some(host) if !door.answers_to(&host).await => {
-            let host: String = host.chars().take(200).collect();
-            let word = door.inner.word;
-            let detail = format!("{host:?} is no name of this {word}; names are added by http.allowed_hosts");
-            Problem::new(Kind::WrongHost, detail).into_response()
+/// All rules before, what keeps browsers safe behind. One layer: each costs every call a copy of all that lies beneath it.
+async fn rules(State(door): State<Door>, request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    let mut response = match door.refuses(&head).await {
+        Some(refused) => refused,
+        None => {
+            let stamp = door.stamp.as_ref().filter(|_| head.uri.path().starts_with("/api/"));
+            let mut response = next.run(Request::from_parts(head, body)).await;
+            if let Some(stamp) = stamp {
+                *response.headers_mut() = stamp(std::mem::take(response.headers_mut())).await;
+            }
+            response
         }
-        _ => next.run(request).await,
-    }
-}
-
-/// Refuses what a page of another site makes a browser send: every changing call, and `/stop`.
-async fn cross_site(State(door): State<Door>, request: Request, next: Next) -> Response {
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    let stops = request.uri().path() == "/stop";
-    if (!reads || stops) && is_foreign(request.headers()) {
-        let word = door.inner.word;
-        let detail =
-            format!("a page of another site may not do this; use the pages of this {word}, or a program");
-        return Problem::new(Kind::CrossSite, detail).not_accepted().into_response();
-    }
-    next.run(request).await
+    };
+    make_safe(response.headers_mut());
+    response
 }
 
 /// The answer to a path nobody serves.

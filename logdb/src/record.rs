@@ -116,7 +116,8 @@ impl Record {
 /// What is safe already comes back unchanged.
 #[must_use]
 pub fn escape(text: &str, most_bytes: usize) -> Cow<'_, str> {
-    if text.len() <= most_bytes && !text.chars().any(is_unsafe) {
+    let is_plain = |byte: u8| (0x20..0x7f).contains(&byte);
+    if text.len() <= most_bytes && (text.bytes().all(is_plain) || !text.chars().any(is_unsafe)) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len().min(most_bytes) + 32);

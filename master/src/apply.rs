@@ -116,8 +116,9 @@ impl Turn<'_> {
         self.fact(what);
     }
 
-    pub(crate) fn job(&self, id: JobId) -> Option<&Arc<Job>> {
-        self.ledger.job(id)
+    /// A job that something has happened to: only such a one has attempts, or is anything else than queued.
+    pub(crate) fn changed_job(&self, id: JobId) -> Option<&Arc<Job>> {
+        self.ledger.changed_job(id)
     }
 
     fn submit(
@@ -160,7 +161,7 @@ impl Turn<'_> {
         fingerprint: &[u8; 32],
         #[cfg(feature = "mutants")] gateway: NodeId,
     ) -> Option<Answer> {
-        if self.job(job).is_some() {
+        if self.ledger.holds(job) {
             return Some(Answer::Accepted { job, replayed: false });
         }
         let known = self.ledger.keys.get(key?)?;
@@ -198,25 +199,8 @@ impl Turn<'_> {
         if let Some(key) = &key {
             self.ledger.keys.insert(Arc::clone(key), KeyRecord { job: id, fingerprint: *fingerprint });
         }
-        let job = Job {
-            id,
-            spec: Arc::clone(spec),
-            order: 0,
-            state: JobState::Queued,
-            reason: None,
-            not_before_ms: None,
-            not_before_wall_ms: None,
-            submitted_wall_ms: self.ledger.wall_ms,
-            started_wall_ms: None,
-            finished_wall_ms: None,
-            attempts: Vec::new(),
-            failures: 0,
-            lost: 0,
-            result: None,
-            ending: None,
-            rev: self.rev(),
-        };
-        self.ledger.add(job, key);
+        let rev = self.rev();
+        self.ledger.add(id, spec, rev, key);
         self.fact(What::Accepted { job: id, gateway: origin.gateway });
         Answer::Accepted { job: id, replayed: false }
     }
@@ -224,8 +208,9 @@ impl Turn<'_> {
     fn assign(&mut self, id: JobId, number: u32, node: NodeId, boot: Boot) -> Option<()> {
         #[cfg(feature = "mutants")]
         let number = self.number_again(id, number);
-        let job = self.job(id)?;
-        let fits = job.state == JobState::Queued && job.attempts.len() + 1 == number as usize;
+        let state = self.ledger.state(id)?;
+        let attempts = self.changed_job(id).map_or(0, |job| job.attempts.len());
+        let fits = state == JobState::Queued && attempts + 1 == number as usize;
         if !fits || self.ledger.member(node)?.boot != boot {
             return None;
         }
@@ -253,7 +238,7 @@ impl Turn<'_> {
     }
 
     fn finish(&mut self, id: JobId, number: u32, node: NodeId, outcome: &Arc<Outcome>) -> Option<()> {
-        let job = self.job(id)?;
+        let job = self.changed_job(id)?;
         let place = (number as usize).checked_sub(1)?;
         let attempt = job.attempts.get(place).filter(|a| a.node == node)?;
         #[cfg(feature = "mutants")]
@@ -302,7 +287,7 @@ impl Turn<'_> {
 
     /// A failure of the current attempt: another try after a pause while there are tries left.
     fn fail(&mut self, id: JobId, place: usize, node: NodeId, outcome: &Arc<Outcome>, reason: Reason) {
-        let Some(job) = self.job(id) else { return };
+        let Some(job) = self.changed_job(id) else { return };
         let failures = job.failures + 1;
         let tries_left = failures < job.spec.max_attempts && job.attempts.len() < self.ledger.bounds.attempts;
         let pause_ms = doubled(job.spec.retry_base_ms, failures - 1).min(job.spec.retry_max_ms);
@@ -345,7 +330,7 @@ impl Turn<'_> {
     }
 
     fn requeue(&mut self, id: JobId, number: u32, cause: LossCause) -> Option<()> {
-        let job = self.job(id)?;
+        let job = self.changed_job(id)?;
         let attempt = job.current().filter(|a| a.number == number)?;
         let node = attempt.node;
         let lost = job.lost + u32::from(counts(cause));
@@ -385,14 +370,15 @@ impl Turn<'_> {
 
     fn cancel(&mut self, id: JobId) -> Option<()> {
         #[cfg(feature = "mutants")]
-        if self.ledger.breaks(crate::LedgerMutant::CancelsEnded) && self.job(id)?.state == JobState::Succeeded
+        if self.ledger.breaks(crate::LedgerMutant::CancelsEnded)
+            && self.ledger.state(id)? == JobState::Succeeded
         {
             self.change(id, What::Cancelled { job: id }, |job| {
                 (job.state, job.result) = (JobState::Cancelled, None);
             });
             return Some(());
         }
-        self.job(id).filter(|job| !job.state.is_terminal())?;
+        self.ledger.state(id).filter(|state| !state.is_terminal())?;
         let wall_ms = self.ledger.wall_ms;
         self.change(id, What::Cancelled { job: id }, |job| {
             for attempt in job.attempts.iter_mut().filter(|a| a.state == AttemptState::Running) {
@@ -404,7 +390,7 @@ impl Turn<'_> {
     }
 
     fn expire(&mut self, id: JobId, reason: Reason) -> Option<()> {
-        self.job(id).filter(|job| !job.state.is_terminal() && job.state != JobState::Running)?;
+        self.ledger.state(id).filter(|state| !state.is_terminal() && *state != JobState::Running)?;
         let wall_ms = self.ledger.wall_ms;
         self.change(id, What::Expired { job: id, reason }, |job| {
             end(job, JobState::Failed, Some(reason), wall_ms);
@@ -413,7 +399,7 @@ impl Turn<'_> {
     }
 
     fn release(&mut self, id: JobId) -> Option<()> {
-        let job = self.job(id).filter(|job| job.state == JobState::Scheduled)?;
+        let job = self.changed_job(id).filter(|job| job.state == JobState::Scheduled)?;
         if job.not_before_ms.is_some_and(|not_before_ms| not_before_ms > self.ledger.clock_ms) {
             return None;
         }

@@ -10,7 +10,7 @@ impl Turn<'_> {
     pub(crate) fn number_again(&mut self, id: JobId, number: u32) -> u32 {
         let queued = |job: &&Arc<Job>| job.state == JobState::Queued && !job.attempts.is_empty();
         if !self.ledger.breaks(crate::LedgerMutant::SameAttemptNumber)
-            || self.job(id).filter(queued).is_none()
+            || self.changed_job(id).filter(queued).is_none()
         {
             return number;
         }

@@ -12,9 +12,6 @@ use crate::placement::{RunsJobs, choose, could_ever, others_could};
 use crate::roster::{Peer, Slot};
 use protocol::{AttemptRef, Command, IfUnsatisfiable, JobId, JobSpec, NodeId, Reason};
 
-/// Orders of jobs that are not in the ledger yet: after all that are.
-const ARRIVING: u64 = u64::MAX / 2;
-
 impl Master {
     /// Puts the jobs that these commands submit into the queue, ahead of their being applied: an `Assign` later in the
     /// log finds them queued, or does nothing. Those that ask to fail where nobody could run them end in this entry.
@@ -45,7 +42,7 @@ impl Master {
 
     /// Queues a job that arrives; its end instead, where it fails because nobody could run it.
     fn line_up_one(&mut self, ledger: &Ledger, job: JobId, spec: &Arc<JobSpec>) -> Option<Command> {
-        if ledger.job(job).is_some() || self.arriving.contains_key(&job) {
+        if ledger.holds(job) || self.queue.arriving(job).is_some() {
             return None;
         }
         if spec.if_unsatisfiable == IfUnsatisfiable::Fail {
@@ -55,9 +52,7 @@ impl Master {
                 None => drop(self.undecided.insert(job)),
             }
         }
-        self.arrivals += 1;
-        self.arriving.insert(job, Arc::clone(spec));
-        self.queue.insert(job, spec, self.now_ms, ARRIVING + self.arrivals);
+        self.queue.arrive(job, spec, self.now_ms);
         None
     }
 
@@ -70,18 +65,20 @@ impl Master {
         let (mut free, quick) = (ids(Peer::has_room, &self.peers), ids(Peer::takes_spares, &self.peers));
         let (mut looks, mut tries, mut assigned) = (LOOKS, SHAPES_TRIED, 0);
         while !free.is_empty() || !quick.is_empty() {
-            let Some((place, job)) = self.queue.next(after) else { break };
+            let Some(place) = self.queue.next(after) else { break };
             if assigned >= room || looks < free.len() + quick.len() || tries == 0 {
                 self.queue.pause(after);
                 break;
             }
             looks -= free.len() + quick.len();
-            let Some((spec, attempt)) = self.wanted(ledger, job) else {
-                self.queue.remove(job);
+            let job = self.queue.job_at(ledger, place);
+            let Some((job, spec, attempt)) = job.and_then(|job| self.wanted(ledger, job)) else {
+                self.queue.take(place);
                 continue;
             };
             match self.place(&spec, &free, false).or_else(|| self.place(&spec, &quick, true)) {
                 Some(node) => {
+                    self.queue.take(place);
                     commands.extend(self.assign(job, attempt, &spec, node));
                     assigned += 1;
                     free.retain(|id| *id != node || self.peers.get(id).is_some_and(Peer::has_room));
@@ -98,11 +95,10 @@ impl Master {
     }
 
     /// What a waiting job asks for, and the number its next attempt gets.
-    fn wanted(&self, ledger: &Ledger, job: JobId) -> Option<(Arc<JobSpec>, u32)> {
-        match ledger.job(job) {
-            Some(known) => Some((Arc::clone(&known.spec), known.attempts.len() as u32 + 1)),
-            None => self.arriving.get(&job).map(|spec| (Arc::clone(spec), 1)),
-        }
+    fn wanted(&self, ledger: &Ledger, job: JobId) -> Option<(JobId, Arc<JobSpec>, u32)> {
+        let terms = ledger.terms(job).or_else(|| self.queue.arriving(job))?;
+        let attempts = ledger.changed_job(job).map_or(0, |known| known.attempts.len());
+        Some((job, Arc::clone(terms), attempts as u32 + 1))
     }
 
     /// The node for a job among these; with `spares`, one where it waits for the next free slot.
@@ -124,7 +120,6 @@ impl Master {
         let peer = self.peers.get_mut(&node)?;
         let boot = peer.boot;
         peer.occupy(AttemptRef { job, attempt }, Slot::new(Some(spec), true, 0, self.now_ms));
-        self.queue.remove(job);
         self.last_chosen = node;
         self.planned.insert(job, Planned { attempt, node, boot });
         Some(Command::Assign { job, attempt, node, boot })

@@ -11,7 +11,7 @@ impl Ledger {
         let mut found = Totals::default();
         let (mut running, mut ended, mut ended_bytes, mut open_keys) = (0, 0, 0, 0);
         for (id, held) in self.jobs.iter() {
-            let job = &held.job;
+            let job = &held.job(*id);
             assert!(
                 job.id == *id && self.order.get(job.order) == Some(*id),
                 "acked_survives: {id} has its place"
@@ -33,7 +33,7 @@ impl Ledger {
         self.check_ends(&found, ended, ended_bytes);
         assert!(self.order.len() as usize == self.jobs.len(), "acked_survives: every held job has a place");
         assert!(open_keys + self.keys.ended_len() == self.keys.len(), "keys and jobs match");
-        let in_state = |state: JobState, id: JobId| self.job(id).is_some_and(|job| job.state == state);
+        let in_state = |state: JobState, id: JobId| self.state(id) == Some(state);
         let queued: Vec<JobId> = self.queued().collect();
         assert!(
             queued.len() as u64 == found.by_state[place_of(JobState::Queued)],
@@ -50,7 +50,7 @@ impl Ledger {
         let on_nodes: Vec<_> = held.collect();
         assert!(on_nodes.len() as u64 == running, "every running attempt is indexed");
         for (node, (attempt, boot)) in on_nodes {
-            let current = self.job(attempt.job).and_then(|job| job.current());
+            let current = self.changed_job(attempt.job).and_then(|job| job.current());
             assert!(current.is_some_and(|a| a.node == node && a.boot == boot), "it is on the node it is on");
         }
         self.members.check();

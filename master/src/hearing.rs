@@ -71,7 +71,7 @@ impl Master {
     }
 
     fn cancel(&mut self, ledger: &Ledger, asker: Asker, job: JobId) {
-        match ledger.job(job).map(|known| known.state) {
+        match ledger.state(job) {
             Some(JobState::Cancelled) => self.answer(asker, Answer::Done),
             Some(state) if state.is_terminal() => self.answer(asker, Answer::Refused(Refusal::Ended { job })),
             // That there is no such job only the log can say: another node may lead by now and have acknowledged it.
@@ -128,7 +128,7 @@ impl Master {
             report.kept.iter().copied().chain(report.back.iter().map(|(attempt, _)| *attempt)).collect();
         let ended = |attempt: &AttemptRef| over.contains(attempt) || self.results.contains_key(attempt);
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        let spec_of = |attempt: &AttemptRef| ledger.job(attempt.job).map(|job| &job.spec);
+        let spec_of = |attempt: &AttemptRef| ledger.terms(attempt.job);
         let (echo, answered, now_ms) = (report.echo, peer.answered, self.now_ms);
         let (mut freed, mut missing) = (false, Vec::new());
         peer.change_slots(|slots| {
@@ -164,7 +164,7 @@ impl Master {
 
     /// An attached worker is late with its attempt, or gone, or nobody has begun it: the job is for others too, unless as many as may hold it already do.
     fn offer_again(&mut self, ledger: &Ledger, attempt: AttemptRef, cause: LossCause) {
-        let Some(job) = ledger.job(attempt.job) else { return };
+        let Some(job) = ledger.changed_job(attempt.job) else { return };
         let is_current = job.current().is_some_and(|current| current.number == attempt.attempt);
         let of_job = AttemptRef { attempt: 0, ..attempt }..=AttemptRef { attempt: u32::MAX, ..attempt };
         let has_result = self.results.range(of_job).next().is_some();
@@ -183,7 +183,7 @@ impl Master {
 
     /// Sends a committed attempt to its worker.
     pub(crate) fn dispatch(&mut self, ledger: &Ledger, to: NodeId, attempt: AttemptRef) {
-        let Some(job) = ledger.job(attempt.job) else { return };
+        let Some(job) = ledger.changed_job(attempt.job) else { return };
         let Some(current) = job.current().filter(|current| current.number == attempt.attempt) else { return };
         if self.settings.hold_dispatch {
             return;
@@ -207,7 +207,7 @@ impl Master {
         } else if self.results.insert(attempt, from).is_none() {
             if outcome.end == End::Success {
                 // It wins: where the job waits to be tried again, it waits no more.
-                self.queue.remove(attempt.job);
+                self.queue.remove(ledger, attempt.job);
             }
             let AttemptRef { job, attempt } = attempt;
             self.push(Command::Finish { job, attempt, node: from, outcome });
@@ -218,7 +218,7 @@ impl Master {
 /// An attempt as the ledger has it.
 pub(crate) fn attempt_of(ledger: &Ledger, attempt: AttemptRef) -> Option<&Attempt> {
     let place = (attempt.attempt as usize).checked_sub(1)?;
-    ledger.job(attempt.job)?.attempts.get(place)
+    ledger.changed_job(attempt.job)?.attempts.get(place)
 }
 
 /// How a noted result was dealt with.

@@ -21,7 +21,7 @@ impl Master {
                         self.answer(asker, answer.clone());
                     }
                     for job in job.following(*jobs) {
-                        self.arriving.remove(&job);
+                        self.queue.arrived(job);
                         self.compare(ledger, job);
                     }
                 }
@@ -76,7 +76,7 @@ impl Master {
             self.take_back(ledger, node);
             return;
         }
-        let spec = ledger.job(attempt.job).map(|job| &job.spec);
+        let spec = ledger.terms(attempt.job);
         peer.occupy(attempt, Slot::new(spec, false, peer.answered, self.now_ms));
         #[cfg(feature = "mutants")]
         if self.settings.mutant == Some(crate::Mutant::OverCapacity) {
@@ -87,11 +87,11 @@ impl Master {
 
     /// Brings what we remember of a job in line with the ledger.
     pub(crate) fn compare(&mut self, ledger: &Ledger, id: JobId) {
-        let job = ledger.job(id);
-        let state = job.map(|job| job.state);
+        let job = ledger.changed_job(id);
+        let state = ledger.state(id);
         if let Some(planned) = self.planned.get(&id).copied() {
             let attempts = job.map_or(0, |job| job.attempts.len());
-            let waits = state == Some(JobState::Queued) || self.arriving.contains_key(&id);
+            let waits = state == Some(JobState::Queued) || self.queue.arriving(id).is_some();
             let same_start = ledger.member(planned.node).is_some_and(|member| member.boot == planned.boot);
             // Where its `Assign` would still be carried out, it is on its way; else it did, or will do, nothing.
             if !(waits && attempts + 1 == planned.attempt as usize && same_start) {
@@ -99,17 +99,16 @@ impl Master {
                 self.free(planned.node, AttemptRef { job: id, attempt: planned.attempt });
             }
         }
-        match job {
-            Some(job) if job.state == JobState::Queued => {
+        match state {
+            Some(JobState::Queued) => {
                 self.deadlines.remove(id);
                 if !self.planned.contains_key(&id) {
-                    let accepted_ms = ledger.accepted_clock_ms(id).unwrap_or(self.now_ms);
-                    self.queue.insert(id, &job.spec, accepted_ms, job.order);
+                    self.queue.insert(ledger, id);
                 }
             }
-            None if self.arriving.contains_key(&id) => {}
+            None if self.queue.arriving(id).is_some() => {}
             _ => {
-                self.queue.remove(id);
+                self.queue.remove(ledger, id);
                 self.undecided.remove(&id);
                 match job.and_then(|job| job.not_before_ms) {
                     Some(not_before_ms) => self.deadlines.set(id, not_before_ms),
@@ -131,7 +130,7 @@ impl Master {
     /// Says what became of a job to those who wait for word of it.
     fn settle(&mut self, ledger: &Ledger, id: JobId) {
         let all = AttemptRef { job: id, attempt: 0 }..=AttemptRef { job: id, attempt: u32::MAX };
-        let current = ledger.job(id).and_then(|job| job.current()).map(|attempt| attempt.number);
+        let current = ledger.changed_job(id).and_then(|job| job.current()).map(|attempt| attempt.number);
         let ended: Vec<AttemptRef> = self.requeueing.range(all.clone()).copied().collect();
         for attempt in ended.iter().filter(|attempt| Some(attempt.attempt) != current) {
             self.requeueing.remove(attempt);
@@ -148,7 +147,7 @@ impl Master {
             self.results.remove(&attempt);
             self.send(node, ToNode::Settled { attempt, verdict });
         }
-        let state = ledger.job(id).map(|job| job.state);
+        let state = ledger.state(id);
         #[cfg(feature = "mutants")]
         if self.breaks(crate::Mutant::SlotFreedByJobsEnd) && state.is_some_and(JobState::is_terminal) {
             let all = AttemptRef { job: id, attempt: 0 }..=AttemptRef { job: id, attempt: u32::MAX };

@@ -8,6 +8,7 @@ use alloc::sync::Arc;
 use crate::digest::Digest;
 use crate::facts::Facts;
 use crate::gateways::{Gateways, Known};
+use crate::held::{Held, Terms};
 use crate::keys::Keys;
 use crate::limits::Bounds;
 use crate::marks::{Mark, Marks};
@@ -16,8 +17,8 @@ use crate::retention::Forgotten;
 use crate::shards::{Order, Places, Shards};
 use crate::tail::Tail;
 use protocol::{
-    Answer, AttemptRef, AttemptState, Boot, Ending, Fact, Job, JobId, JobState, Member, NodeId, Origin,
-    Outcome, Rev,
+    Answer, AttemptRef, AttemptState, Boot, Ending, Fact, Job, JobId, JobSpec, JobState, Member, NodeId,
+    Origin, Outcome, Rev,
 };
 
 /// Priorities a job may have: 0 to 9.
@@ -30,6 +31,7 @@ pub struct Ledger {
     #[cfg(feature = "mutants")]
     pub(crate) mutant: Option<LedgerMutant>,
     pub(crate) jobs: Shards<JobId, Held>,
+    pub(crate) terms: Terms,
     pub(crate) order: Order,
     pub(crate) keys: Keys,
     pub(crate) tail: Tail,
@@ -49,15 +51,6 @@ pub struct Ledger {
     scheduled: Places,
     /// Places of running jobs, by the node their current attempt is committed to.
     running: Arc<BTreeMap<NodeId, Places>>,
-}
-
-/// A job with what only the ledger needs to know of it.
-#[derive(Clone, Debug)]
-pub(crate) struct Held {
-    pub(crate) job: Arc<Job>,
-    pub(crate) key: Option<Arc<str>>,
-    /// Cluster time at which it was accepted.
-    pub(crate) accepted_ms: u64,
 }
 
 /// What is counted and not searched for.
@@ -129,6 +122,7 @@ impl Ledger {
             #[cfg(feature = "mutants")]
             mutant: None,
             jobs: Shards::new(),
+            terms: Terms::new(),
             order: Order::default(),
             keys: Keys::new(),
             tail: Tail::new(),
@@ -164,8 +158,45 @@ impl Ledger {
 
     /// A job by its id: every open one, and those that ended last.
     #[must_use]
-    pub fn job(&self, id: JobId) -> Option<&Arc<Job>> {
-        self.jobs.get(&id).map(|held| &held.job)
+    pub fn job(&self, id: JobId) -> Option<Arc<Job>> {
+        self.jobs.get(&id).map(|held| held.job(id))
+    }
+
+    /// Whether [`Ledger::job`] has it.
+    #[must_use]
+    pub fn holds(&self, id: JobId) -> bool {
+        self.jobs.get(&id).is_some()
+    }
+
+    /// The job if anything has happened to it since it was accepted: whatever has an attempt. Costs less than
+    /// [`Ledger::job`].
+    #[must_use]
+    pub fn changed_job(&self, id: JobId) -> Option<&Arc<Job>> {
+        self.jobs.get(&id)?.changed()
+    }
+
+    /// Where a job stands.
+    #[must_use]
+    pub fn state(&self, id: JobId) -> Option<JobState> {
+        self.jobs.get(&id).map(Held::state)
+    }
+
+    /// What a job asks for, for whoever chooses its place: the payload may be missing in it.
+    #[must_use]
+    pub fn terms(&self, id: JobId) -> Option<&Arc<JobSpec>> {
+        self.jobs.get(&id).map(Held::terms)
+    }
+
+    /// A job's place in the order of acceptance ([`Job::order`]).
+    #[must_use]
+    pub fn order_of(&self, id: JobId) -> Option<u64> {
+        self.jobs.get(&id).map(Held::order)
+    }
+
+    /// Who was accepted as the how-manieth, if it is held here.
+    #[must_use]
+    pub fn accepted_as(&self, order: u64) -> Option<JobId> {
+        self.order.get(order)
     }
 
     /// Cluster time at which a job was accepted.
@@ -175,7 +206,7 @@ impl Ledger {
     }
 
     /// Jobs held here from the newest acceptance back, below the given [`Job::order`] (exclusive) when there is one.
-    pub fn newest(&self, below_order: Option<u64>) -> impl Iterator<Item = &Arc<Job>> + '_ {
+    pub fn newest(&self, below_order: Option<u64>) -> impl Iterator<Item = Arc<Job>> + '_ {
         self.order.newest_below(below_order.unwrap_or(u64::MAX)).filter_map(|id| self.job(id))
     }
 
@@ -285,7 +316,7 @@ impl Ledger {
     /// Running attempts committed to a node, with the start of it each is meant for, oldest job first.
     pub fn attempts_on(&self, node: NodeId) -> impl Iterator<Item = (AttemptRef, Boot)> + '_ {
         self.running.get(&node).into_iter().flat_map(Places::iter).filter_map(|order| {
-            let job = self.job(self.order.get(order)?)?;
+            let job = self.changed_job(self.order.get(order)?)?;
             let attempt = job.current()?;
             Some((AttemptRef { job: job.id, attempt: attempt.number }, attempt.boot))
         })
@@ -328,31 +359,37 @@ impl Ledger {
         self.digest.value()
     }
 
-    /// Takes in a new job. Its order is given here.
-    pub(crate) fn add(&mut self, mut job: Job, key: Option<Arc<str>>) {
-        job.order = self.order.push(job.id);
-        self.totals.bytes += job.spec.weight_bytes();
-        self.index(&job, true);
-        let held = Held { job: Arc::new(job), key, accepted_ms: self.clock_ms };
-        self.jobs.insert(held.job.id, held);
+    /// Takes in a new job, which waits. Its order is given here.
+    pub(crate) fn add(&mut self, id: JobId, spec: &JobSpec, rev: Rev, key: Option<Arc<str>>) {
+        let order = self.order.push(id);
+        self.totals.bytes += spec.weight_bytes();
+        self.totals.by_state[place_of(JobState::Queued)] += 1;
+        self.queued[level_of(spec)].insert(order);
+        let held = Held::fresh((spec, &mut self.terms), order, self.wall_ms, rev, (key, self.clock_ms));
+        self.jobs.insert(id, held);
     }
 
     /// The one way to change a job: keeps every index and count, and asserts what holds for ever.
     pub(crate) fn change(&mut self, id: JobId, rev: Rev, how: impl FnOnce(&mut Job)) {
-        let Some(before) = self.job(id).cloned() else { unreachable!("only known jobs are changed") };
+        let held = |this: &mut Self| match this.jobs.get_mut(&id) {
+            Some(held) => Arc::clone(held.job_mut(id)),
+            None => unreachable!("only known jobs are changed"),
+        };
+        let before = held(self);
         self.index(&before, false);
         // Ours must be the only hold on it again, else the job would be copied.
         let (state, result) = (before.state, before.result.clone());
         drop(before);
         let ending = Ending { number: self.tail.last() + 1, rev, clock_ms: self.clock_ms };
         let Some(held) = self.jobs.get_mut(&id) else { unreachable!("only known jobs are changed") };
-        let job = Arc::make_mut(&mut held.job);
+        let whole = held.job_mut(id);
+        let job = Arc::make_mut(whole);
         how(job);
         job.rev = rev;
         if job.state.is_terminal() && !state.is_terminal() {
             job.ending = Some(ending);
         }
-        let (after, key) = (Arc::clone(&held.job), held.key.clone());
+        let (after, key) = (Arc::clone(whole), held.key.clone());
         if state.is_terminal() && !self.is_mutant() {
             assert!(after.state == state, "terminal_is_final: {id} was {} already", state.word());
             assert!(after.result == result, "one_result: {id} has its result already");
@@ -391,14 +428,15 @@ impl Ledger {
     pub(crate) fn let_go(&mut self) {
         let Bounds { ended_jobs, ended_bytes, .. } = self.bounds;
         while self.tail.is_over(ended_jobs, ended_bytes, self.forgotten.upto) {
-            let Some(held) = self.tail.oldest().and_then(|id| self.jobs.remove(&id)) else {
+            let oldest = self.tail.oldest();
+            let Some((id, held)) = oldest.and_then(|id| Some((id, self.jobs.remove(&id)?))) else {
                 unreachable!("acked_survives: a job leaves the ledger once")
             };
-            let bytes = bytes_of(&held.job);
+            let bytes = held.bytes();
             self.tail.pop(bytes);
-            self.order.remove(held.job.order);
+            self.order.remove(held.order());
             self.totals.bytes -= bytes;
-            self.digest.take(&held.job.id);
+            self.digest.take(&id);
         }
     }
 
@@ -421,7 +459,7 @@ impl Ledger {
         let put =
             |places: &mut Places| if into { places.insert(job.order) } else { places.remove(job.order) };
         match (job.state, job.current()) {
-            (JobState::Queued, _) => put(&mut self.queued[level_of(job)]),
+            (JobState::Queued, _) => put(&mut self.queued[level_of(&job.spec)]),
             (JobState::Scheduled, _) => put(&mut self.scheduled),
             (_, Some(attempt)) => {
                 let running = Arc::make_mut(&mut self.running);
@@ -458,8 +496,8 @@ pub(crate) fn place_of(state: JobState) -> usize {
     JobState::ALL.iter().position(|s| *s == state).unwrap_or_default()
 }
 
-fn level_of(job: &Job) -> usize {
-    usize::from(job.spec.priority).min(LEVELS - 1)
+fn level_of(spec: &JobSpec) -> usize {
+    usize::from(spec.priority).min(LEVELS - 1)
 }
 
 pub(crate) fn bytes_of(job: &Job) -> u64 {

@@ -36,6 +36,7 @@ mod filling;
 mod fitting;
 mod gateways;
 mod hearing;
+mod held;
 mod joining;
 mod keys;
 mod learning;

@@ -9,6 +9,8 @@ pub const SHARD_GROUPS: usize = 128;
 pub const SHARDS_IN_GROUP: usize = 128;
 /// Jobs in one chunk of the order of acceptance, and in one chunk of an index over it.
 pub const ORDER_CHUNK: u64 = 1024;
+/// Kinds of jobs (class, submitter, priority) whose terms are remembered, so that the next ones share them.
+pub const TERMS_SHARED: usize = 256;
 /// Facts in one chunk of the ring.
 pub const FACT_CHUNK: usize = 250;
 /// Bytes of jobs and keys in one piece of a snapshot, unless one job alone is larger.

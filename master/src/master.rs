@@ -128,8 +128,6 @@ pub struct Master {
     pub(crate) waiting_bytes: usize,
     /// Entries consensus would not take.
     returned: VecDeque<Entry>,
-    /// Jobs whose `Submit` is on its way.
-    pub(crate) arriving: BTreeMap<JobId, Arc<JobSpec>>,
     /// `Assign`s on their way.
     pub(crate) planned: BTreeMap<JobId, Planned>,
     /// `Finish`es on their way, with who awaits word of it.
@@ -141,8 +139,6 @@ pub struct Master {
     pub(crate) joins: BTreeMap<NodeId, (Member, Vec<Asker>)>,
     /// Queued jobs that fail where nobody could run them, while that cannot be said yet.
     pub(crate) undecided: BTreeSet<JobId>,
-    /// Counts jobs that are not in the ledger yet, for their order in the queue.
-    pub(crate) arrivals: u64,
     pub(crate) last_chosen: NodeId,
     pub(crate) electorate: Electorate,
     pub(crate) comparing: Comparing,
@@ -190,7 +186,6 @@ impl Master {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             returned: VecDeque::new(),
-            arriving: BTreeMap::new(),
             planned: BTreeMap::new(),
             results: BTreeMap::new(),
             requeueing: BTreeSet::new(),
@@ -198,7 +193,6 @@ impl Master {
             cancels: BTreeMap::new(),
             joins: BTreeMap::new(),
             undecided: BTreeSet::new(),
-            arrivals: 0,
             last_chosen: NodeId(0),
             electorate: Electorate::default(),
             comparing: Comparing::default(),
@@ -218,14 +212,14 @@ impl Master {
         for node in ledger.busy_nodes() {
             let peer = master.peers.entry(node).or_insert_with(|| Peer::new(node, now_ms));
             for (attempt, _) in ledger.attempts_on(node) {
-                let spec = ledger.job(attempt.job).map(|job| &job.spec);
+                let spec = ledger.terms(attempt.job);
                 peer.occupy(attempt, Slot::new(spec, false, 0, now_ms));
             }
         }
         for id in ledger.queued().chain(ledger.scheduled()) {
             master.compare(ledger, id);
-            let fails = |job: &protocol::Job| job.spec.if_unsatisfiable == IfUnsatisfiable::Fail;
-            if ledger.job(id).is_some_and(|job| fails(job)) && master.queue.contains(id) {
+            let fails = |terms: &Arc<JobSpec>| terms.if_unsatisfiable == IfUnsatisfiable::Fail;
+            if ledger.terms(id).is_some_and(fails) && master.queue.contains(ledger, id) {
                 master.undecided.insert(id);
             }
         }
@@ -404,11 +398,11 @@ impl Master {
     fn decide_unsatisfiable(&mut self, ledger: &Ledger) {
         let some: Vec<JobId> = self.undecided.iter().copied().take(UNDECIDED_LOOKS).collect();
         for job in some {
-            if self.arriving.contains_key(&job) {
+            if self.queue.arriving(job).is_some() {
                 continue;
             }
-            let known = ledger.job(job).filter(|_| self.queue.contains(job));
-            match known.map(|known| self.unsatisfiable(&known.spec)) {
+            let known = ledger.terms(job).filter(|_| self.queue.contains(ledger, job));
+            match known.map(|terms| self.unsatisfiable(terms)) {
                 Some(None) => {}
                 Some(Some(true)) => {
                     self.undecided.remove(&job);

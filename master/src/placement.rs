@@ -258,10 +258,10 @@ fn seat_of<'a>(node: &'a NodeLoad, ledger: &Ledger, leader: Option<NodeId>, clas
     let (mut reserved_cpu_milli, mut reserved_memory_bytes) = (0, 0);
     let mut held = Vec::new();
     for (attempt, _) in ledger.attempts_on(node.id) {
-        if let Some(job) = ledger.job(attempt.job) {
-            reserved_cpu_milli += u64::from(job.spec.cpu_milli);
-            reserved_memory_bytes += job.spec.memory_bytes;
-            held.push(job.spec.class.as_str());
+        if let Some(terms) = ledger.terms(attempt.job) {
+            reserved_cpu_milli += u64::from(terms.cpu_milli);
+            reserved_memory_bytes += terms.memory_bytes;
+            held.push(terms.class.as_str());
         }
     }
     let leads = Some(node.id) == leader;

@@ -7,11 +7,15 @@
 //! **Shapes.** Jobs that ask for the same (class, headers, processor, memory) are one shape: where its first job finds
 //! no place, none of the others will. So one turn looks at shapes, not at jobs, and at most at a bounded number of them;
 //! it goes on where it stopped in the next turn.
+//!
+//! A million may wait here, so of a job that the ledger holds only its place is kept: who it is the ledger says by its order.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
+use alloc::sync::Arc;
 use core::ops::Bound;
 
+use crate::ledger::Ledger;
 use crate::limits::AGEING_MS;
 use protocol::{JobId, JobSpec};
 
@@ -24,22 +28,61 @@ struct Shape {
     memory_bytes: u64,
 }
 
-/// A job's place: when it is due, its order among those due then, and its shape. The lowest is next.
+impl Shape {
+    fn of(spec: &JobSpec) -> Self {
+        Self {
+            class: spec.class.clone(),
+            requires: spec.requires.clone(),
+            cpu_milli: spec.cpu_milli,
+            memory_bytes: spec.memory_bytes,
+        }
+    }
+}
+
+/// Jobs not in the ledger yet come behind all that are, in the order they came.
+const ARRIVING: u64 = u64::MAX / 2;
+
+/// When a job is due, and its order among those due then. The lowest is next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
+struct Turn {
     due_ms: u64,
     order: u64,
+}
+
+impl Turn {
+    fn of(spec: &JobSpec, accepted_ms: u64, order: u64) -> Self {
+        let levels = 9 - u64::from(spec.priority.min(9));
+        Self { due_ms: accepted_ms.saturating_add(levels * AGEING_MS), order }
+    }
+}
+
+/// A job's place: its turn, and its shape. The lowest is next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    turn: Turn,
     shape: u64,
+}
+
+/// A job on its way into the ledger.
+#[derive(Clone, Debug)]
+struct Arrival {
+    spec: Arc<JobSpec>,
+    /// None: it is not in the queue, a place was found for it.
+    place: Option<Place>,
 }
 
 /// The waiting jobs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Queue {
     shapes: BTreeMap<Shape, u64>,
-    waiting: BTreeMap<u64, (Shape, BTreeMap<Place, JobId>)>,
+    waiting: BTreeMap<u64, (Shape, BTreeSet<Turn>)>,
     /// The first place of every shape.
     heads: BTreeSet<Place>,
-    places: BTreeMap<JobId, Place>,
+    /// Jobs proposed and not applied yet.
+    arriving: BTreeMap<JobId, Arrival>,
+    /// Those of them that wait here, by their order.
+    arrived: BTreeMap<u64, JobId>,
+    arrivals: u64,
     next_shape: u64,
     /// Something came or became free since the last look from the front.
     changed: bool,
@@ -48,39 +91,71 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// Adds a job, or moves it to its right place. `accepted_ms` is cluster time, `order` breaks ties.
-    pub(crate) fn insert(&mut self, job: JobId, spec: &JobSpec, accepted_ms: u64, order: u64) {
-        self.remove(job);
+    /// Adds a job that the ledger holds, or does nothing if it is here. It arrives no more.
+    pub(crate) fn insert(&mut self, ledger: &Ledger, job: JobId) {
+        self.arrived(job);
+        let Some((spec, turn)) = turn_of(ledger, job) else { return };
         let shape = self.shape_of(spec);
-        let levels = 9 - u64::from(spec.priority.min(9));
-        let place = Place { due_ms: accepted_ms.saturating_add(levels * AGEING_MS), order, shape };
-        self.places.insert(job, place);
-        if let Some((_, jobs)) = self.waiting.get_mut(&shape) {
-            let before = jobs.keys().next().copied();
-            jobs.insert(place, job);
-            if before.is_none_or(|head| place < head) {
-                self.heads.extend(Some(place));
-                before.map(|head| self.heads.remove(&head));
-            }
-        }
+        self.put(Place { turn, shape });
         self.changed = true;
     }
 
-    pub(crate) fn remove(&mut self, job: JobId) {
-        let Some(place) = self.places.remove(&job) else { return };
-        let Some((shape, jobs)) = self.waiting.get_mut(&place.shape) else { return };
-        jobs.remove(&place);
-        if self.heads.remove(&place) {
-            self.heads.extend(jobs.keys().next());
+    /// Adds a job whose `Submit` is proposed.
+    pub(crate) fn arrive(&mut self, job: JobId, spec: &Arc<JobSpec>, now_ms: u64) {
+        self.arrived(job);
+        self.arrivals += 1;
+        let order = ARRIVING + self.arrivals;
+        let place = Place { turn: Turn::of(spec, now_ms, order), shape: self.shape_of(spec) };
+        self.put(place);
+        self.arrived.insert(order, job);
+        self.arriving.insert(job, Arrival { spec: Arc::clone(spec), place: Some(place) });
+        self.changed = true;
+    }
+
+    /// A job arrives no more: it is decided.
+    pub(crate) fn arrived(&mut self, job: JobId) {
+        if let Some(place) = self.arriving.remove(&job).and_then(|arrival| arrival.place) {
+            self.take(place);
         }
-        if jobs.is_empty() {
+    }
+
+    /// What a job asks for that arrives.
+    pub(crate) fn arriving(&self, job: JobId) -> Option<&Arc<JobSpec>> {
+        self.arriving.get(&job).map(|arrival| &arrival.spec)
+    }
+
+    /// Takes a job out, wherever it stands. One that arrives goes on arriving.
+    pub(crate) fn remove(&mut self, ledger: &Ledger, job: JobId) {
+        if let Some(place) = self.arriving.get_mut(&job).and_then(|arrival| arrival.place.take()) {
+            self.take(place);
+        }
+        if let Some(place) = self.place_of(ledger, job) {
+            self.take(place);
+        }
+    }
+
+    /// Takes out who stands at a place.
+    pub(crate) fn take(&mut self, place: Place) {
+        if let Some(job) = self.arrived.remove(&place.turn.order)
+            && let Some(arrival) = self.arriving.get_mut(&job)
+        {
+            arrival.place = None;
+        }
+        let Some((shape, turns)) = self.waiting.get_mut(&place.shape) else { return };
+        turns.remove(&place.turn);
+        if self.heads.remove(&place) {
+            self.heads.extend(turns.first().map(|turn| Place { turn: *turn, shape: place.shape }));
+        }
+        if turns.is_empty() {
             self.shapes.remove(shape);
             self.waiting.remove(&place.shape);
         }
     }
 
-    pub(crate) fn contains(&self, job: JobId) -> bool {
-        self.places.contains_key(&job)
+    /// Whether a job that the ledger holds waits here.
+    pub(crate) fn contains(&self, ledger: &Ledger, job: JobId) -> bool {
+        let place = self.place_of(ledger, job);
+        place.is_some_and(|at| self.waiting.get(&at.shape).is_some_and(|(_, turns)| turns.contains(&at.turn)))
     }
 
     /// A place may have become free.
@@ -103,85 +178,49 @@ impl Queue {
         self.looking = Some(after);
     }
 
-    /// The first job of the next shape.
-    pub(crate) fn next(&self, after: Option<Place>) -> Option<(Place, JobId)> {
+    /// The place of the first job of the next shape.
+    pub(crate) fn next(&self, after: Option<Place>) -> Option<Place> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let head = self.heads.range((from, Bound::Unbounded)).next()?;
-        let (_, jobs) = self.waiting.get(&head.shape)?;
-        jobs.get(head).map(|job| (*head, *job))
+        self.heads.range((from, Bound::Unbounded)).next().copied()
+    }
+
+    /// Who stands at a place.
+    pub(crate) fn job_at(&self, ledger: &Ledger, place: Place) -> Option<JobId> {
+        let order = place.turn.order;
+        self.arrived.get(&order).copied().or_else(|| ledger.accepted_as(order))
+    }
+
+    fn put(&mut self, place: Place) {
+        let Some((_, turns)) = self.waiting.get_mut(&place.shape) else { return };
+        let before = turns.first().copied();
+        turns.insert(place.turn);
+        if before.is_none_or(|head| place.turn < head) {
+            self.heads.insert(place);
+            before.map(|turn| self.heads.remove(&Place { turn, shape: place.shape }));
+        }
+    }
+
+    /// Where a job that the ledger holds stands if it is here: nothing of it changes while it waits.
+    fn place_of(&self, ledger: &Ledger, job: JobId) -> Option<Place> {
+        let (spec, turn) = turn_of(ledger, job)?;
+        let shape = *self.shapes.get(&Shape::of(spec))?;
+        Some(Place { turn, shape })
     }
 
     fn shape_of(&mut self, spec: &JobSpec) -> u64 {
-        let shape = Shape {
-            class: spec.class.clone(),
-            requires: spec.requires.clone(),
-            cpu_milli: spec.cpu_milli,
-            memory_bytes: spec.memory_bytes,
-        };
+        let shape = Shape::of(spec);
         if let Some(number) = self.shapes.get(&shape) {
             return *number;
         }
         self.next_shape += 1;
-        self.waiting.insert(self.next_shape, (shape.clone(), BTreeMap::new()));
+        self.waiting.insert(self.next_shape, (shape.clone(), BTreeSet::new()));
         self.shapes.insert(shape, self.next_shape);
         self.next_shape
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::vec::Vec;
-    use protocol::submit;
-
-    fn spec(class: &str, priority: u8) -> JobSpec {
-        JobSpec { priority, ..submit::defaults(class) }
-    }
-
-    fn drained(queue: &mut Queue) -> Vec<u128> {
-        let mut order = Vec::new();
-        while let Some((_, job)) = queue.next(None) {
-            queue.remove(job);
-            order.push(job.0);
-        }
-        order
-    }
-
-    #[test]
-    fn priority_comes_first_then_age_and_waiting_raises_by_one_level_in_30_s() {
-        let mut queue = Queue::default();
-        queue.insert(JobId(1), &spec("a", 4), 0, 1);
-        queue.insert(JobId(2), &spec("b", 9), 1_000, 2);
-        queue.insert(JobId(3), &spec("a", 4), 0, 3);
-        queue.insert(JobId(4), &spec("b", 5), 29_000, 4);
-        queue.insert(JobId(5), &spec("b", 5), 31_000, 5);
-        queue.insert(JobId(6), &spec("a", 0), 0, 6);
-        queue.insert(JobId(7), &spec("a", 9), 271_000, 7);
-        assert_eq!(drained(&mut queue), [2, 4, 1, 3, 5, 6, 7]);
-        assert!(queue.heads.is_empty() && queue.shapes.is_empty() && queue.waiting.is_empty());
-    }
-
-    #[test]
-    fn a_look_sees_one_job_of_each_shape() {
-        let mut queue = Queue::default();
-        for n in 0..1_000_u64 {
-            queue.insert(JobId(n.into()), &spec(if n % 2 == 0 { "even" } else { "odd" }, 4), 0, n);
-        }
-        let (first, job) = queue.next(None).unwrap();
-        let (second, other) = queue.next(Some(first)).unwrap();
-        assert_eq!((job, other, queue.next(Some(second))), (JobId(0), JobId(1), None));
-    }
-
-    #[test]
-    fn a_paused_look_goes_on_where_it_stopped_and_then_begins_anew_if_something_came() {
-        let mut queue = Queue::default();
-        queue.insert(JobId(1), &spec("a", 4), 0, 1);
-        assert_eq!(queue.look(), Some(None));
-        let (place, _) = queue.next(None).unwrap();
-        queue.pause(Some(place));
-        queue.insert(JobId(2), &spec("b", 4), 0, 0);
-        assert_eq!(queue.look(), Some(Some(place)));
-        assert_eq!(queue.look(), Some(None));
-        assert_eq!(queue.look(), None);
-    }
+fn turn_of(ledger: &Ledger, job: JobId) -> Option<(&JobSpec, Turn)> {
+    let spec = ledger.terms(job)?;
+    let turn = Turn::of(spec, ledger.accepted_clock_ms(job)?, ledger.order_of(job)?);
+    Some((spec, turn))
 }

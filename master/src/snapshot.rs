@@ -11,12 +11,13 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use protocol::{Answer, Boot, Fact, Job, JobState, Member, NodeId};
+use protocol::{Answer, Boot, Fact, Job, JobId, JobState, Member, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::held::Held;
 use crate::keys::{EndedKey, KeyRecord};
-use crate::ledger::{Held, Ledger};
+use crate::ledger::Ledger;
 use crate::limits::{PIECE_BYTES, PIECE_ITEMS};
 use crate::marks::Marks;
 use crate::retention::Forgotten;
@@ -79,8 +80,8 @@ struct HeldJob {
 }
 
 impl HeldJob {
-    fn of(held: &Held) -> Self {
-        Self { job: Arc::clone(&held.job), key: held.key.clone(), accepted_ms: held.accepted_ms }
+    fn of((id, held): (JobId, &Held)) -> Self {
+        Self { job: held.job(id), key: held.key.clone(), accepted_ms: held.accepted_ms }
     }
 }
 
@@ -160,8 +161,8 @@ impl Ledger {
         }
     }
 
-    fn jobs_in_order(&self) -> impl Iterator<Item = &Held> + '_ {
-        self.order.jobs().filter_map(|id| self.jobs.get(&id))
+    fn jobs_in_order(&self) -> impl Iterator<Item = (JobId, &Held)> + '_ {
+        self.order.jobs().filter_map(|id| Some((id, self.jobs.get(&id)?)))
     }
 }
 
@@ -232,9 +233,9 @@ impl Restoring {
                 self.ledger.gateways.take_back(node, boot, floor, answers)
             }
             Part::Facts(chunk) => self.ledger.facts.take_back(chunk),
-            Part::Jobs(jobs) => jobs.into_iter().all(|HeldJob { job, key, accepted_ms }| {
-                self.ledger.take_back(Held { job, key, accepted_ms })
-            }),
+            Part::Jobs(jobs) => jobs
+                .into_iter()
+                .all(|HeldJob { job, key, accepted_ms }| self.ledger.take_back(job, key, accepted_ms)),
             Part::Keys(keys) => {
                 keys.into_iter().for_each(|(key, record)| self.ledger.keys.insert(key, record));
                 true

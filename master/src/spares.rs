@@ -29,7 +29,7 @@ impl Master {
             let slot = peer.slots().get(attempt).filter(|slot| !slot.planned);
             let is_late =
                 slot.is_some_and(|slot| self.now_ms.saturating_sub(slot.since_ms) >= SPARE_PATIENCE_MS);
-            let current = ledger.job(attempt.job).filter(|job| {
+            let current = ledger.changed_job(attempt.job).filter(|job| {
                 job.current().is_some_and(|current| current.number == attempt.attempt && current.node == from)
             });
             if is_late && current.is_some_and(|job| self.place(&job.spec, &free, false).is_some()) {

@@ -71,7 +71,10 @@ pub(crate) struct Archive(Arc<Inside>);
 
 struct Inside {
     backlog: Mutex<Backlog>,
+    /// Something came, or the start is over.
     wake: Notify,
+    /// The same, and it must not wait for more to come.
+    hurry: Notify,
     pool: SqlitePool,
     progress: watch::Sender<Progress>,
     trouble: Mutex<Option<String>>,
@@ -104,6 +107,7 @@ impl Archive {
         let inside = Arc::new(Inside {
             backlog: Mutex::default(),
             wake: Notify::new(),
+            hurry: Notify::new(),
             pool,
             progress: watch::Sender::new(progress),
             trouble: Mutex::default(),
@@ -117,13 +121,16 @@ impl Archive {
     /// What some entries brought about; whole entries, in order. Never waits. Says whether too much waits by now.
     pub(crate) fn push(&self, batch: Batch) -> bool {
         let wakes = !batch.is_empty();
-        let is_full = {
+        let (is_full, is_much) = {
             let mut backlog = locked(&self.0.backlog);
             backlog.push(batch);
-            backlog.is_full()
+            (backlog.is_full(), backlog.is_much())
         };
         if wakes {
             self.0.wake.notify_one();
+        }
+        if is_much {
+            self.0.hurry.notify_one();
         }
         is_full
     }
@@ -139,7 +146,7 @@ impl Archive {
             ..Batch::default()
         };
         ledger.facts_after(0).for_each(|fact| batch.hear(fact, None));
-        ledger.newest(None).filter(|job| job.state.is_terminal()).for_each(|job| batch.put(Arc::clone(job)));
+        ledger.newest(None).filter(|job| job.state.is_terminal()).for_each(|job| batch.put(job));
         locked(&self.0.backlog).push(batch);
         self.0.wake.notify_one();
     }
@@ -173,6 +180,7 @@ impl Archive {
     pub(crate) async fn close(&self) {
         locked(&self.0.backlog).is_closing = true;
         self.0.wake.notify_one();
+        self.0.hurry.notify_one();
         let ended = async {
             let _ = self.0.closed.subscribe().wait_for(|closed| *closed).await;
             self.0.pool.close().await;

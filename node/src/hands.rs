@@ -99,8 +99,9 @@ impl Hands {
             },
             stage.front.broker.clone(),
         )?;
-        let serving = Serving { bulk: Arc::new(shelves), keys: broker.keys() };
-        let link = open_link(handle, &settings, identity, &me, &slots, serving)?;
+        let serving = Serving { bulk: Arc::new(shelves), keys: broker.keys(), elsewhere: handle.clone() };
+        // Its messages are carried on the thread of the owner loop, which makes and hears them: no other has to be woken for each.
+        let link = open_link(&Handle::current(), &settings, identity, &me, &slots, serving)?;
         let runner = open_runner(stage, handle, &settings, &slots)?;
         watch_load(&slots, &settings.data)?;
         let load = slots.load.subscribe();
@@ -296,11 +297,15 @@ impl Hands {
         self.shows.resumed();
     }
 
+    /// A turn begins: whether somebody watches all jobs.
+    pub(crate) fn jobs_watched(&mut self) -> bool {
+        self.shows.turn(self.news.jobs_wanted())
+    }
+
     /// Carries out, in order, what one turn wants.
     pub(crate) fn carry_out(&mut self, cast: &mut Cast, outputs: Vec<Output>) -> Result<(), StageError> {
         let mut messages: BTreeMap<Peer, Vec<consensus::Message>> = BTreeMap::new();
         let mut letters = Letters::default();
-        self.shows.turn(self.news.jobs_wanted());
         let mut writes = Vec::new();
         for output in outputs {
             match output {

@@ -132,6 +132,7 @@ impl Incarnation {
 
     /// Waits for whatever comes first, then takes all that waits, peers first, each kind up to its bound.
     async fn wait(&mut self, stage: &mut Stage, inputs: &mut Vec<Input>) -> Result<(), StageError> {
+        let waits = self.cast.has_enough_under_way();
         let inboxes = &mut self.inboxes;
         tokio::select! {
             biased;
@@ -139,9 +140,9 @@ impl Incarnation {
             _ = stage.ending.changed(), if *stage.ending.borrow() != Ending::AtOnce => {}
             Some(told) = inboxes.peers.recv() => self.hands.link_told(told, inputs),
             Ok(()) = inboxes.disk.changed() => {}
-            Some(batch) = inboxes.broker.recv() => broker_told(batch, inputs),
+            Some(batch) = inboxes.broker.recv(), if !waits => broker_told(batch, inputs),
             Some((attempt, outcome)) = inboxes.ended.recv() => self.hands.ended(attempt, outcome, inputs),
-            Some(ask) = stage.asks.recv() => self.hands.asked(ask, &self.cast, inputs),
+            Some(ask) = stage.asks.recv(), if !waits => self.hands.asked(ask, &self.cast, inputs),
             Some(batch) = inboxes.lab.recv() => self.hands.lab_told(batch, &self.cast, inputs),
             Some(told) = inboxes.snapshots.recv() => self.hands.snapshot_told(told, inputs),
             Ok(()) = inboxes.load.changed() => {
@@ -212,6 +213,7 @@ impl Incarnation {
             self.cast.handle(Input::Tick, wall_ms);
             self.hands.ask_again(&mut self.cast, wall_ms);
         }
+        self.cast.watch(self.hands.jobs_watched());
         let outputs = self.outputs(wall_ms);
         self.hands.carry_out(&mut self.cast, outputs)
     }

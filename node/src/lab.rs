@@ -176,7 +176,7 @@ impl Lab {
     pub(crate) fn look_again(&mut self, ledger: &Ledger) {
         for id in self.clients.open_jobs().chain(self.workers.held_jobs()).collect::<BTreeSet<_>>() {
             if let Some(job) = ledger.job(id) {
-                self.changed(job);
+                self.changed(&job);
             }
         }
     }

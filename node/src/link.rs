@@ -144,6 +144,8 @@ pub struct Serving {
     pub bulk: Arc<dyn BulkServe>,
     /// Hears of keys for the broker link.
     pub keys: Arc<dyn SessionKeys>,
+    /// Where bulk is served: much of it must not be in the way of messages.
+    pub elsewhere: Handle,
 }
 
 impl fmt::Debug for Serving {

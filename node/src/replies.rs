@@ -81,7 +81,7 @@ impl Replies {
         match ledger.job(job) {
             Some(ended) if ended.state.is_terminal() => {
                 // The asker may have gone away meanwhile; so below.
-                let _ = reply.send(held(ended, members));
+                let _ = reply.send(held(&ended, members));
             }
             Some(_) => self.endings.entry(job).or_default().push(reply),
             None => {}
@@ -97,7 +97,7 @@ impl Replies {
         };
         match ledger.job(*id) {
             Some(job) => {
-                let _ = reply.send(Reply { told, held: Some(held(job, members)) });
+                let _ = reply.send(Reply { told, held: Some(held(&job, members)) });
             }
             // What was made before may be history by now: whoever asked looks there.
             None if matches!(told, Told::Answer(Answer::Accepted { replayed: true, .. })) => {
@@ -130,7 +130,7 @@ impl Replies {
         let waited: Vec<JobId> = self.unapplied.keys().chain(self.endings.keys()).copied().collect();
         for id in waited {
             match ledger.job(id) {
-                Some(job) => self.changed(job, members),
+                Some(job) => self.changed(&job, members),
                 None => drop(self.endings.remove(&id)),
             }
         }
@@ -198,7 +198,7 @@ mod tests {
         replies.decided(1, Told::Answer(Answer::Accepted { job, replayed: false }), &ledger, &members);
         assert!(told.try_recv().is_err(), "nothing may be shown that is not applied here");
         accept(&mut ledger, job);
-        replies.changed(ledger.job(job).unwrap(), &members);
+        replies.changed(&ledger.job(job).unwrap(), &members);
         let reply = told.try_recv().unwrap();
         assert_eq!(reply.held.map(|held| held.job.rev), ledger.job(job).map(|job| job.rev));
     }
@@ -210,12 +210,12 @@ mod tests {
         accept(&mut ledger, job);
         let (reply, mut before) = oneshot::channel();
         replies.awaits(job, reply, &ledger, &members);
-        replies.changed(ledger.job(job).unwrap(), &members);
+        replies.changed(&ledger.job(job).unwrap(), &members);
         assert!(before.try_recv().is_err(), "it has not ended");
         apply(&mut ledger, vec![Command::Assign { job, attempt: 1, node: NodeId(1), boot: Boot(1) }]);
         let outcome = Arc::new(Outcome::success(bytes::Bytes::new()));
         apply(&mut ledger, vec![Command::Finish { job, attempt: 1, node: NodeId(1), outcome }]);
-        replies.changed(ledger.job(job).unwrap(), &members);
+        replies.changed(&ledger.job(job).unwrap(), &members);
         assert!(before.try_recv().unwrap().job.state.is_terminal());
         let (reply, mut after) = oneshot::channel();
         replies.awaits(job, reply, &ledger, &members);

@@ -60,8 +60,9 @@ impl Shows {
 
     /// A turn begins; `jobs_wanted`: the news have somebody to tell of jobs. One reader is the teller of news itself. Whoever comes
     /// to read in the middle of a turn looks at the state first, and sees it after that turn.
-    pub(crate) fn turn(&mut self, jobs_wanted: bool) {
+    pub(crate) fn turn(&mut self, jobs_wanted: bool) -> bool {
         self.jobs_watched = jobs_wanted || self.events.receiver_count() > 1;
+        self.jobs_watched
     }
 
     pub(crate) fn want_view(&mut self, ticket: u64) {

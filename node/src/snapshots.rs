@@ -62,6 +62,8 @@ pub(crate) struct Keeper {
     log: logdb::Log,
     told: mpsc::Sender<SnapshotTold>,
     due_bytes: u64,
+    /// Size of the newest one made here: a large state is not written again for a little of log.
+    last_bytes: u64,
     /// This start is over: threads may stop.
     over: Arc<AtomicBool>,
     served: Arc<Served>,
@@ -94,6 +96,7 @@ impl Keeper {
             log,
             told,
             due_bytes,
+            last_bytes: 0,
             over: Arc::default(),
             served,
             busy: false,
@@ -115,8 +118,9 @@ impl Keeper {
         }
         let bytes = cast.bytes_after_snapshot();
         // While a peer fetches the newest one, it is not made the last but one, unless the log gets far too long.
-        let serving = self.served.lately() && bytes < self.due_bytes.saturating_mul(limits::SERVING_PATIENCE);
-        let due = self.wanted || (bytes > self.due_bytes && !serving);
+        let due_bytes = self.due_bytes.max(self.last_bytes / limits::LOG_SHARE);
+        let serving = self.served.lately() && bytes < due_bytes.saturating_mul(limits::SERVING_PATIENCE);
+        let due = self.wanted || (bytes > due_bytes && !serving);
         if self.busy || !due || self.not_before.is_some_and(|moment| Instant::now() < moment) {
             return;
         }
@@ -154,7 +158,10 @@ impl Keeper {
     /// What a thread or task said.
     pub(crate) fn told(&mut self, told: SnapshotTold, disk: Option<&Disk>, inputs: &mut Vec<Input>) {
         match told {
-            SnapshotTold::Drafted(Ok(Some(draft))) => self.draft = Some(draft),
+            SnapshotTold::Drafted(Ok(Some(draft))) => {
+                self.last_bytes = draft.bytes;
+                self.draft = Some(draft);
+            }
             SnapshotTold::Drafted(Ok(None)) => self.busy = false,
             SnapshotTold::Drafted(Err(error)) | SnapshotTold::Published(Err(error)) => {
                 self.failed(&error.to_string());

@@ -28,7 +28,9 @@ pub enum BadBytes {
 /// Never for our own types: they hold no map with foreign keys and no unsized sequence.
 #[must_use]
 pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
-    match postcard::to_allocvec(message) {
+    // Measured first: a large message that grows while it is written is copied again and again.
+    let bytes = postcard::experimental::serialized_size(message).unwrap_or_default();
+    match postcard::to_extend(message, Vec::with_capacity(bytes)) {
         Ok(bytes) => bytes,
         Err(error) => unreachable!("our own messages always encode: {error}"),
     }

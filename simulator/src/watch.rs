@@ -211,7 +211,7 @@ impl Watch {
     /// An archive that came from a peer may be ahead of the ledger and have forgotten more: so has the agreed history then.
     pub(crate) fn read(&self, name: usize, ledger: &Ledger, shelf: &Shelf, told: Told) -> Held {
         let forgotten = ledger.forgotten().upto.max(shelf.forgotten());
-        let look = |id: &JobId| ledger.job(*id).or_else(|| shelf.get(*id));
+        let look = |id: &JobId| ledger.job(*id).or_else(|| shelf.get(*id).cloned());
         let is_forgotten = |id: &JobId| self.jobs.get(id).is_some_and(|known| known.is_among(forgotten));
         let known = &self.acknowledged[..told.acknowledged];
         let gone = known.iter().find(|id| look(id).is_none() && !is_forgotten(id));
@@ -224,7 +224,7 @@ impl Watch {
         let every = known.len() / READ_RESULTS + 1;
         let some = known.iter().rev().step_by(every).filter_map(look);
         for job in some {
-            self.ended_job_is_as_it_ended(job)?;
+            self.ended_job_is_as_it_ended(&job)?;
         }
         Ok(())
     }

@@ -321,7 +321,7 @@ impl<'a> World<'a> {
         // What waits on a node for a slot waits like what is queued.
         let live = self.nodes.iter().filter_map(|node| node.live.as_ref());
         let spares = live.flat_map(|live| live.cast.worker().waiting()).map(|attempt| attempt.job);
-        let is_lab = |id: protocol::JobId| ledger.job(id).is_some_and(|job| job.spec.class == LAB_CLASS);
+        let is_lab = |id: protocol::JobId| ledger.terms(id).is_some_and(|terms| terms.class == LAB_CLASS);
         let (lab, own): (Vec<_>, Vec<_>) = ledger.queued().chain(spares).partition(|id| is_lab(*id));
         let always = self.common.runs_jobs == master::RunsJobs::Always;
         let (mut own_free, mut lab_free) = (0, 0);
@@ -339,7 +339,7 @@ impl<'a> World<'a> {
         }
         let waiting = ledger.clock_ms().saturating_sub(crate::limits::STARVE_US / MS);
         let overdue = |id: &protocol::JobId| {
-            ledger.job(*id).and_then(|job| job.not_before_ms).is_some_and(|due_ms| due_ms < waiting)
+            ledger.changed_job(*id).and_then(|job| job.not_before_ms).is_some_and(|due_ms| due_ms < waiting)
         };
         let overdue: Vec<_> = ledger.scheduled().filter(overdue).collect();
         self.watch.queue(self.now_us, [(&own, own_free), (&lab, lab_free), (&overdue, 1)])

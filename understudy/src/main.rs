@@ -33,6 +33,11 @@ use clap::Parser as _;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::words::{Command, Words};
 
+/// Batches of many sizes are made and dropped thousands of times a second, by many threads: the system's allocator spends a
+/// good part of a node's processor time on them, and asks the kernel anew for each large one.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Each attempt starts a keeper: it must not pay for the command line of people.
     if std::env::args_os().nth(1).is_some_and(|word| word == "keeper") {

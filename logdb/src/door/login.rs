@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Form, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, Form, Query, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
@@ -102,6 +102,27 @@ impl Asked {
 }
 
 impl Door {
+    /// Lets in who names the token; sends people to the login page.
+    pub(super) fn refuses_stranger(&self, request: &Parts) -> Option<Response> {
+        let asked = self.asked.as_ref()?;
+        // `/stop` has its own rules: it is off unless allowed, and no page of another site turns it.
+        if matches!(request.uri.path(), "/livez" | "/readyz" | "/stop" | "/login") {
+            return None;
+        }
+        match asked.bearer(&request.headers) {
+            Bearer::Right => None,
+            Bearer::Wrong => Some(asked.wrong().into_response()),
+            Bearer::Unnamed if is_for_people(request) => {
+                let place = request.uri.path_and_query().map_or("/", |place| place.as_str());
+                Some(see_other(&format!("/login?to={}", in_query(place))))
+            }
+            Bearer::Unnamed => {
+                let detail = "name the token: Authorization: Bearer TOKEN";
+                Some(Problem::new(Kind::Unauthorized, detail).not_accepted().into_response())
+            }
+        }
+    }
+
     /// It, asking for this token wherever it is not open to all: `/livez`, `/readyz`, `/stop` and `/login` are.
     #[must_use]
     pub fn asking(self, token: Option<Token>) -> Self {
@@ -109,30 +130,9 @@ impl Door {
     }
 }
 
-/// Lets in who names the token; sends people to the login page.
-pub(super) async fn gate(State(door): State<Door>, request: Request, next: Next) -> Response {
-    let Some(asked) = &door.asked else { return next.run(request).await };
-    // `/stop` has its own rules: it is off unless allowed, and no page of another site turns it.
-    if matches!(request.uri().path(), "/livez" | "/readyz" | "/stop" | "/login") {
-        return next.run(request).await;
-    }
-    match asked.bearer(request.headers()) {
-        Bearer::Right => next.run(request).await,
-        Bearer::Wrong => asked.wrong().into_response(),
-        Bearer::Unnamed if is_for_people(&request) => {
-            let place = request.uri().path_and_query().map_or("/", |place| place.as_str());
-            see_other(&format!("/login?to={}", in_query(place)))
-        }
-        Bearer::Unnamed => {
-            let detail = "name the token: Authorization: Bearer TOKEN";
-            Problem::new(Kind::Unauthorized, detail).not_accepted().into_response()
-        }
-    }
-}
-
-fn is_for_people(request: &Request) -> bool {
-    let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    request.method() == axum::http::Method::GET && accept.is_some_and(|accept| accept.contains("text/html"))
+fn is_for_people(request: &Parts) -> bool {
+    let accept = request.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    request.method == axum::http::Method::GET && accept.is_some_and(|accept| accept.contains("text/html"))
 }
 
 /// `/login`; part of [`Door::guard`] where a token is asked for.

@@ -1,16 +1,14 @@
 //! What a request says of where it comes from and whom it is meant for, and what an answer tells a browser.
 
-use axum::extract::Request;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use axum::middleware::Next;
-use axum::response::Response;
 
 /// The host a request names, without its port: in its target, else in its `Host` header. Browsers always name one.
-pub(super) fn asked_host(request: &Request) -> Option<String> {
-    if let Some(host) = request.uri().host() {
+pub(super) fn asked_host(request: &Parts) -> Option<String> {
+    if let Some(host) = request.uri.host() {
         return Some(host.to_string());
     }
-    let value = request.headers().get(header::HOST)?;
+    let value = request.headers.get(header::HOST)?;
     Some(host_of(value.to_str().unwrap_or("?")).to_string())
 }
 
@@ -47,9 +45,7 @@ pub(super) fn is_prefetch(headers: &HeaderMap) -> bool {
 }
 
 /// What keeps a browser from running anything of an answer, and from storing it.
-pub(super) async fn safe(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
+pub(super) fn make_safe(headers: &mut HeaderMap) {
     let policy = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, policy),
@@ -59,7 +55,6 @@ pub(super) async fn safe(request: Request, next: Next) -> Response {
     ] {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
-    response
 }
 
 #[cfg(test)]

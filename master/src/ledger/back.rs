@@ -2,13 +2,13 @@
 
 use alloc::sync::Arc;
 
-use super::{Held, Ledger, bytes_of};
-use protocol::JobState;
+use super::{Ledger, bytes_of};
+use crate::held::Held;
+use protocol::{Job, JobState};
 
 impl Ledger {
     /// Takes a job back as a snapshot has it, in the order of acceptance. False: it leaves a hole, or is there already.
-    pub(crate) fn take_back(&mut self, held: Held) -> bool {
-        let job = Arc::clone(&held.job);
+    pub(crate) fn take_back(&mut self, job: Arc<Job>, key: Option<Arc<str>>, accepted_ms: u64) -> bool {
         let bytes = bytes_of(&job);
         let ending = job.ending.as_ref();
         let fits = self.order.take_back(job.order, job.id)
@@ -16,7 +16,8 @@ impl Ledger {
             && ending.is_none_or(|ending| self.tail.take_back(ending.number, job.id, bytes));
         self.totals.bytes += bytes;
         self.index(&job, true);
-        self.jobs.insert(job.id, held);
+        let id = job.id;
+        self.jobs.insert(id, Held::take_back(job, &mut self.terms, key, accepted_ms));
         fits
     }
 

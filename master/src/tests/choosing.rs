@@ -182,7 +182,7 @@ fn every_choice_and_every_refusal_is_explained() {
     let explain = |scene: &Scene, job| {
         let roster = scene.master.roster(&scene.ledger);
         let job = scene.ledger.job(job).unwrap();
-        why(job, &roster, &scene.ledger, Some(CARL), RunsJobs::Auto)
+        why(&job, &roster, &scene.ledger, Some(CARL), RunsJobs::Auto)
     };
     let codes = |why: &crate::Why| -> Vec<Vec<&str>> {
         why.nodes.iter().map(|node| node.reasons.iter().map(|reason| reason.code).collect()).collect()

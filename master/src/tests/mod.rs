@@ -1,6 +1,6 @@
 //! Scenarios: what a ledger does with commands (`rules`, `repeats`, `ending`, `random`), and what a leader makes of what it hears
 //! (`leading`, `losses`, `joining`, `electing`, `comparing`, `choosing`, `spares`, `shortage`,
-//! `attached`, `batches`).
+//! `attached`, `batches`, `queue`).
 
 mod attached;
 mod batches;
@@ -12,6 +12,7 @@ mod faults;
 mod joining;
 mod leading;
 mod losses;
+mod queue;
 mod random;
 mod repeats;
 mod rules;

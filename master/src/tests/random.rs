@@ -120,7 +120,7 @@ proptest! {
                     prop_assert_eq!(now, then, "terminal_is_final");
                 }
             }
-            let finals: Vec<Arc<Job>> = one.newest(None).filter(|job| job.state.is_terminal()).cloned().collect();
+            let finals: Vec<Arc<Job>> = one.newest(None).filter(|job| job.state.is_terminal()).collect();
             ended.extend(finals.iter().map(|job| (job.id, Job::clone(job))));
             history.extend(finals.iter().filter_map(|job| Some((job.ending?.number, job.id))));
             prop_assert!(acked.iter().all(|id| one.job(*id).is_some() || ended.contains_key(id)), "acked_survives");

@@ -127,7 +127,7 @@ impl Book {
         self.one(Command::Cancel { job: JobId(job) })
     }
 
-    pub(super) fn job(&self, job: u128) -> &Job {
+    pub(super) fn job(&self, job: u128) -> Arc<Job> {
         self.ledger.job(JobId(job)).expect("the job is in the ledger")
     }
 

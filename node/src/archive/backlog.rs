@@ -6,7 +6,7 @@ use std::sync::Arc;
 use protocol::{Fact, Job, JobId};
 
 use super::limits::{
-    BACKLOG_BYTES, BACKLOG_RELIEVED_BYTES, BATCH_ITEMS, FACT_BYTES, WRITE_BATCHES, WRITE_BYTES,
+    BACKLOG_BYTES, BACKLOG_RELIEVED_BYTES, BATCH_ITEMS, FACT_BYTES, GATHER_BYTES, WRITE_BATCHES, WRITE_BYTES,
 };
 
 /// What some entries brought about, whole entries only.
@@ -89,6 +89,11 @@ impl Backlog {
             None => Some(batch),
         };
         self.batches.extend(left.map(Arc::new));
+    }
+
+    /// Enough waits for a transaction of its own.
+    pub(super) fn is_much(&self) -> bool {
+        self.bytes >= GATHER_BYTES
     }
 
     /// The oldest batches, for one transaction; they stay until [`Backlog::written`].

@@ -168,7 +168,7 @@ impl Wish<'_> {
     fn is_history(&self, job: &Job) -> bool {
         job.order <= self.ledger.last_order()
             && !self.ledger.has_forgotten(job)
-            && self.ledger.job(job.id).is_none_or(|held| held.order != job.order)
+            && self.ledger.order_of(job.id).is_none_or(|order| order != job.order)
     }
 
     fn in_memory(&self) -> Part {
@@ -178,8 +178,8 @@ impl Wish<'_> {
                 part.floor = job.order + 1;
                 break;
             }
-            if self.filter.fits(job) && !self.ledger.has_forgotten(job) {
-                part.jobs.push(Listed::from(Arc::clone(job)));
+            if self.filter.fits(&job) && !self.ledger.has_forgotten(&job) {
+                part.jobs.push(Listed::from(job));
             }
         }
         part

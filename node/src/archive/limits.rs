@@ -12,6 +12,10 @@ pub(super) const BATCH_ITEMS: usize = 2_000;
 pub(super) const WRITE_BATCHES: usize = 8;
 /// Bytes of one transaction, about.
 pub(super) const WRITE_BYTES: u64 = 16 << 20;
+/// After a transaction what comes gathers for so long: one costs more than most of what is in it,
+pub(super) const GATHER: Duration = Duration::from_millis(100);
+/// unless so many bytes wait.
+pub(super) const GATHER_BYTES: u64 = 1 << 20;
 /// Rows of one statement (SQLite takes 32,766 values).
 pub(super) const INSERT_ROWS: usize = 500;
 /// What is written is made safe at least so often.

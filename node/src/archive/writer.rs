@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::error::ArchiveError;
-use super::limits::{CHECKPOINT_BYTES, CHECKPOINT_EVERY, RETRY};
+use super::limits::{CHECKPOINT_BYTES, CHECKPOINT_EVERY, GATHER, RETRY};
 use super::store::{About, Store};
 use super::{Inside, Progress, locked};
 
@@ -65,6 +65,7 @@ impl Writer {
             if self.is_due() {
                 self.make_safe().await;
             }
+            self.gather().await;
         }
         self.store.close().await;
         self.inside.closed.send_replace(true);
@@ -89,6 +90,14 @@ impl Writer {
                 self.trouble(Some(&error));
                 tokio::time::sleep(RETRY).await;
             }
+        }
+    }
+
+    /// Lets a little more come before the next transaction; whoever reads looks at what waits, too.
+    async fn gather(&self) {
+        if !locked(&self.inside.backlog).is_much() {
+            // It makes no difference which of the two it was.
+            let _ = tokio::time::timeout(GATHER, self.inside.hurry.notified()).await;
         }
     }
 

@@ -264,7 +264,7 @@ impl Desk {
     /// A job as of this moment: from the ledger, else from history. None: neither knows it.
     pub(super) async fn job(&self, view: &View, id: JobId) -> Result<Option<Arc<Job>>, Problem> {
         if let Some(job) = view.ledger.job(id) {
-            return Ok(Some(Arc::clone(job)).filter(|job| !view.ledger.has_forgotten(job)));
+            return Ok(Some(job).filter(|job| !view.ledger.has_forgotten(job)));
         }
         match self.served.front.history.now() {
             Some(archive) => match archive.job(id).await.map_err(|error| problem::history(&error))? {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::HeaderValue;
+use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
 use logdb::door::Door;
@@ -27,11 +27,16 @@ pub(super) async fn is_known(desk: Desk, host: String) -> bool {
     known(desk.remembered()) || known(desk.seen().await)
 }
 
-/// Who answers, who leads, and up to where this node has applied: on every answer of the API.
+/// The same on what pages hear of the API within the process, where no door stands before it.
 pub(super) async fn headers(State(desk): State<Desk>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
+    *response.headers_mut() = stamp(desk, std::mem::take(response.headers_mut())).await;
+    response
+}
+
+/// Who answers, who leads, and up to where this node has applied: on every answer of the API.
+pub(super) async fn stamp(desk: Desk, mut headers: HeaderMap) -> HeaderMap {
     let seen = desk.seen().await;
-    let headers = response.headers_mut();
     let mut set = |name: &'static str, value: &str| {
         if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
             headers.insert(name, value);
@@ -43,5 +48,5 @@ pub(super) async fn headers(State(desk): State<Desk>, request: Request, next: Ne
         set("x-understudy-term", &seen.term.to_string());
         set("x-understudy-index", &seen.index.to_string());
     }
-    response
+    headers
 }

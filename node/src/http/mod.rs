@@ -75,39 +75,40 @@ pub fn app(served: Served) -> Router {
 pub fn app_with_pages(served: Served, pages: impl FnOnce(Router) -> Router) -> Router {
     let desk = Desk::new(served);
     let api = api(desk.clone());
-    let routes = pages(api.clone()).merge(api).merge(roots(desk.clone()));
-    desk.door.clone().knowing(move |host| guard::is_known(desk.clone(), host)).guard(routes)
+    let inside = api.clone().layer(from_fn_with_state(desk.clone(), guard::headers));
+    let routes = pages(inside).merge(api).merge(roots(desk.clone()));
+    let stamps = desk.clone();
+    let door = desk.door.clone().stamping(move |headers| guard::stamp(stamps.clone(), headers));
+    door.knowing(move |host| guard::is_known(desk.clone(), host)).guard(routes)
 }
 
+/// Whole paths, for a nested router costs every call a copy of its path.
 fn api(desk: Desk) -> Router {
-    let routes = Router::new()
-        .route("/jobs", post(submit::submit).get(jobs::list))
-        .route("/jobs/batch", post(batch::submit))
-        .route("/jobs/{id}", get(job::get))
-        .route("/jobs/{id}/output", get(job::output))
-        .route("/jobs/{id}/payload", get(job::payload))
-        .route("/jobs/{id}/why", get(job::why))
-        .route("/jobs/{id}/logs", get(logs::of_job))
-        .route("/jobs/{id}/cancel", post(submit::cancel))
-        .route("/status", get(nodes::status))
-        .route("/nodes", get(nodes::list))
-        .route("/nodes/{name}", get(nodes::one))
-        .route("/nodes/{name}/stop", post(nodes::stop))
-        .route("/nodes/{name}/resume", post(nodes::resume))
-        .route("/nodes/{name}/digest", get(digest::digest))
-        .route("/leader/transfer", post(transfer::transfer))
-        .route("/events", get(events::events))
-        .route("/views", get(views::all))
-        .route("/views/{node}/{*kind}", get(views::one))
-        .route("/messages", post(views::say))
-        .route("/logs", get(logs::of_all));
     Router::new()
-        .nest("/api/v1", routes)
+        .route("/api/v1/jobs", post(submit::submit).get(jobs::list))
+        .route("/api/v1/jobs/batch", post(batch::submit))
+        .route("/api/v1/jobs/{id}", get(job::get))
+        .route("/api/v1/jobs/{id}/output", get(job::output))
+        .route("/api/v1/jobs/{id}/payload", get(job::payload))
+        .route("/api/v1/jobs/{id}/why", get(job::why))
+        .route("/api/v1/jobs/{id}/logs", get(logs::of_job))
+        .route("/api/v1/jobs/{id}/cancel", post(submit::cancel))
+        .route("/api/v1/status", get(nodes::status))
+        .route("/api/v1/nodes", get(nodes::list))
+        .route("/api/v1/nodes/{name}", get(nodes::one))
+        .route("/api/v1/nodes/{name}/stop", post(nodes::stop))
+        .route("/api/v1/nodes/{name}/resume", post(nodes::resume))
+        .route("/api/v1/nodes/{name}/digest", get(digest::digest))
+        .route("/api/v1/leader/transfer", post(transfer::transfer))
+        .route("/api/v1/events", get(events::events))
+        .route("/api/v1/views", get(views::all))
+        .route("/api/v1/views/{node}/{*kind}", get(views::one))
+        .route("/api/v1/messages", post(views::say))
+        .route("/api/v1/logs", get(logs::of_all))
         .route(internal::JOIN_PATH, post(internal::join))
         .route(internal::CLUSTER_PATH, get(internal::cluster))
         .route("/api/{*rest}", axum::routing::any(unknown))
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state(desk.clone(), guard::headers))
         .with_state(desk)
 }
 

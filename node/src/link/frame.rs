@@ -46,12 +46,15 @@ impl End {
 
 /// Adds one frame; false: the message is larger than any message may be, nothing is added.
 pub(super) fn put(out: &mut Vec<u8>, message: &impl Serialize) -> bool {
-    let body = protocol::native::encode(message);
-    let Some(length) = u32::try_from(body.len()).ok().filter(|_| body.len() <= MESSAGE_BYTES) else {
+    let start = out.len();
+    out.extend_from_slice(&head(0));
+    *out = protocol::native::append(message, std::mem::take(out));
+    let body_bytes = out.len() - start - LENGTH_BYTES;
+    if body_bytes > MESSAGE_BYTES {
+        out.truncate(start);
         return false;
-    };
-    out.extend_from_slice(&length.to_be_bytes());
-    out.extend_from_slice(&body);
+    }
+    out[start..start + LENGTH_BYTES].copy_from_slice(&head(body_bytes));
     true
 }
 

@@ -60,7 +60,7 @@ pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener, alive: super
 
 /// One connection from its first byte to its last; an error is why it was not let in.
 async fn serve(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     stream: TcpStream,
     permit: tokio::sync::OwnedSemaphorePermit,
 ) -> Result<(), String> {
@@ -96,11 +96,18 @@ async fn serve(
     }
     if hello.purpose == Purpose::Bulk {
         if let Ok(Ok(())) = written {
-            let end = tokio::select! {
-                end = bulk_listener::serve(shared, hello.node, &mut frames, &mut way) => end,
-                _ = &mut replaced => End::Ours("a newer connection took its place".to_owned()),
+            let (asks, peer) = (Arc::clone(shared), hello.node);
+            let serving = async move {
+                let end = tokio::select! {
+                    end = bulk_listener::serve(&asks, peer, &mut frames, &mut way) => end,
+                    _ = &mut replaced => End::Ours("a newer connection took its place".to_owned()),
+                };
+                tracing::debug!(%peer, ?end, "consensus link: a bulk connection that came in ended");
             };
-            tracing::debug!(peer = %hello.node, ?end, "consensus link: a bulk connection that came in ended");
+            let mut elsewhere = JoinSet::new();
+            elsewhere.spawn_on(serving, &shared.elsewhere);
+            // It has nothing to say at its end; dropped before, it is aborted.
+            let _ = elsewhere.join_next().await;
         }
         shared.leave_bulk(hello.node, hello.session);
         return Ok(());

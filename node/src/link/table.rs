@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use protocol::NodeId;
 use protocol::limits::MEMBERS;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
@@ -33,6 +34,8 @@ pub(super) struct Shared {
     pub(super) key: Option<ClusterKey>,
     /// Who hears of keys for the broker link.
     pub(super) keys: Arc<dyn SessionKeys>,
+    /// Where bulk is served.
+    pub(super) elsewhere: Handle,
     wanted: Mutex<Option<Wanted>>,
     lines: AtomicU64,
     refusals: Mutex<Refusals>,
@@ -81,12 +84,12 @@ impl Shared {
         us: LinkIdentity,
         instance: u64,
         told: mpsc::Sender<LinkTold>,
-        Serving { bulk, keys }: Serving,
+        Serving { bulk, keys, elsewhere }: Serving,
         key: Option<ClusterKey>,
     ) -> Self {
         let (peers, wanted, refusals) = (Mutex::default(), Mutex::default(), Mutex::default());
         let (asking, lines) = (Asking::default(), AtomicU64::new(0));
-        Self { us, instance, told, bulk, asking, peers, key, keys, wanted, lines, refusals }
+        Self { us, instance, told, bulk, asking, peers, key, keys, elsewhere, wanted, lines, refusals }
     }
 
     /// Who greets.

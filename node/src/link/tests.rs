@@ -31,7 +31,8 @@ pub(super) fn identity(node: u64, boot: u64) -> LinkIdentity {
 
 /// Knows no bulk and needs no keys.
 pub(super) fn nothing_kept() -> Serving {
-    Serving { bulk: Arc::new(crate::bulk::Shelves::default()), keys: Arc::new(NoKeys) }
+    let elsewhere = tokio::runtime::Handle::current();
+    Serving { bulk: Arc::new(crate::bulk::Shelves::default()), keys: Arc::new(NoKeys), elsewhere }
 }
 
 pub(super) struct NoKeys;

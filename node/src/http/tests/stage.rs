@@ -47,7 +47,7 @@ struct Inner {
 impl Inner {
     fn held(&self, job: JobId) -> Option<Held> {
         let members = Arc::new(self.ledger.members().cloned().collect());
-        self.ledger.job(job).map(|job| Held { job: Arc::clone(job), members })
+        self.ledger.job(job).map(|job| Held { job, members })
     }
 
     fn tell_end(&mut self, job: JobId, reply: oneshot::Sender<Held>) {
@@ -92,9 +92,10 @@ impl Hand {
         let mut batch = Batch { applied: index, ..Batch::default() };
         for effect in &effects {
             let Effect::Fact(fact) = effect else { continue };
-            batch.hear(fact, fact.what.job().and_then(|id| inner.ledger.job(id)));
-            if let Some(job) = fact.what.job().and_then(|id| inner.ledger.job(id)) {
-                let _ = self.front.events.send(Event::Job { fact: Arc::clone(fact), job: Arc::clone(job) });
+            let job = fact.what.job().and_then(|id| inner.ledger.job(id));
+            batch.hear(fact, job.as_ref());
+            if let Some(job) = job {
+                let _ = self.front.events.send(Event::Job { fact: Arc::clone(fact), job });
             }
         }
         if let Some(archive) = &inner.archive {
@@ -202,7 +203,7 @@ impl Hand {
         match request {
             Request::Submit { job, spec, key, fingerprint } => self.submit(job, spec, key, fingerprint),
             Request::Cancel { job } => {
-                let state = self.inner.lock().unwrap().ledger.job(job).map(|job| job.state);
+                let state = self.inner.lock().unwrap().ledger.state(job);
                 match state {
                     None => Answer::Refused(Refusal::NotFound),
                     Some(state) if state.is_terminal() => Answer::Refused(Refusal::Ended { job }),
