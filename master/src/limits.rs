@@ -33,6 +33,8 @@ pub const PEERS: usize = 2 * limits::MEMBERS;
 pub const REMIND_MS: u64 = 1_000;
 /// After a voter had to go, the voters stay as they are for so long, unless one more loss would stop the cluster.
 pub const CHANGE_PAUSE_MS: u64 = 60_000;
+/// Recoveries by hand that one cluster can have: each is remembered by the id that the cluster had before.
+pub const RECOVERIES: u32 = 1_000;
 /// Checkpoints of its own ledger that a leader remembers, to compare others' with.
 pub const CHECKPOINTS: usize = 64;
 /// Transfers of the lead that wait for a voter that is fit; above it the oldest is refused.

@@ -1,4 +1,4 @@
-//! Scenarios: what a ledger does with commands (`rules`, `repeats`, `ending`, `random`), and what a leader makes of what it hears
+//! Scenarios: what a ledger does with commands (`rules`, `repeats`, `ending`, `recovering`, `random`), and what a leader makes of what it hears
 //! (`leading`, `losses`, `joining`, `electing`, `comparing`, `choosing`, `spares`, `shortage`,
 //! `attached`, `batches`).
 
@@ -13,6 +13,7 @@ mod joining;
 mod leading;
 mod losses;
 mod random;
+mod recovering;
 mod repeats;
 mod rules;
 mod scene;
