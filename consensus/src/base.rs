@@ -32,6 +32,11 @@ impl Base {
         Self { index: FIRST_INDEX, term: FIRST_TERM, voters: vec![founder], ..Self::default() }
     }
 
+    /// Where a log begins anew by hand: at this place of it, whoever voted before, `survivor` votes alone.
+    pub fn recovered(index: u64, term: u64, survivor: Peer) -> Self {
+        Self { index, term, voters: vec![survivor], ..Self::default() }
+    }
+
     /// A real snapshot stands behind it.
     pub fn is_real(&self) -> bool {
         self.index > FIRST_INDEX

@@ -3,6 +3,7 @@
 //! every node.
 
 mod batch;
+mod recover;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -49,7 +50,7 @@ pub(crate) fn job_of(command: &Command) -> Option<JobId> {
         | Command::Expire { job, .. }
         | Command::Release { job } => Some(*job),
         Command::SubmitAll { batch, .. } => Some(batch.first),
-        Command::Configure(_) | Command::Forget { .. } => None,
+        Command::Configure(_) | Command::Forget { .. } | Command::Recover { .. } => None,
     }
 }
 
@@ -88,12 +89,13 @@ impl Turn<'_> {
                 self.submit_all(batch, origin);
                 Some(())
             }
+            Command::Recover { epoch, node, former } => self.recover(*epoch, *node, *former),
         }
     }
 
     /// The moment the next fact becomes so.
     pub(crate) fn rev(&self) -> Rev {
-        Rev { epoch: 0, index: self.ledger.applied, n: self.n }
+        Rev { epoch: self.ledger.epoch(), index: self.ledger.applied, n: self.n }
     }
 
     fn fact(&mut self, what: What) {

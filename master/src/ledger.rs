@@ -4,6 +4,7 @@ mod back;
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use crate::digest::Digest;
 use crate::facts::Facts;
@@ -17,8 +18,8 @@ use crate::retention::Forgotten;
 use crate::shards::{Order, Places, Shards};
 use crate::tail::Tail;
 use protocol::{
-    Answer, AttemptRef, AttemptState, Boot, Ending, Fact, Job, JobId, JobSpec, JobState, Member, NodeId,
-    Origin, Outcome, Rev,
+    Answer, AttemptRef, AttemptState, Boot, ClusterId, Ending, Fact, Job, JobId, JobSpec, JobState, Member,
+    NodeId, Origin, Outcome, Rev,
 };
 
 /// Priorities a job may have: 0 to 9.
@@ -37,6 +38,8 @@ pub struct Ledger {
     pub(crate) tail: Tail,
     pub(crate) marks: Marks,
     pub(crate) forgotten: Forgotten,
+    /// The clusters that this one was before it was recovered by hand, the first one first.
+    pub(crate) former: Vec<ClusterId>,
     pub(crate) members: Members,
     pub(crate) gateways: Gateways,
     pub(crate) facts: Facts,
@@ -128,6 +131,7 @@ impl Ledger {
             tail: Tail::new(),
             marks: Marks::default(),
             forgotten: Forgotten::default(),
+            former: Vec::new(),
             members: Members::default(),
             gateways: Gateways::default(),
             facts: Facts::default(),
@@ -293,7 +297,20 @@ impl Ledger {
     #[must_use]
     pub fn rev(&self) -> Rev {
         let newest = self.facts.newest().filter(|fact| fact.rev.index == self.applied);
-        newest.map_or(Rev { epoch: 0, index: self.applied, n: 0 }, |fact| fact.rev)
+        newest.map_or(Rev { epoch: self.epoch(), index: self.applied, n: 0 }, |fact| fact.rev)
+    }
+
+    /// How often the cluster was recovered by hand: the first number of every revision.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        // Fits: there are at most `RECOVERIES`.
+        self.former.len() as u32
+    }
+
+    /// The clusters that this one was before it was recovered by hand. Whoever still belongs to one of them is behind.
+    #[must_use]
+    pub fn former(&self) -> &[ClusterId] {
+        &self.former
     }
 
     /// Kept facts with a higher number, in order.

@@ -7,6 +7,8 @@ use protocol::limits;
 pub const SHARD_GROUPS: usize = 128;
 /// See [`SHARD_GROUPS`].
 pub const SHARDS_IN_GROUP: usize = 128;
+/// A piece that is full grows by this part (one in so many).
+pub const PIECE_GROWTH: usize = 12;
 /// Jobs in one chunk of the order of acceptance, and in one chunk of an index over it.
 pub const ORDER_CHUNK: u64 = 1024;
 /// Kinds of jobs (class, submitter, priority) whose terms are remembered, so that the next ones share them.
@@ -35,6 +37,8 @@ pub const PEERS: usize = 2 * limits::MEMBERS;
 pub const REMIND_MS: u64 = 1_000;
 /// After a voter had to go, the voters stay as they are for so long, unless one more loss would stop the cluster.
 pub const CHANGE_PAUSE_MS: u64 = 60_000;
+/// Recoveries by hand that one cluster can have: each is remembered by the id that the cluster had before.
+pub const RECOVERIES: u32 = 1_000;
 /// Checkpoints of its own ledger that a leader remembers, to compare others' with.
 pub const CHECKPOINTS: usize = 64;
 /// Transfers of the lead that wait for a voter that is fit; above it the oldest is refused.

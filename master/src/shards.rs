@@ -5,7 +5,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::limits::{ORDER_CHUNK, SHARD_GROUPS, SHARDS_IN_GROUP};
+use crate::limits::{ORDER_CHUNK, PIECE_GROWTH, SHARD_GROUPS, SHARDS_IN_GROUP};
 use protocol::JobId;
 
 /// Keys that say which piece they live in.
@@ -35,8 +35,51 @@ impl Spread for u64 {
     }
 }
 
-type Piece<K, V> = Arc<BTreeMap<K, V>>;
+type Piece<K, V> = Arc<Sorted<K, V>>;
 type Group<K, V> = Arc<Vec<Piece<K, V>>>;
+
+/// A small map, sorted by key. A million jobs are in pieces of some sixty: a tree would leave a third of its room empty.
+#[derive(Clone, Debug)]
+struct Sorted<K, V>(Vec<(K, V)>);
+
+impl<K: Ord, V> Sorted<K, V> {
+    fn find(&self, key: &K) -> Result<usize, usize> {
+        self.0.binary_search_by(|(known, _)| known.cmp(key))
+    }
+
+    fn get(&self, key: &K) -> Option<&V> {
+        self.find(key).ok().and_then(|at| self.0.get(at)).map(|(_, value)| value)
+    }
+
+    fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        let at = self.find(key).ok()?;
+        self.0.get_mut(at).map(|(_, value)| value)
+    }
+
+    /// The value that was there before.
+    fn insert(&mut self, key: K, value: V) -> Option<V> {
+        match self.find(&key) {
+            Ok(at) => self.0.get_mut(at).map(|(_, known)| core::mem::replace(known, value)),
+            Err(at) => {
+                if self.0.len() == self.0.capacity() {
+                    // A vector by itself would double.
+                    self.0.reserve_exact(self.0.len() / PIECE_GROWTH + 1);
+                }
+                self.0.insert(at, (key, value));
+                None
+            }
+        }
+    }
+
+    fn remove(&mut self, key: &K) -> Option<V> {
+        let at = self.find(key).ok()?;
+        let (_, value) = self.0.remove(at);
+        if self.0.len() * 2 <= self.0.capacity() {
+            self.0.shrink_to_fit();
+        }
+        Some(value)
+    }
+}
 
 /// A map in [`SHARD_GROUPS`] times [`SHARDS_IN_GROUP`] pieces.
 #[derive(Clone, Debug)]
@@ -47,18 +90,18 @@ pub(crate) struct Shards<K, V> {
 
 impl<K: Spread, V: Clone> Shards<K, V> {
     pub(crate) fn new() -> Self {
-        let piece: Piece<K, V> = Arc::new(BTreeMap::new());
+        let piece: Piece<K, V> = Arc::new(Sorted(Vec::new()));
         let group: Group<K, V> = Arc::new((0..SHARDS_IN_GROUP).map(|_| Arc::clone(&piece)).collect());
         Self { groups: Arc::new((0..SHARD_GROUPS).map(|_| Arc::clone(&group)).collect()), len: 0 }
     }
 
-    fn piece(&self, key: &K) -> &BTreeMap<K, V> {
+    fn piece(&self, key: &K) -> &Sorted<K, V> {
         let (group, piece) = place(key);
         &self.groups[group][piece]
     }
 
     /// The piece of this key for writing; copied when a clone shares it.
-    fn piece_mut(&mut self, key: &K) -> &mut BTreeMap<K, V> {
+    fn piece_mut(&mut self, key: &K) -> &mut Sorted<K, V> {
         let (group, piece) = place(key);
         let group = &mut Arc::make_mut(&mut self.groups)[group];
         Arc::make_mut(&mut Arc::make_mut(group)[piece])
@@ -70,9 +113,7 @@ impl<K: Spread, V: Clone> Shards<K, V> {
 
     /// The value for writing. Copies its piece when a clone shares it.
     pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        if !self.piece(key).contains_key(key) {
-            return None;
-        }
+        self.piece(key).get(key)?;
         self.piece_mut(key).get_mut(key)
     }
 
@@ -83,9 +124,7 @@ impl<K: Spread, V: Clone> Shards<K, V> {
     }
 
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
-        if !self.piece(key).contains_key(key) {
-            return None;
-        }
+        self.piece(key).get(key)?;
         let removed = self.piece_mut(key).remove(key);
         self.len -= usize::from(removed.is_some());
         removed
@@ -97,7 +136,8 @@ impl<K: Spread, V: Clone> Shards<K, V> {
 
     /// All of it, in no order that means anything.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> + '_ {
-        self.groups.iter().flat_map(|group| group.iter()).flat_map(|piece| piece.iter())
+        let pieces = self.groups.iter().flat_map(|group| group.iter());
+        pieces.flat_map(|piece| piece.0.iter().map(|(key, value)| (key, value)))
     }
 }
 

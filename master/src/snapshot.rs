@@ -1,7 +1,7 @@
 //! The whole ledger as bytes, piece by piece, and back.
 //!
 //! ```text
-//!   Head │ Members │ Gateway… │ Facts… │ Jobs… (as accepted) │ Keys… │ EndedKeys… │ End
+//!   Head │ (Former) │ Members │ Gateway… │ Facts… │ Jobs… (as accepted) │ Keys… │ EndedKeys… │ End
 //! ```
 //!
 //! Equal ledgers give equal pieces. A piece is bounded, so that neither side needs room for all of it; taking them from a
@@ -11,19 +11,22 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use protocol::{Answer, Boot, Fact, Job, JobId, JobState, Member, NodeId};
+use protocol::{Answer, Boot, ClusterId, Fact, Job, JobId, JobState, Member, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::held::Held;
 use crate::keys::{EndedKey, KeyRecord};
 use crate::ledger::Ledger;
-use crate::limits::{PIECE_BYTES, PIECE_ITEMS};
+use crate::limits::{PIECE_BYTES, PIECE_ITEMS, RECOVERIES};
 use crate::marks::Marks;
 use crate::retention::Forgotten;
 
 /// The form of the pieces. Raised when an older program could not read them; [`Restoring`] reads all up to this one.
-pub const SNAPSHOT_VERSION: u32 = 1;
+/// Form 2 has the piece `Former`. A cluster that never was recovered has none, and is written in form 1 still.
+pub const SNAPSHOT_VERSION: u32 = 2;
+/// The form without it.
+const NEVER_RECOVERED: u32 = 1;
 
 /// One piece. The order of variants is the form: new ones come last.
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,6 +39,7 @@ enum Part {
     Keys(Vec<(Arc<str>, KeyRecord)>),
     EndedKeys(Vec<EndedKey>),
     End(Counts),
+    Former(Vec<ClusterId>),
 }
 
 /// What comes first.
@@ -108,6 +112,7 @@ impl Ledger {
     /// The whole of it. Each piece is about [`PIECE_BYTES`] at most, unless one job alone is larger.
     pub fn pieces(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
         let head = Part::Head(self.head());
+        let former = (!self.former.is_empty()).then(|| Part::Former(self.former.clone()));
         let members =
             Part::Members { given: self.members.given(), members: self.members.iter().cloned().collect() };
         let gateways = self.gateways.records().flat_map(|(node, boot, floor, answers)| {
@@ -120,8 +125,9 @@ impl Ledger {
         let keys = batches(self.keys.records(), |(key, _)| key.len(), Part::Keys);
         let ended = batches(self.keys.ended_records(), |ended| ended.key.len(), Part::EndedKeys);
         let end = Part::End(self.counts_of_all());
-        [head, members]
-            .into_iter()
+        core::iter::once(head)
+            .chain(former)
+            .chain([members])
             .chain(gateways)
             .chain(facts)
             .chain(jobs)
@@ -133,7 +139,7 @@ impl Ledger {
 
     fn head(&self) -> Head {
         Head {
-            version: SNAPSHOT_VERSION,
+            version: if self.former.is_empty() { NEVER_RECOVERED } else { SNAPSHOT_VERSION },
             applied: self.applied,
             clock_ms: self.clock_ms,
             wall_ms: self.wall_ms,
@@ -228,6 +234,7 @@ impl Restoring {
                 self.end = Some(counts);
                 true
             }
+            Part::Former(former) => self.take_former(former),
             Part::Members { given, members } => self.ledger.members.take_back(given, members),
             Part::Gateway { node, boot, floor, answers } => {
                 self.ledger.gateways.take_back(node, boot, floor, answers)
@@ -250,6 +257,13 @@ impl Restoring {
         } else {
             Err(BadSnapshot::Contradicts("a piece does not go on from the one before"))
         }
+    }
+
+    /// Right behind the head, of a cluster that was recovered, and once.
+    fn take_former(&mut self, former: Vec<ClusterId>) -> bool {
+        let fits = self.ledger.former.is_empty() && (1..=RECOVERIES as usize).contains(&former.len());
+        self.ledger.former = former;
+        fits
     }
 
     fn begin(&mut self, head: Head) -> Result<(), BadSnapshot> {
@@ -283,6 +297,9 @@ impl Restoring {
         };
         let mut ledger = self.ledger;
         ledger.take_back_ever(head.ever);
+        if (head.version == NEVER_RECOVERED) != ledger.former.is_empty() {
+            return Err(BadSnapshot::Contradicts("it does not say what its cluster was before"));
+        }
         let ordered = ledger.order.take_back_last(head.last_order);
         if !ordered || ledger.counts_of_all() != counts || ledger.facts.last() != head.last_fact {
             return Err(BadSnapshot::Contradicts("there is not as much in it as it says"));

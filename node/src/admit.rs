@@ -21,6 +21,8 @@ const ROUND: Duration = Duration::from_millis(200);
 const NAME: Duration = Duration::from_secs(5);
 /// Header in which a newcomer proves that it has the cluster key; what it proves is its body.
 pub(crate) const PROOF: &str = "x-understudy-proof";
+/// How often a node that answered for another cluster is asked whether that was this one.
+const RECOVERED_ROUNDS: u32 = 25;
 /// One address may take so long to answer.
 const ANSWER: Duration = Duration::from_secs(2);
 
@@ -33,6 +35,9 @@ pub struct ClusterInfo {
     pub founder: String,
     /// Its members, as the answering node knows them.
     pub members: Vec<MemberInfo>,
+    /// Ids of the clusters that it was before it was recovered by hand.
+    #[serde(default)]
+    pub former: Vec<String>,
 }
 
 /// A member in JSON.
@@ -90,6 +95,11 @@ impl ClusterInfo {
         let founder = u64::from_str_radix(&self.founder, 16).ok().filter(|id| *id != 0)?;
         Some((ClusterId(cluster), NodeId(founder)))
     }
+
+    /// Whether it was that cluster until it was recovered by hand.
+    fn was(&self, cluster: ClusterId) -> bool {
+        self.former.contains(&cluster.to_string())
+    }
 }
 
 /// Why a node is not let in.
@@ -103,6 +113,22 @@ pub enum AdmitError {
         /// Whom it asked.
         address: String,
         /// Their cluster.
+        theirs: String,
+        /// The cluster of the folder.
+        ours: ClusterId,
+        /// The data folder.
+        folder: String,
+    },
+    /// The cluster of the folder was recovered by hand from another node's disk.
+    #[error(
+        "{address} says that cluster {ours}, which the data folder {folder} belongs to, was recovered by hand and goes on as \
+         cluster {theirs}. This node must not use its memory any more: `understudy repair --data {folder} --yes` sets the folder \
+         aside, and with --join the node then joins as a new one"
+    )]
+    Recovered {
+        /// Who said so.
+        address: String,
+        /// The cluster now.
         theirs: String,
         /// The cluster of the folder.
         ours: ClusterId,
@@ -177,32 +203,102 @@ async fn ask(client: &reqwest::Client, address: &str) -> Option<ClusterInfo> {
     if answer.status().is_success() { answer.json().await.ok() } else { None }
 }
 
+/// A node that is a member already, before it asks to be known.
+pub(crate) struct Arrival<'a> {
+    pub(crate) member: Member,
+    pub(crate) identity: Identity,
+    /// The clusters that its own was before it was recovered by hand.
+    pub(crate) former: Vec<ClusterId>,
+    pub(crate) settings: &'a Settings,
+    pub(crate) log: &'a logdb::Log,
+}
+
+impl Arrival<'_> {
+    /// Why a node of another cluster is the end of this one's start. None: it belongs to what this cluster was before.
+    fn objection(&self, address: &str, info: &ClusterInfo) -> Option<AdmitError> {
+        let (theirs, _) = info.ids()?;
+        if theirs == self.identity.cluster || self.former.contains(&theirs) {
+            return None;
+        }
+        Some(other_cluster(self.identity.cluster, self.settings, address, info))
+    }
+}
+
+fn other_cluster(ours: ClusterId, settings: &Settings, address: &str, info: &ClusterInfo) -> AdmitError {
+    let (address, theirs) = (address.to_string(), info.cluster.clone());
+    let folder = settings.data.display().to_string();
+    if info.was(ours) {
+        AdmitError::Recovered { address, theirs, ours, folder }
+    } else {
+        AdmitError::OtherCluster { address, theirs, ours, folder }
+    }
+}
+
+/// Asks one address, for a while, whether the cluster of this folder was recovered by hand from another node's disk.
+pub(crate) async fn recovered_at(
+    identity: Identity,
+    settings: &Settings,
+    address: &str,
+) -> Option<AdmitError> {
+    let client = client(settings).ok()?;
+    for _ in 0..RECOVERED_ROUNDS {
+        if let Some(info) = ask(&client, address).await {
+            let was_ours = info.was(identity.cluster);
+            return was_ours.then(|| other_cluster(identity.cluster, settings, address, &info));
+        }
+        tokio::time::sleep(ROUND).await;
+    }
+    None
+}
+
+/// The same of all addresses at once and only once: whoever comes back to a cluster that was recovered without it must not
+/// find others like itself first.
+async fn recovered_anywhere(
+    arrival: &Arrival<'_>,
+    client: &reqwest::Client,
+    addresses: &[String],
+) -> Option<AdmitError> {
+    let asked = addresses.iter().map(|address| async move { (address, ask(client, address).await) });
+    let told = futures_util::future::join_all(asked).await;
+    let mut told = told.into_iter().filter_map(|(address, info)| Some((address, info?)));
+    let ours = arrival.identity.cluster;
+    told.find(|(_, info)| info.was(ours))
+        .map(|(address, info)| other_cluster(ours, arrival.settings, address, &info))
+}
+
 /// Asks the given addresses to make this start known to the leader, until one says that it is.
 ///
 /// # Errors
 /// The cluster is another one, or refuses this node's name.
-pub async fn join(
-    member: &Member,
-    identity: Identity,
-    settings: &Settings,
-    addresses: &[String],
-    log: &logdb::Log,
-) -> Result<Vec<Member>, AdmitError> {
+pub(crate) async fn join(arrival: Arrival<'_>, addresses: &[String]) -> Result<Vec<Member>, AdmitError> {
+    let Arrival { settings, log, .. } = arrival;
     let client = client(settings)?;
+    if let Some(recovered) = recovered_anywhere(&arrival, &client, addresses).await {
+        return Err(recovered);
+    }
     let mut refusals = Refusals::default();
+    let mut warn = |line: &str| {
+        if refusals.is_news(line, std::time::Instant::now()) {
+            log.record(logdb::Level::Warn, "join-refused", None, line);
+        }
+    };
     let mut taken_since: Option<Instant> = None;
     loop {
         for address in addresses {
             let Some(info) = ask(&client, address).await else { continue };
-            if info.ids().is_some_and(|(cluster, _)| cluster != identity.cluster) {
-                return Err(AdmitError::OtherCluster {
-                    address: address.clone(),
-                    theirs: info.cluster,
-                    ours: identity.cluster,
-                    folder: settings.data.display().to_string(),
-                });
+            if let Some(objection) = arrival.objection(address, &info) {
+                return Err(objection);
             }
-            let asked = match ask_to_join(&client, address, member, settings.cluster_key.as_ref()).await {
+            if info.ids().is_some_and(|(cluster, _)| cluster != arrival.identity.cluster) {
+                warn(&format!(
+                    "the node at {address} still belongs to cluster {}, which this one was before it was recovered by hand: end it \
+                     and set its folder aside with `understudy repair`",
+                    info.cluster
+                ));
+                continue;
+            }
+            let asked = ask_to_join(&client, address, &arrival.member, settings.cluster_key.as_ref()).await;
+            let asked = match asked {
                 Ok(asked) => asked,
                 Err(refused) => {
                     if taken_since.get_or_insert_with(Instant::now).elapsed() >= NAME {
@@ -215,12 +311,7 @@ pub async fn join(
             match asked {
                 Asked::Joined(members) => return Ok(members),
                 Asked::NotYet => {}
-                Asked::Unproven(why) => {
-                    let line = format!("joining through {address} was refused: {why}");
-                    if refusals.is_news(&line, std::time::Instant::now()) {
-                        log.record(logdb::Level::Warn, "join-refused", None, &line);
-                    }
-                }
+                Asked::Unproven(why) => warn(&format!("joining through {address} was refused: {why}")),
             }
         }
         tokio::time::sleep(ROUND).await;

@@ -13,6 +13,7 @@
 //! **Leaves out:** which jobs are still held by the ledger (`master`).
 
 mod backlog;
+mod carry;
 mod error;
 mod exchange;
 mod filing;
@@ -34,6 +35,7 @@ use sqlx::sqlite::SqlitePool;
 use tokio::sync::{Notify, watch};
 
 pub(crate) use backlog::Batch;
+pub(crate) use carry::Carried;
 pub use error::ArchiveError;
 pub use exchange::Question;
 pub(crate) use filing::{Filing, shelf};

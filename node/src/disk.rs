@@ -17,6 +17,7 @@ mod error;
 mod folder;
 mod health;
 mod probe;
+pub(crate) mod recover;
 mod repair;
 mod segments;
 mod small;

@@ -8,7 +8,7 @@ use consensus::{Peer, Writer};
 use protocol::{AttemptRef, Boot, Load, Member, NodeId, Outcome};
 use tokio::runtime::Handle;
 
-use crate::admit;
+use crate::admit::{self, Arrival};
 use crate::again::Again;
 use crate::archive::{Archive, Filing, shelf};
 use crate::broker::{Broker, Lead};
@@ -209,9 +209,11 @@ impl Hands {
             return;
         }
         let (member, identity, settings) = (self.me.clone(), self.identity, Arc::clone(&self.settings));
-        let (told, log) = (self.slots.joined.clone(), self.log.clone());
+        let (told, log, former) =
+            (self.slots.joined.clone(), self.log.clone(), cast.ledger().former().to_vec());
         self.joining = Some(self.handle.spawn(async move {
-            let joined = admit::join(&member, identity, &settings, &addresses, &log).await;
+            let arrival = Arrival { member, identity, former, settings: &settings, log: &log };
+            let joined = admit::join(arrival, &addresses).await;
             // The loop has ended: nobody needs to know.
             let _ = told.send(joined).await;
         }));
@@ -252,6 +254,7 @@ impl Hands {
             LinkTold::Refused { peer, text } => {
                 let line = format!("no consensus link with node {peer} {text}");
                 self.log.record(logdb::Level::Warn, "link-refused", None, &line);
+                self.look_whether_recovered(peer);
             }
             LinkTold::Stranger { text } => self.log.record(
                 logdb::Level::Warn,
@@ -260,6 +263,20 @@ impl Hands {
                 &format!("refused on the consensus link: {text}"),
             ),
         }
+    }
+
+    /// A member does not know this node any more: the cluster may have been recovered without it, which is the end of this node.
+    fn look_whether_recovered(&self, peer: NodeId) {
+        let member = self.shows.members().iter().find(|member| member.id == peer);
+        let Some(address) = member.map(|member| member.http.clone()) else { return };
+        let (identity, settings) = (self.identity, Arc::clone(&self.settings));
+        let told = self.slots.joined.clone();
+        drop(self.handle.spawn(async move {
+            if let Some(recovered) = admit::recovered_at(identity, &settings, &address).await {
+                // The loop has ended: nobody needs to know.
+                let _ = told.send(Err(recovered)).await;
+            }
+        }));
     }
 
     /// A thread or task of snapshots says something.

@@ -35,6 +35,7 @@ pub mod narrate;
 pub mod news;
 mod opening;
 pub mod probe;
+pub mod recovery;
 mod refusals;
 mod replies;
 mod run;

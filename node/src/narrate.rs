@@ -253,6 +253,13 @@ fn tale(what: &What, members: Members<'_>) -> Tale {
             None,
             format!("History is past its retention up to the end of job number {upto}"),
         ),
+        What::Recovered { epoch, node, name } => warn(
+            "recovered",
+            Some(*node),
+            format!(
+                "Recovered by hand from the disk of {name}, epoch {epoch}: what was not on that disk is lost"
+            ),
+        ),
         What::Left { node } => {
             let name = name_of(*node, members);
             warn("left", Some(*node), format!("{name} is no member any more"))

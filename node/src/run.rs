@@ -20,7 +20,7 @@ use crate::stage::{Begin, Ending, Stage};
 /// Events a slow reader may lag behind until it is told to start over.
 const EVENTS: usize = 4_096;
 /// Folder of the node's own log lines, inside its data folder.
-const LOG_FOLDER: &str = "logging";
+pub(crate) const LOG_FOLDER: &str = "logging";
 /// How long open streams may hold up the end of a process.
 const GOODBYE: Duration = Duration::from_millis(500);
 

@@ -75,6 +75,8 @@ pub(crate) struct Keeper {
     not_before: Option<Instant>,
     /// On disk, and waiting until everything in it is durable elsewhere too.
     draft: Option<Draft>,
+    /// The last command in it: behind that there may be changes of members, of which nothing is kept elsewhere.
+    last_command: u64,
     began: Instant,
     /// Index of the newest one; the log is kept from the one before on.
     newest: u64,
@@ -103,6 +105,7 @@ impl Keeper {
             wanted: false,
             not_before: None,
             draft: None,
+            last_command: 0,
             began: Instant::now(),
             newest: 0,
             fetching: None,
@@ -113,7 +116,7 @@ impl Keeper {
     /// outside of the log too: no snapshot beyond it gets its number, because the log before a snapshot goes.
     pub(crate) fn turned(&mut self, cast: &mut Cast, durable_upto: u64) {
         self.wanted |= cast.newer_snapshot_wanted();
-        if let Some(draft) = self.draft.take_if(|draft| draft.base.index <= durable_upto) {
+        if let Some(draft) = self.draft.take_if(|_| self.last_command <= durable_upto) {
             self.publish(draft);
         }
         let bytes = cast.bytes_after_snapshot();
@@ -134,7 +137,7 @@ impl Keeper {
 
     /// On a thread of its own, from a ledger that shares everything with the one that goes on.
     fn make(&mut self, base: Base, ledger: Ledger) {
-        (self.busy, self.began) = (true, Instant::now());
+        (self.busy, self.began, self.last_command) = (true, Instant::now(), ledger.applied());
         let (files, told, over) = (self.files.clone(), self.told.clone(), Arc::clone(&self.over));
         let work = move || {
             let drafted = files.draft(&base, ledger.pieces(), || over.load(Ordering::Relaxed));

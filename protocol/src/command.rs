@@ -9,7 +9,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Boot, JobId, NodeId};
+use crate::ids::{Boot, ClusterId, JobId, NodeId};
 use crate::job::{JobSpec, Outcome, Reason};
 use crate::member::Member;
 use crate::request::Batch;
@@ -108,6 +108,16 @@ pub enum Command {
         batch: Arc<Batch>,
         /// Which forward it came by.
         origin: Origin,
+    },
+    /// The cluster goes on by hand from one node's disk, because a majority of its voters is lost. Expects `epoch - 1`
+    /// recoveries before. Written by `understudy recover` alone, never proposed by a leader.
+    Recover {
+        /// The epoch from here on.
+        epoch: u32,
+        /// Whose disk it is.
+        node: NodeId,
+        /// The cluster that it was until now: whoever still belongs to that is refused.
+        former: ClusterId,
     },
 }
 

@@ -113,6 +113,15 @@ pub enum What {
         /// Number of the last end that is forgotten.
         upto: u64,
     },
+    /// The cluster went on by hand from one node's disk.
+    Recovered {
+        /// The epoch from here on.
+        epoch: u32,
+        /// Whose disk it was.
+        node: NodeId,
+        /// The name of that node; its id where it was no member any more.
+        name: String,
+    },
 }
 
 impl What {
@@ -129,7 +138,11 @@ impl What {
             | Self::Failed { attempt, .. }
             | Self::Requeued { attempt, .. }
             | Self::Superseded { attempt, .. } => Some(attempt.job),
-            Self::Joined { .. } | Self::Opened | Self::Left { .. } | Self::Forgotten { .. } => None,
+            Self::Joined { .. }
+            | Self::Opened
+            | Self::Left { .. }
+            | Self::Forgotten { .. }
+            | Self::Recovered { .. } => None,
         }
     }
 }

@@ -61,7 +61,7 @@ impl Watch {
         })?;
         match &fact.what {
             What::Accepted { job: id, .. } => return self.accepted(*id, job),
-            What::Joined { .. } | What::Opened | What::Left { .. } => return Ok(()),
+            What::Joined { .. } | What::Opened | What::Left { .. } | What::Recovered { .. } => return Ok(()),
             What::Forgotten { upto } => return self.forgotten(*upto),
             _ => {}
         }

@@ -86,6 +86,7 @@ fn obey(words: Words) -> Outcome {
             commands::config::run(&command, words.common.json)
         }
         Command::Repair(flags) => commands::repair::run(&flags),
+        Command::Recover(flags) => commands::recover::run(&flags),
         Command::Completions(flags) => commands::paper::completions(&flags),
         Command::Man => commands::paper::man(),
         Command::Keygen(flags) => commands::keygen::run(&flags),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{bench, bridge, config, keygen, listen, paper, repair, simulate};
+use crate::commands::{bench, bridge, config, keygen, listen, paper, recover, repair, simulate};
 use crate::settings::{ClientWebFlags, LogdbFlags, NodeFlags};
 use crate::up::UpFlags;
 
@@ -74,6 +74,8 @@ pub(crate) enum Command {
     Config(config::ConfigCommand),
     /// Set aside the data folder of a node that refuses it, so that the node joins again as a new one
     Repair(repair::RepairFlags),
+    /// Let the cluster go on from one surviving node's data folder when a majority of its voters is lost for good
+    Recover(recover::RecoverFlags),
     /// Print a completion script for a shell
     Completions(paper::CompletionFlags),
     /// Print the manual page

@@ -1,4 +1,4 @@
-//! Scenarios: what a ledger does with commands (`rules`, `repeats`, `ending`, `random`), and what a leader makes of what it hears
+//! Scenarios: what a ledger does with commands (`rules`, `repeats`, `ending`, `recovering`, `random`), and what a leader makes of what it hears
 //! (`leading`, `losses`, `joining`, `electing`, `comparing`, `choosing`, `spares`, `shortage`,
 //! `attached`, `batches`, `queue`).
 
@@ -14,6 +14,7 @@ mod leading;
 mod losses;
 mod queue;
 mod random;
+mod recovering;
 mod repeats;
 mod rules;
 mod scene;

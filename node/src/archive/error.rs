@@ -38,6 +38,9 @@ pub enum ArchiveError {
         /// The database's file.
         path: PathBuf,
     },
+    /// Somebody else has its file open.
+    #[error("making the archive safe: another program reads its file")]
+    InUse,
     /// Its thread cannot be started.
     #[error("starting the archive's thread: {0}")]
     Thread(std::io::Error),
@@ -62,7 +65,11 @@ impl ArchiveError {
             Self::Folder { cause, .. } => crate::error::is_of_disk(cause),
             Self::Open { cause, .. } | Self::Use(cause) => is_of_disk(cause),
             Self::Tables { cause: sqlx::migrate::MigrateError::Execute(cause), .. } => is_of_disk(cause),
-            Self::Tables { .. } | Self::Foreign { .. } | Self::Thread(_) | Self::Damaged { .. } => false,
+            Self::Tables { .. }
+            | Self::Foreign { .. }
+            | Self::InUse
+            | Self::Thread(_)
+            | Self::Damaged { .. } => false,
         }
     }
 }

@@ -147,6 +147,12 @@ impl Store {
         Ok(())
     }
 
+    /// From here on it is this cluster's.
+    pub(super) async fn give_to(&mut self, cluster: ClusterId) -> Result<(), sqlx::Error> {
+        let mine = cluster.0.to_be_bytes().to_vec();
+        sqlx::query("UPDATE about SET cluster = ?").bind(mine).execute(&mut self.write).await.map(drop)
+    }
+
     /// Makes everything written so far safe from a power cut; false: a reader was in the way.
     pub(super) async fn checkpoint(&mut self) -> Result<bool, sqlx::Error> {
         let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut self.write).await?;

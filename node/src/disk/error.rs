@@ -22,6 +22,15 @@ pub enum DiskError {
         /// Which folder.
         folder: PathBuf,
     },
+    /// A recovery by hand was begun here and did not come to its end.
+    #[error(
+        "a recovery of the data folder {folder} was begun and has not ended: `understudy recover --from {folder} --yes` ends it",
+        folder = .folder.display()
+    )]
+    HalfRecovered {
+        /// Which folder.
+        folder: PathBuf,
+    },
     /// Bytes of the log could not be written.
     #[error("writing {} at byte {offset}: {source}", .path.display())]
     Unwritten {

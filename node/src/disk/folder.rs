@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use consensus::{Base, Corrupt, Origin, Peer, Place, Recovered, recover, recover_after, recover_until};
+use consensus::{Base, Corrupt, Origin, Peer, Place, Recovered, recover_after, recover_until};
 use master::Ledger;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -16,6 +16,7 @@ use protocol::{Boot, ClusterId, NodeId, native};
 use serde::{Deserialize, Serialize};
 
 use super::error::DiskError;
+use super::recover;
 use super::segments;
 use super::small::{Small, sync_folder};
 use super::snapshots::Snapshots;
@@ -51,6 +52,13 @@ pub struct Folder {
     /// A write or sync failed here: what the files hold behind this place must not be believed.
     doubted: Option<Place>,
     lock: Flock<File>,
+}
+
+/// Whether what is left over in a folder may be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tidying {
+    Yes,
+    No,
 }
 
 /// How far the folder has come. Only rises, so that a log that lost its files is noticed.
@@ -119,6 +127,30 @@ impl Folder {
     /// # Errors
     /// [`DiskError`], naming file and offset.
     pub fn read(&mut self) -> Result<Option<(Identity, Boot, Recovered)>, DiskError> {
+        if recover::is_begun(&self.path) {
+            return Err(DiskError::HalfRecovered { folder: self.path.clone() });
+        }
+        segments::tidy(&self.path)?;
+        let Some((identity, recovered)) = self.load(Tidying::Yes)? else { return Ok(None) };
+        if let Some(cut) = &recovered.cut {
+            let path = segments::path(&self.path, cut.segment);
+            tracing::warn!(file = %path.display(), offset = cut.offset, "the last write was torn by a crash; it is left out");
+        }
+        self.raise(self.progress.segment)?;
+        Ok(Some((identity, self.progress.boot, recovered)))
+    }
+
+    /// The same for whoever only looks: nothing in the folder changes, the boot is the one of the last start.
+    ///
+    /// # Errors
+    /// [`DiskError`], naming file and offset.
+    pub fn look(&mut self) -> Result<Option<(Identity, Boot, Recovered)>, DiskError> {
+        let Some((identity, recovered)) = self.load(Tidying::No)? else { return Ok(None) };
+        Ok(Some((identity, self.progress.boot, recovered)))
+    }
+
+    /// What there is. Where it is a member's, how far that has come is known afterwards.
+    fn load(&mut self, tidying: Tidying) -> Result<Option<(Identity, Recovered)>, DiskError> {
         let identity = identity_file(&self.path);
         let segments = segments::read(&self.path)?;
         let Some(bytes) = identity.read()? else {
@@ -145,21 +177,24 @@ impl Folder {
             let path = segments::path(&self.path, self.progress.first.max(1));
             return Err(DiskError::damaged(&path, 0, "this part of the log was written and is gone"));
         }
-        let recovered = self.recover(identity, &segments)?;
-        if let Some(cut) = &recovered.cut {
-            let path = segments::path(&self.path, cut.segment);
-            tracing::warn!(file = %path.display(), offset = cut.offset, "the last write was torn by a crash; it is left out");
-        }
-        self.raise(newest)?;
-        Ok(Some((identity, self.progress.boot, recovered)))
+        let recovered = self.recover(identity, &segments, tidying)?;
+        self.progress.segment = newest;
+        Ok(Some((identity, recovered)))
     }
 
     /// The log behind the newest snapshot that can be read. One that cannot is passed over when an older one and the log
     /// hold everything that it held.
-    fn recover(&mut self, identity: Identity, segments: &[(u64, Vec<u8>)]) -> Result<Recovered, DiskError> {
+    fn recover(
+        &mut self,
+        identity: Identity,
+        segments: &[(u64, Vec<u8>)],
+        tidying: Tidying,
+    ) -> Result<Recovered, DiskError> {
         let origin = Some(identity.origin());
         let snapshots = Snapshots::new(&self.path, identity.origin());
-        snapshots.open()?;
+        if tidying == Tidying::Yes {
+            snapshots.open()?;
+        }
         let mut unreadable: Option<(u64, DiskError)> = None;
         self.snapshot = None;
         let mut base = Base::founded(Peer(identity.founder.0));
@@ -181,7 +216,9 @@ impl Folder {
             (Ok(recovered), None) => Ok(recovered),
             (Ok(recovered), Some((damaged, error))) => {
                 tracing::warn!(%error, "the newest snapshot is left out: what was before it and the log hold everything");
-                snapshots.set_aside(damaged)?;
+                if tidying == Tidying::Yes {
+                    snapshots.set_aside(damaged)?;
+                }
                 Ok(recovered)
             }
             (Err(corrupt), None) => Err(explain(&self.path, &corrupt)),
@@ -203,8 +240,8 @@ impl Folder {
         if file.read()?.is_some() {
             return Err(DiskError::damaged(&file.path(), 0, "the folder belongs to a member already"));
         }
-        let recovered =
-            recover(Some(identity.origin()), &[]).map_err(|corrupt| explain(&self.path, &corrupt))?;
+        let recovered = consensus::recover(Some(identity.origin()), &[])
+            .map_err(|corrupt| explain(&self.path, &corrupt))?;
         Snapshots::new(&self.path, identity.origin()).open()?;
         // The identity comes last: without it the folder still counts as empty.
         self.progress = Progress::default();
@@ -289,7 +326,7 @@ fn read_progress(folder: &Path) -> Result<Progress, DiskError> {
     native::decode(&bytes).map_err(unreadable)
 }
 
-fn identity_file(folder: &Path) -> Small {
+pub(super) fn identity_file(folder: &Path) -> Small {
     Small { folder: folder.to_owned(), name: "identity", kind: b"UNDR-ID1" }
 }
 

@@ -43,9 +43,13 @@ pub fn would_set_aside(data: &Path) -> Result<SetAside, DiskError> {
         let error = std::io::Error::new(std::io::ErrorKind::NotFound, "it is nobody's");
         return Err(DiskError::system("looking for a node's memory in", data)(error));
     }
-    let to = (1..).map(|number| data.join(format!("{ASIDE}{number}"))).find(|place| !place.exists());
-    match to {
-        Some(to) => Ok(SetAside { to, names }),
+    Ok(SetAside { to: next_aside(data), names })
+}
+
+/// Where the next memory is set aside.
+pub(super) fn next_aside(data: &Path) -> PathBuf {
+    match (1..).map(|number| data.join(format!("{ASIDE}{number}"))).find(|place| !place.exists()) {
+        Some(to) => to,
         None => unreachable!("a folder has fewer entries than there are numbers"),
     }
 }

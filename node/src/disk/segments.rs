@@ -40,16 +40,28 @@ fn spare_path(data: &Path) -> PathBuf {
     folder(data).join("spare")
 }
 
-/// All segments in order, as they are on the disk itself; removes a left-over spare.
+/// Removes left-over spares.
+pub(super) fn tidy(data: &Path) -> Result<(), DiskError> {
+    let log = folder(data);
+    let mut needless = vec![spare_path(data)];
+    for entry in fs::read_dir(&log).map_err(DiskError::system("listing the folder", &log))? {
+        let name = entry.map_err(DiskError::system("listing the folder", &log))?.file_name();
+        if name.to_str().is_some_and(|name| name.ends_with(RECYCLED)) {
+            needless.push(log.join(&name));
+        }
+    }
+    for path in needless.iter().filter(|path| path.exists()) {
+        fs::remove_file(path).map_err(DiskError::system("removing", path))?;
+    }
+    Ok(())
+}
+
+/// All segments in order, as they are on the disk itself.
 pub(super) fn read(data: &Path) -> Result<Vec<(u64, Vec<u8>)>, DiskError> {
     let log = folder(data);
     let mut numbers = Vec::new();
     for entry in fs::read_dir(&log).map_err(DiskError::system("listing the folder", &log))? {
         let name = entry.map_err(DiskError::system("listing the folder", &log))?.file_name();
-        if name.to_str().is_some_and(|name| name.ends_with(RECYCLED)) {
-            let old = log.join(&name);
-            fs::remove_file(&old).map_err(DiskError::system("removing", &old))?;
-        }
         let Some(stem) = name.to_str().and_then(|name| name.strip_suffix(SUFFIX)) else { continue };
         match stem.parse() {
             Ok(number) if path(data, number).file_name() == Some(name.as_os_str()) => numbers.push(number),
@@ -59,10 +71,6 @@ pub(super) fn read(data: &Path) -> Result<Vec<(u64, Vec<u8>)>, DiskError> {
         }
     }
     numbers.sort_unstable();
-    let spare = spare_path(data);
-    if spare.exists() {
-        fs::remove_file(&spare).map_err(DiskError::system("removing", &spare))?;
-    }
     numbers.into_iter().map(|number| Ok((number, read_one(&path(data, number))?))).collect()
 }
 

@@ -79,6 +79,9 @@ impl Snapshots {
     }
 
     fn names(&self) -> Result<Vec<String>, DiskError> {
+        if !self.folder.is_dir() {
+            return Ok(Vec::new());
+        }
         let failed = || DiskError::system("listing the folder", &self.folder);
         let entries = fs::read_dir(&self.folder).map_err(failed())?;
         let mut names = Vec::new();

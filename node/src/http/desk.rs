@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use logdb::door::Door;
 use protocol::{Answer, Job, JobId, NodeId, Request, limits};
@@ -62,9 +63,8 @@ pub(super) enum Awaited {
 /// What the headers of an answer say.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
-    pub(super) leader: Option<String>,
-    pub(super) term: u64,
-    pub(super) index: u64,
+    /// Who answers, who leads, the term, and up to where this node has applied, ready to be sent.
+    pub(super) stamps: Vec<(HeaderName, HeaderValue)>,
     /// Hosts of the members, for the `Host` allow-list.
     pub(super) hosts: Vec<String>,
 }
@@ -168,10 +168,16 @@ impl Desk {
     }
 
     fn note(&self, view: &View) {
+        let leader = view.leader.map(|id| shown::node_name(&view.ledger, id)).unwrap_or_default();
+        let stamps = [
+            ("x-understudy-node", self.served.settings.name.clone()),
+            ("x-understudy-leader", leader),
+            ("x-understudy-term", view.term.to_string()),
+            ("x-understudy-index", view.applied.to_string()),
+        ];
+        let ready = |(name, text)| Some((HeaderName::from_static(name), HeaderValue::try_from(text).ok()?));
         let seen = Seen {
-            leader: view.leader.map(|id| shown::node_name(&view.ledger, id)),
-            term: view.term,
-            index: view.applied,
+            stamps: stamps.into_iter().filter_map(ready).collect(),
             hosts: shown::member_hosts(&view.ledger),
         };
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), Arc::new(seen)));

@@ -36,17 +36,13 @@ pub(super) async fn headers(State(desk): State<Desk>, request: Request, next: Ne
 
 /// Who answers, who leads, and up to where this node has applied: on every answer of the API.
 pub(super) async fn stamp(desk: Desk, mut headers: HeaderMap) -> HeaderMap {
-    let seen = desk.seen().await;
-    let mut set = |name: &'static str, value: &str| {
-        if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
-            headers.insert(name, value);
+    if let Some(seen) = desk.seen().await {
+        for (name, value) in &seen.stamps {
+            headers.insert(name, value.clone());
         }
-    };
-    set("x-understudy-node", &desk.served.settings.name);
-    if let Some(seen) = seen {
-        set("x-understudy-leader", seen.leader.as_deref().unwrap_or(""));
-        set("x-understudy-term", &seen.term.to_string());
-        set("x-understudy-index", &seen.index.to_string());
+    } else if let Ok(name) = HeaderValue::from_str(&desk.served.settings.name) {
+        // It knows at least its own name.
+        headers.insert("x-understudy-node", name);
     }
     headers
 }

@@ -46,6 +46,7 @@ fn told(view: &View, name: &str) -> Response {
             cluster: view.cluster.to_string(),
             founder: view.founder.to_string(),
             members: view.ledger.members().map(MemberInfo::from).collect(),
+            former: view.ledger.former().iter().map(ToString::to_string).collect(),
         },
         node: view.node.to_string(),
         name: name.to_string(),

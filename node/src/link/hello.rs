@@ -75,7 +75,11 @@ impl Hello {
     /// Why the speaker cannot be talked to; `wanted` is the node that was dialled, if one was.
     pub(super) fn objection(&self, us: &LinkIdentity, wanted: Option<NodeId>) -> Option<String> {
         if self.cluster != us.cluster {
-            return Some(format!("node {} belongs to another cluster, {}", self.node, self.cluster));
+            return Some(format!(
+                "node {} belongs to another cluster, {}; if one of the two was recovered by hand from the other, `understudy repair` \
+                 sets the folder of the one left behind aside, and with --join it joins as a new node",
+                self.node, self.cluster
+            ));
         }
         if self.to != us.node {
             return Some(format!("node {} was wanted, this is node {}", self.to, us.node));

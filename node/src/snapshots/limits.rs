@@ -6,7 +6,7 @@ use std::time::Duration;
 pub const DUE_BYTES: u64 = 64 << 20;
 /// And not before the log is as long as this part (one in so many bytes) of the last snapshot: then what is written in
 /// snapshots is at most so many times what is written in the log.
-pub(super) const LOG_SHARE: u64 = 2;
+pub(super) const LOG_SHARE: u64 = 3;
 /// A snapshot that is due waits while a peer fetches the newest one, until the log is so many times as long.
 pub(super) const SERVING_PATIENCE: u64 = 4;
 /// A peer that asked for a part within this time is still fetching.

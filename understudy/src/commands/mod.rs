@@ -12,6 +12,7 @@ pub(crate) mod logdb;
 pub(crate) mod logs;
 pub(crate) mod nodes;
 pub(crate) mod paper;
+pub(crate) mod recover;
 pub(crate) mod repair;
 pub(crate) mod run;
 pub(crate) mod say;

@@ -120,6 +120,23 @@ async fn a_revision_that_is_not_known_here_is_a_reset() {
     assert_eq!((heard.kind.as_str(), &heard.data["rev"]), ("reset", &"0.1.2".into()));
 }
 
+#[tokio::test(start_paused = true)]
+async fn after_a_recovery_by_hand_a_reader_of_the_epoch_before_gets_a_reset() {
+    let (app, hand) = start();
+    hand.accept(1, "echo", b"");
+    let former = protocol::ClusterId(1);
+    hand.apply(vec![protocol::Command::Recover { epoch: 1, node: protocol::NodeId(1), former }]);
+    // One that the lost majority may have given to something else, and one that is known here.
+    for since in ["0.99.0", "0.2.0"] {
+        let mut reader = Reader::open(&app, &format!("?kinds=job&since={since}"), "").await;
+        let heard = reader.next().await.unwrap();
+        assert_eq!((heard.kind.as_str(), heard.id.as_str()), ("reset", "1.3.0"), "after {since}");
+    }
+    let mut reader = Reader::open(&app, "?kinds=job&since=1.3.0", "").await;
+    hand.accept(2, "echo", b"");
+    assert_eq!(reader.next().await.unwrap().id, "1.4.0");
+}
+
 #[tokio::test]
 async fn a_slow_reader_gets_a_reset_instead_of_a_hole() {
     let (app, hand) = start();
