@@ -30,6 +30,12 @@ pub(crate) const FILLERS: usize = 4;
 pub(crate) const DRAIN_PATIENCE: Duration = Duration::from_secs(300);
 /// How often something is looked at.
 pub(crate) const LOOK: Duration = Duration::from_millis(100);
+/// What is weighed is looked at so often until it stays the same,
+pub(crate) const SETTLE_LOOK: Duration = Duration::from_millis(500);
+/// for so many looks,
+pub(crate) const SETTLED_LOOKS: u32 = 6;
+/// or this was the last.
+pub(crate) const SETTLE_LOOKS: u32 = 60;
 /// One try of a client that looks for a node that answers.
 pub(crate) const TRY: Duration = Duration::from_millis(1_000);
 /// Requests in flight over HTTP: each has a connection, and a node takes 1,024 of one address.

@@ -9,7 +9,9 @@ use super::Wish;
 use super::slots::{Batches, Submits};
 use crate::cluster::{Cluster, status};
 use crate::lab::BenchError;
-use crate::limits::{BATCH_JOBS, DRAIN_PATIENCE, DRAIN_SLOTS, FILLERS, LOOK};
+use crate::limits::{
+    BATCH_JOBS, DRAIN_PATIENCE, DRAIN_SLOTS, FILLERS, LOOK, SETTLE_LOOK, SETTLE_LOOKS, SETTLED_LOOKS,
+};
 use crate::load::{Run, Until, run};
 use crate::machine;
 use crate::report::{Report, Row};
@@ -83,16 +85,34 @@ pub(super) async fn memory(wish: &Wish, cluster: &Cluster, report: &mut Report) 
     for wanted in &wish.queued {
         let filled = fill(&doors, wanted.saturating_sub(queued), "\"class\":\"bench-idle\"").await?;
         queued += filled.jobs;
-        sleep(LOOK * 10).await;
-        let over_kib = machine::memory_kib(&leader).saturating_sub(idle_kib);
+        let (most_kib, kib) = settled(&leader).await;
+        let over_kib = kib.saturating_sub(idle_kib);
         let note = format!(
-            "{queued} queued, over {} MiB idle; filled at {} jobs/s",
+            "{queued} queued, over {} MiB idle; filled at {} jobs/s; up to {} MiB while a snapshot was made",
             idle_kib / MIB_KIB,
-            filled.per_second()
+            filled.per_second(),
+            most_kib.saturating_sub(idle_kib) / MIB_KIB
         );
         let row = Row::of("memory", "MiB over idle, leader", vec![over_kib / MIB_KIB]);
         report.add(Row { note, bytes: 100, ..row });
     }
     rate(report, queued).await?;
     Ok(())
+}
+
+/// The most that was seen after the queue was filled, and what is left once it stays the same: a snapshot that the filling
+/// made due is written meanwhile.
+async fn settled(processes: &[u32]) -> (u64, u64) {
+    let (mut most_kib, mut before_kib, mut same) = (0, 0, 0);
+    for _ in 0..SETTLE_LOOKS {
+        sleep(SETTLE_LOOK).await;
+        let kib = machine::memory_kib(processes);
+        most_kib = most_kib.max(kib);
+        same = if kib.abs_diff(before_kib) * 100 <= kib { same + 1 } else { 0 };
+        before_kib = kib;
+        if same == SETTLED_LOOKS {
+            break;
+        }
+    }
+    (most_kib, before_kib)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use protocol::{Fact, Job, JobId};
 
 use super::limits::{
-    BACKLOG_BYTES, BACKLOG_RELIEVED_BYTES, BATCH_ITEMS, FACT_BYTES, GATHER_BYTES, WRITE_BATCHES, WRITE_BYTES,
+    BACKLOG_BYTES, BACKLOG_RELIEVED_BYTES, BATCH_ITEMS, FACT_BYTES, LAG_BYTES, WRITE_BATCHES, WRITE_BYTES,
 };
 
 /// What some entries brought about, whole entries only.
@@ -91,9 +91,9 @@ impl Backlog {
         self.batches.extend(left.map(Arc::new));
     }
 
-    /// Enough waits for a transaction of its own.
+    /// The archive lags as far behind as it may without need.
     pub(super) fn is_much(&self) -> bool {
-        self.bytes >= GATHER_BYTES
+        self.bytes >= LAG_BYTES
     }
 
     /// The oldest batches, for one transaction; they stay until [`Backlog::written`].

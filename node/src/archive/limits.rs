@@ -12,10 +12,14 @@ pub(super) const BATCH_ITEMS: usize = 2_000;
 pub(super) const WRITE_BATCHES: usize = 8;
 /// Bytes of one transaction, about.
 pub(super) const WRITE_BYTES: u64 = 16 << 20;
-/// After a transaction what comes gathers for so long: one costs more than most of what is in it,
+/// After a transaction what comes gathers for so long at least: one costs more than most of what is in it.
 pub(super) const GATHER: Duration = Duration::from_millis(100);
+/// And so many times as long as the transaction took: in a burst the jobs go first, and are written down afterwards,
+pub(super) const REST: u32 = 3;
+/// for so long at most,
+pub(super) const REST_MOST: Duration = Duration::from_secs(1);
 /// unless so many bytes wait.
-pub(super) const GATHER_BYTES: u64 = 1 << 20;
+pub(super) const LAG_BYTES: u64 = 96 << 20;
 /// Rows of one statement (SQLite takes 32,766 values).
 pub(super) const INSERT_ROWS: usize = 500;
 /// What is written is made safe at least so often.

@@ -1,10 +1,10 @@
 //! The one who writes: a thread of its own, so that neither the owner loop nor HTTP ever waits for SQLite.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::error::ArchiveError;
-use super::limits::{CHECKPOINT_BYTES, CHECKPOINT_EVERY, GATHER, RETRY};
+use super::limits::{CHECKPOINT_BYTES, CHECKPOINT_EVERY, GATHER, REST, REST_MOST, RETRY};
 use super::store::{About, Store};
 use super::{Inside, Progress, locked};
 
@@ -45,6 +45,7 @@ impl Writer {
                 self.rest(applied).await;
                 continue;
             }
+            let began = Instant::now();
             let upto = batches.iter().map(|batch| batch.applied).max().unwrap_or(0);
             match self.store.write(&batches, upto).await {
                 Ok(()) => {
@@ -65,7 +66,7 @@ impl Writer {
             if self.is_due() {
                 self.make_safe().await;
             }
-            self.gather().await;
+            self.gather(began.elapsed()).await;
         }
         self.store.close().await;
         self.inside.closed.send_replace(true);
@@ -93,11 +94,12 @@ impl Writer {
         }
     }
 
-    /// Lets a little more come before the next transaction; whoever reads looks at what waits, too.
-    async fn gather(&self) {
+    /// Lets more come before the next transaction, and others work; whoever reads looks at what waits, too.
+    async fn gather(&self, took: Duration) {
         if !locked(&self.inside.backlog).is_much() {
+            let rest = (took * REST).clamp(GATHER, REST_MOST);
             // It makes no difference which of the two it was.
-            let _ = tokio::time::timeout(GATHER, self.inside.hurry.notified()).await;
+            let _ = tokio::time::timeout(rest, self.inside.hurry.notified()).await;
         }
     }
 
