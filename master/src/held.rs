@@ -1,6 +1,7 @@
 //! A job as the ledger keeps it. A million may wait, so one that nothing has happened to yet is kept without what it
 //! shares with others or does not have yet: about a hundred bytes and its payload. The first change makes it whole.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use protocol::{Job, JobId, JobSpec, JobState, Rev};
 
 use crate::ledger::bytes_of;
-use crate::limits::TERMS_SHARED;
+use crate::limits::{SHORT_BYTES, TERMS_SHARED};
 
 /// A job with what only the ledger needs to know of it.
 #[derive(Clone, Debug)]
@@ -31,15 +32,42 @@ enum Form {
 struct Fresh {
     /// All that it asks for but the payload: shared with jobs that ask for the same.
     terms: Arc<JobSpec>,
-    payload: Bytes,
+    payload: Payload,
     order: u64,
     submitted_wall_ms: u64,
     rev: Rev,
 }
 
+/// Shared bytes cost a third of a short payload beside it, for counting who shares them.
+#[derive(Clone, Debug)]
+enum Payload {
+    Short(Box<[u8]>),
+    Long(Bytes),
+}
+
+impl Payload {
+    fn of(bytes: &Bytes) -> Self {
+        if bytes.len() <= SHORT_BYTES { Self::Short(bytes[..].into()) } else { Self::Long(bytes.clone()) }
+    }
+
+    fn bytes(&self) -> Bytes {
+        match self {
+            Self::Short(bytes) => Bytes::copy_from_slice(bytes),
+            Self::Long(bytes) => bytes.clone(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Short(bytes) => bytes.len(),
+            Self::Long(bytes) => bytes.len(),
+        }
+    }
+}
+
 impl Fresh {
     fn whole(&self, id: JobId) -> Job {
-        let spec = JobSpec { payload: self.payload.clone(), ..(*self.terms).clone() };
+        let spec = JobSpec { payload: self.payload.bytes(), ..(*self.terms).clone() };
         Job {
             id,
             spec: Arc::new(spec),
@@ -71,7 +99,7 @@ impl Held {
         (key, accepted_ms): (Option<Arc<str>>, u64),
     ) -> Self {
         let terms = terms.of(spec);
-        let fresh = Fresh { terms, payload: spec.payload.clone(), order, submitted_wall_ms, rev };
+        let fresh = Fresh { terms, payload: Payload::of(&spec.payload), order, submitted_wall_ms, rev };
         Self { form: Form::Fresh(fresh), key, accepted_ms }
     }
 

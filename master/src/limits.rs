@@ -7,12 +7,14 @@ use protocol::limits;
 pub const SHARD_GROUPS: usize = 128;
 /// See [`SHARD_GROUPS`].
 pub const SHARDS_IN_GROUP: usize = 128;
-/// A piece that is full grows by this part (one in so many).
-pub const PIECE_GROWTH: usize = 12;
+/// A piece that is full grows by so many: about a kibibyte of waiting jobs, as allocators count.
+pub const PIECE_GROWTH: usize = 9;
 /// Jobs in one chunk of the order of acceptance, and in one chunk of an index over it.
 pub const ORDER_CHUNK: u64 = 1024;
 /// Kinds of jobs (class, submitter, priority) whose terms are remembered, so that the next ones share them.
 pub const TERMS_SHARED: usize = 256;
+/// A payload up to this is copied when it is looked at, and shared when it is longer.
+pub const SHORT_BYTES: usize = 512;
 /// Facts in one chunk of the ring.
 pub const FACT_CHUNK: usize = 250;
 /// Bytes of jobs and keys in one piece of a snapshot, unless one job alone is larger.

@@ -63,7 +63,7 @@ impl<K: Ord, V> Sorted<K, V> {
             Err(at) => {
                 if self.0.len() == self.0.capacity() {
                     // A vector by itself would double.
-                    self.0.reserve_exact(self.0.len() / PIECE_GROWTH + 1);
+                    self.0.reserve_exact(PIECE_GROWTH);
                 }
                 self.0.insert(at, (key, value));
                 None

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// A snapshot is due when so many bytes of commands were applied since the last one, unless the settings say otherwise.
-pub const DUE_BYTES: u64 = 64 << 20;
+pub const DUE_BYTES: u64 = 48 << 20;
 /// And not before the log is as long as this part (one in so many bytes) of the last snapshot: then what is written in
 /// snapshots is at most so many times what is written in the log.
 pub(super) const LOG_SHARE: u64 = 3;
