@@ -21,7 +21,8 @@ pub struct BenchError {
 }
 
 impl BenchError {
-    pub(crate) fn new(what: &'static str, why: impl Display) -> Self {
+    /// What could not be done, and why.
+    pub fn new(what: &'static str, why: impl Display) -> Self {
         Self { what, why: why.to_string() }
     }
 }
