@@ -23,7 +23,9 @@ use crate::marks::Marks;
 use crate::retention::Forgotten;
 
 /// The form of the pieces. Raised when an older program could not read them; [`Restoring`] reads all up to this one.
-pub const SNAPSHOT_VERSION: u32 = 1;
+///
+/// 2: a job may ask for more ([`protocol::More`]).
+pub const SNAPSHOT_VERSION: u32 = 2;
 
 /// One piece. The order of variants is the form: new ones come last.
 #[derive(Debug, Serialize, Deserialize)]

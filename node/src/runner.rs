@@ -31,7 +31,7 @@ use std::time::Duration;
 use protocol::{AttemptRef, Dispatch, JobSpec, Outcome, Reason};
 use tokio::runtime::Handle;
 
-use self::child::{Places, Plan, base_env, search_path};
+use self::child::{Limits, Places, Plan, base_env, search_path};
 use self::leftovers::Sessions;
 use self::live::{Live, Wish};
 use self::order::Order;
@@ -255,6 +255,7 @@ impl Shared {
     }
 
     fn plan(&self, attempt: AttemptRef, spec: &JobSpec) -> Option<Plan> {
+        let quiet_ms = spec.more.quiet_limit_ms;
         let mut env = base_env();
         env.extend(spec.env.clone());
         let own = [
@@ -271,7 +272,8 @@ impl Shared {
                 if spec.memory_bytes > 0 { spec.memory_bytes } else { class.memory_bytes.unwrap_or(0) };
             let (program, args, stdin) = (program.clone(), args.to_vec(), Some(spec.payload.clone()));
             let order = Order { program, script: None, args, env, stdin, memory_bytes };
-            return Some(Plan { order, timeout_ms: spec.timeout_ms.or(class.timeout_ms) });
+            let timeout_ms = spec.timeout_ms.or(class.timeout_ms);
+            return Some(Plan { order, limits: Limits { timeout_ms, quiet_ms } });
         }
         let (_, interpreter) = SCRIPTS.iter().find(|(class, _)| *class == spec.class)?;
         if !self.settings.allow.contains(&spec.class) {
@@ -286,7 +288,7 @@ impl Shared {
             stdin: spec.stdin.clone(),
             memory_bytes: spec.memory_bytes,
         };
-        Some(Plan { order, timeout_ms: spec.timeout_ms })
+        Some(Plan { order, limits: Limits { timeout_ms: spec.timeout_ms, quiet_ms } })
     }
 }
 

@@ -116,7 +116,7 @@ pub(crate) fn job_named<'a>(job: &'a Job, name: &dyn Fn(NodeId) -> String, exten
         requires: &spec.requires,
         submitter: &spec.submitter,
         batch: None,
-        retry_of: spec.retry_of.map(|id| id.to_string()),
+        retry_of: spec.more.retry_of.map(|id| id.to_string()),
         payload_bytes: spec.payload.len() as u64,
         payload_excerpt: (extent != Extent::Event).then(|| excerpt(&spec.payload)),
         submitted_at: time(job.submitted_wall_ms),

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use std::time::Instant;
+
 use bytes::{Bytes, BytesMut};
 use protocol::AttemptRef;
 use protocol::limits::{OUTPUT_HEAD_BYTES, OUTPUT_TAIL_BYTES, STDERR_TAIL_BYTES};
@@ -47,6 +49,7 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(super) struct Capture {
     stdout: Mutex<Kept>,
     stderr: Mutex<Kept>,
+    heard: Mutex<Instant>,
 }
 
 impl Default for Capture {
@@ -54,6 +57,7 @@ impl Default for Capture {
         Self {
             stdout: Mutex::new(Kept::new(OUTPUT_HEAD_BYTES, OUTPUT_TAIL_BYTES)),
             stderr: Mutex::new(Kept::new(0, STDERR_TAIL_BYTES)),
+            heard: Mutex::new(Instant::now()),
         }
     }
 }
@@ -61,10 +65,17 @@ impl Default for Capture {
 impl Capture {
     pub(super) fn take_stdout(&self, piece: &[u8]) {
         locked(&self.stdout).take(piece);
+        *locked(&self.heard) = Instant::now();
     }
 
     pub(super) fn take_stderr(&self, piece: &[u8]) {
         locked(&self.stderr).take(piece);
+        *locked(&self.heard) = Instant::now();
+    }
+
+    /// When it last printed something; at first: when this was made.
+    pub(super) fn heard(&self) -> Instant {
+        *locked(&self.heard)
     }
 
     pub(super) fn output(&self) -> Output {

@@ -1,6 +1,8 @@
 //! Real processes. The test executable answers to `keeper` as the program does, and to `node-of-test` with a node
 //! that only runs attempts, so that it can be killed.
 
+mod limits;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
@@ -15,7 +17,7 @@ use bytes::Bytes;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use protocol::limits::{OUTPUT_BYTES, OUTPUT_HEAD_BYTES, STDERR_TAIL_BYTES};
-use protocol::{AttemptRef, Dispatch, End, IfUnsatisfiable, JobId, JobSpec, Outcome, Reason};
+use protocol::{AttemptRef, Dispatch, End, IfUnsatisfiable, JobId, JobSpec, More, Outcome, Reason};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -149,7 +151,7 @@ fn job(class: &str, payload: &str) -> JobSpec {
         retry_max_ms: 0,
         labels: BTreeMap::new(),
         if_unsatisfiable: IfUnsatisfiable::Wait,
-        retry_of: None,
+        more: More::default(),
     }
 }
 

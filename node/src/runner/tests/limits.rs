@@ -1,0 +1,51 @@
+//! What ends a program that does not end by itself.
+
+use super::*;
+
+fn quiet(quiet_limit_ms: u64, script: &str) -> JobSpec {
+    JobSpec { more: More { quiet_limit_ms: Some(quiet_limit_ms), ..More::default() }, ..sh(script) }
+}
+
+#[test]
+fn a_program_that_prints_nothing_for_its_quiet_limit_is_ended_with_its_family() {
+    let folder = TempDir::new().unwrap();
+    let body = Body::new(folder.path());
+    body.runner.run(&dispatch(1, quiet(1_000, FAMILY)));
+    let pids = body.printed_pids(attempt(1), 3);
+    let outcome = body.end_of(attempt(1));
+    assert_eq!((outcome.end, outcome.signal), (End::Failure(Reason::Quiet), Some(Signal::SIGKILL as i32)));
+    assert_eq!(outcome.error.as_deref(), Some("printed nothing for longer than its quiet_limit of 1000 ms"));
+    assert!(!pids.iter().any(|pid| runs(*pid)), "{pids:?}");
+    body.nothing_left();
+}
+
+#[test]
+fn a_program_that_prints_on_either_stream_is_not_quiet() {
+    let folder = TempDir::new().unwrap();
+    let body = Body::new(folder.path());
+    // Three times as long as its limit, with a word in good time on one of the two.
+    let script = "for _ in 1 2 3 4 5; do sleep 0.6; printf o; sleep 0.6; printf e >&2; done";
+    let outcome = body.runs(1, quiet(2_000, script));
+    assert_eq!(
+        (outcome.end, &outcome.output[..], &outcome.stderr[..]),
+        (End::Success, &b"ooooo"[..], &b"eeeee"[..])
+    );
+    // A built-in class prints nothing, and is not measured by it.
+    let spec = JobSpec { class: "sleep".to_owned(), ..quiet(50, "0.3") };
+    assert_eq!(body.runs(2, spec).end, End::Success);
+}
+
+#[test]
+fn a_family_that_ignores_term_is_gone_within_5_seconds_after_a_cancel() {
+    let folder = TempDir::new().unwrap();
+    let body = Body::new(folder.path());
+    body.runner.run(&dispatch(1, sh(FAMILY)));
+    let pids = body.printed_pids(attempt(1), 3);
+    let told = Instant::now();
+    body.runner.kill(attempt(1));
+    let outcome = body.end_of(attempt(1));
+    assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
+    assert_eq!((outcome.error.as_deref(), outcome.signal), (Some("cancelled"), Some(Signal::SIGKILL as i32)));
+    assert!(!pids.iter().any(|pid| runs(*pid)), "{pids:?}");
+    body.nothing_left();
+}

@@ -1,0 +1,44 @@
+//! Programs that do not behave: what becomes of them, and of the node that runs them.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use tests::client::{attempts, job};
+use tests::{Cluster, Plan};
+
+fn with(mut job: Value, more: &Value) -> Value {
+    let fields = job.as_object_mut().expect("an object");
+    fields.extend(more.as_object().expect("an object").clone());
+    job
+}
+
+#[tokio::test]
+async fn a_silent_job_fails_as_quiet_and_is_tried_again() {
+    let cluster = Cluster::start(Plan::of(1)).await;
+    let more = json!({"quiet_limit": "300ms", "max_attempts": 2, "retry": {"base": "10ms"}});
+    let ended = cluster.client(1).run(&with(job("sh", "echo begins; sleep 60"), &more)).await;
+    assert_eq!((&ended["state"], &ended["reason"]), (&json!("failed"), &json!("quiet")), "{ended}");
+    assert_eq!(attempts(&ended, "failed"), 2, "{ended}");
+    assert_eq!(
+        ended["result"]["error"], "printed nothing for longer than its quiet_limit of 300 ms",
+        "{ended}"
+    );
+    assert_eq!(ended["result"]["output"], "begins\n", "{ended}");
+}
+
+#[tokio::test]
+async fn a_node_stays_small_whatever_a_program_prints() {
+    let cluster = Cluster::start(Plan::of(1)).await;
+    let printed = 512_u64 << 20;
+    let script = format!("echo first; head -c {printed} /dev/zero | tr '\\0' x; echo last");
+    let ended = cluster.client(1).run(&job("sh", &script)).await;
+    assert_eq!(ended["state"], "succeeded", "{}", ended["reason"]);
+    let result = &ended["result"];
+    assert_eq!((&result["output_bytes"], &result["truncated"]), (&json!(printed + 11), &json!(true)));
+    let output = result["output"].as_str().expect("text");
+    assert!(output.starts_with("first\nxxx") && output.ends_with("xxxlast\n"));
+    let status = fs::read_to_string(format!("/proc/{}/status", cluster.node(1).pid())).expect("it runs");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel says");
+    let peak_kib: u64 = peak.trim().trim_end_matches(" kB").parse().expect("a number");
+    assert!(peak_kib < 200 << 10, "{peak_kib} KiB at its largest");
+}
