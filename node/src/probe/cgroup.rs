@@ -12,7 +12,7 @@ const LEVELS: usize = 32;
 
 /// Reads the cgroup of this process below a root folder.
 #[derive(Debug)]
-pub(super) struct Cgroup {
+pub(crate) struct Cgroup {
     proc_file: PathBuf,
     mount: PathBuf,
 }
@@ -29,7 +29,7 @@ pub(super) struct Cpu {
 }
 
 impl Cgroup {
-    pub(super) fn new(root: &Path) -> Self {
+    pub(crate) fn new(root: &Path) -> Self {
         Self { proc_file: root.join("proc/self/cgroup"), mount: root.join("sys/fs/cgroup") }
     }
 
@@ -66,6 +66,14 @@ impl Cgroup {
             })?;
         let droppable = field(&level.join("memory.stat"), inactive).unwrap_or(0);
         Some((number(&level.join(current))?.saturating_sub(droppable), limit))
+    }
+
+    /// How many processes of it the kernel has killed for memory; none where that is not told.
+    pub(crate) fn memory_kills(&self) -> Option<u64> {
+        let told = |levels: Vec<PathBuf>, file: &str| {
+            levels.into_iter().find_map(|level| field(&level.join(file), "oom_kill"))
+        };
+        told(self.levels(""), "memory.events").or_else(|| told(self.levels("memory"), "memory.oom_control"))
     }
 
     /// The folders of this process's cgroup for a controller (empty: version 2), the innermost first.

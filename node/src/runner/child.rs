@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::builtin::{CANCELLED, quiet_text, timeout_text};
 use super::leftovers::{self, Sessions};
 use super::live::{Live, Wish};
-use super::order::{self, Order, Report, WORD_TERM, WORK};
+use super::order::{self, ForMemory, Order, Report, WORD_TERM, WORK};
 use super::outputs::Capture;
 use crate::keeper::{GRACE, SWEEP_PATIENCE};
 
@@ -305,12 +305,15 @@ fn outcome(seen: Seen, limits: Limits, capture: &Capture) -> Outcome {
     };
     let (end, error) = match seen.report {
         Some(Report::NotStarted { error }) => (End::Failure(Reason::Exit), Some(error)),
-        Some(Report::Ended { exit_code, signal, told, cpu_ms, memory_peak_bytes, .. }) => {
+        Some(Report::Ended { exit_code, signal, told, cpu_ms, memory_peak_bytes, memory, .. }) => {
             outcome.exit_code = exit_code;
             outcome.signal = signal;
             outcome.cpu_ms = Some(cpu_ms);
             outcome.memory_peak_bytes = Some(memory_peak_bytes);
-            ended(exit_code, signal, seen.told.filter(|_| told), limits)
+            match memory {
+                Some(memory) => (End::Failure(Reason::Memory), Some(memory_text(memory))),
+                None => ended(exit_code, signal, seen.told.filter(|_| told), limits),
+            }
         }
         None => match seen.told {
             Some(told) => ended(None, None, Some(told), limits),
@@ -337,6 +340,13 @@ fn ended(
         (None, None, None) => (Reason::Signal, "it ended in a way unknown here".into()),
     };
     (End::Failure(reason), Some(error))
+}
+
+fn memory_text(memory: ForMemory) -> String {
+    match memory {
+        ForMemory::Limit { bytes } => format!("killed: it took more than its memory limit of {bytes} bytes"),
+        ForMemory::Kernel => "killed by the kernel: no memory was left for it in its node's container".into(),
+    }
 }
 
 fn signal_text(signal: i32) -> String {

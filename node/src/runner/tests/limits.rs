@@ -49,3 +49,45 @@ fn a_family_that_ignores_term_is_gone_within_5_seconds_after_a_cancel() {
     assert!(!pids.iter().any(|pid| runs(*pid)), "{pids:?}");
     body.nothing_left();
 }
+
+/// Takes 1 GiB, page by page, and would print when it has it.
+const GIBIBYTE: &str =
+    "held = bytearray(1 << 30)\nfor at in range(0, len(held), 4096): held[at] = 1\nprint('has it')";
+
+fn limited(limit_bytes: u64, spec: JobSpec) -> JobSpec {
+    JobSpec { memory_bytes: limit_bytes, ..spec }
+}
+
+fn killed_for(limit_bytes: u64) -> (End, Option<String>) {
+    let text = format!("killed: it took more than its memory limit of {limit_bytes} bytes");
+    (End::Failure(Reason::Memory), Some(text))
+}
+
+#[test]
+fn a_program_that_takes_a_gibibyte_under_a_limit_of_256_mib_fails_for_memory() {
+    let folder = TempDir::new().unwrap();
+    let body = Body::new(folder.path());
+    let limit = 256 << 20;
+    let outcome = body.runs(1, limited(limit, job("python", GIBIBYTE)));
+    assert_eq!((outcome.end, outcome.error), killed_for(limit));
+    assert_eq!((&outcome.output[..], outcome.signal), (&b""[..], Some(Signal::SIGKILL as i32)));
+    assert!(outcome.memory_peak_bytes.unwrap() > limit / 2);
+    // A child of it counts as well, also when the program only waits.
+    let spec = job("sh", "python3 -c \"$1\"; echo never");
+    let outcome = body.runs(2, limited(limit, JobSpec { args: vec![GIBIBYTE.to_owned()], ..spec }));
+    assert_eq!((outcome.end, outcome.error), killed_for(limit));
+}
+
+#[test]
+fn what_a_program_only_reserves_or_shares_is_not_held_against_it() {
+    let folder = TempDir::new().unwrap();
+    let body = Body::new(folder.path());
+    let reserves = "import mmap\nheld = mmap.mmap(-1, 8 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)\nprint('has it')";
+    let outcome = body.runs(1, limited(256 << 20, job("python", reserves)));
+    assert_eq!((outcome.end, &outcome.output[..]), (End::Success, &b"has it\n"[..]), "{:?}", outcome.error);
+    // Four processes with the same 100 MiB, for as long as several measurings take.
+    let shares = "import os, time\nheld = b'x' * (100 << 20)\nfor _ in range(3): os.fork() or (time.sleep(0.6), os._exit(0))\n\
+        [os.wait() for _ in range(3)]\nprint('shared')";
+    let outcome = body.runs(2, limited(256 << 20, job("python", shares)));
+    assert_eq!((outcome.end, &outcome.output[..]), (End::Success, &b"shared\n"[..]), "{:?}", outcome.error);
+}
