@@ -17,7 +17,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,7 @@ use nix::unistd::{Pid, close, getpid, setsid};
 
 use self::memory::{Kills, Meter};
 use crate::runner::child::milliseconds;
+use crate::runner::fence::Fence;
 use crate::runner::order::{ForMemory, Order, Report, WORD_TERM, WORK, receive, send};
 use crate::runner::processes::{PROC, tree};
 
@@ -73,19 +74,32 @@ fn keep() -> Result<()> {
         order => order?,
     };
     let kills = Kills::from_now(Path::new("/"));
-    let program = match start(&order) {
+    // Where there can be none, the keeper measures instead.
+    let fence = order.fence.as_ref();
+    let fence = fence.and_then(|(jobs, name)| Fence::make(jobs, name, order.memory_bytes, TASKS).ok());
+    let program = match start(&order, fence.as_ref()) {
         Ok(program) => program,
         Err(error) => {
+            fence.iter().for_each(Fence::remove);
             let error = format!("cannot start `{}`: {error}", order.program);
             return send(&mut node, &Report::NotStarted { error });
         }
     };
-    let meter = Meter::new(order.memory_bytes, Instant::now());
+    let measured_bytes = if fence.is_some() { 0 } else { order.memory_bytes };
+    let limit_bytes = order.memory_bytes;
+    let meter = Meter::new(measured_bytes, Instant::now());
     drop(order);
     let mut keeper = Keeper::new(node, program, meter)?;
     let ended = keeper.watch();
+    fence.iter().for_each(Fence::kill);
     // Whatever went wrong in the watch, nothing may be left.
     let left = keeper.sweep();
+    if let Some(fence) = fence {
+        if fence.has_killed() {
+            keeper.memory = Some(ForMemory::Limit { bytes: limit_bytes });
+        }
+        fence.remove();
+    }
     let reported = keeper.report(left, &kills);
     // A node that has hung up may still listen (it stops) or be gone: both are fine.
     if ended? == Watched::Ended { reported } else { Ok(()) }
@@ -105,7 +119,7 @@ fn close_inherited() {
     }
 }
 
-fn start(order: &Order) -> Result<Pid> {
+fn start(order: &Order, fence: Option<&Fence>) -> Result<Pid> {
     let folder = env::current_dir()?;
     let mut command = Command::new(&order.program);
     if let Some(script) = &order.script {
@@ -120,7 +134,7 @@ fn start(order: &Order) -> Result<Pid> {
     command.stdin(order.stdin.as_ref().map_or(Ok(Stdio::null()), |bytes| stdin(bytes))?);
     // A group of its own: the keeper outlives the kill of it.
     command.process_group(0);
-    limit(&mut command);
+    limit(&mut command, fence.map(Fence::entrance));
     let child = command.spawn()?;
     Ok(Pid::from_raw(i32::try_from(child.id()).map_err(Error::other)?))
 }
@@ -138,12 +152,15 @@ fn stdin(bytes: &[u8]) -> Result<Stdio> {
     unsafe_code,
     reason = "limits of a child are set between its fork and its exec, which only `pre_exec` allows"
 )]
-fn limit(command: &mut Command) {
-    let tasks = tasks_allowed();
+fn limit(command: &mut Command, entrance: Option<PathBuf>) {
+    let tasks = if entrance.is_some() { None } else { tasks_allowed() };
     let limits = move || {
         // Dying before the node is a courtesy; without the right to it the program still runs.
         let _ = fs::write("/proc/self/oom_score_adj", "1000");
         lower_priority();
+        if let Some(entrance) = &entrance {
+            fs::write(entrance, "0")?;
+        }
         setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
         if let Some(tasks) = tasks {
             setrlimit(Resource::RLIMIT_NPROC, tasks, tasks)?;

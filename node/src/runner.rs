@@ -9,6 +9,7 @@
 //! `ended` comes once for every attempt, when its processes and its folder are gone: a slot is held until then.
 
 pub(crate) mod child;
+pub(crate) mod fence;
 pub(crate) mod order;
 pub(crate) mod processes;
 
@@ -23,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -271,7 +272,7 @@ impl Shared {
             let memory_bytes =
                 if spec.memory_bytes > 0 { spec.memory_bytes } else { class.memory_bytes.unwrap_or(0) };
             let (program, args, stdin) = (program.clone(), args.to_vec(), Some(spec.payload.clone()));
-            let order = Order { program, script: None, args, env, stdin, memory_bytes };
+            let order = Order { program, script: None, args, env, stdin, memory_bytes, fence: None };
             let timeout_ms = spec.timeout_ms.or(class.timeout_ms);
             return Some(Plan { order, limits: Limits { timeout_ms, quiet_ms } });
         }
@@ -287,6 +288,7 @@ impl Shared {
             env,
             stdin: spec.stdin.clone(),
             memory_bytes: spec.memory_bytes,
+            fence: None,
         };
         Some(Plan { order, limits: Limits { timeout_ms: spec.timeout_ms, quiet_ms } })
     }
@@ -309,7 +311,7 @@ fn prepare(settings: &RunnerSettings) -> io::Result<Places> {
             _ => fs::create_dir(folder)?,
         }
     }
-    Ok(Places { keeper: settings.keeper.clone(), attempts, groups })
+    Ok(Places { keeper: settings.keeper.clone(), attempts, groups, fences: fence::prepare(Path::new("/")) })
 }
 
 /// The path of an executable file of this name.

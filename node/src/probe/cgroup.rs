@@ -33,6 +33,11 @@ impl Cgroup {
         Self { proc_file: root.join("proc/self/cgroup"), mount: root.join("sys/fs/cgroup") }
     }
 
+    /// The innermost folder of version 2; none where there is no such cgroup.
+    pub(crate) fn folder(&self) -> Option<PathBuf> {
+        self.levels("").into_iter().next()
+    }
+
     /// Processor quota and use; none without a quota tighter than the machine.
     pub(super) fn cpu(&self, cores_milli: u32) -> Option<Cpu> {
         let quota = |read: fn(&Path) -> Option<u32>, levels: &[PathBuf]| {
@@ -127,7 +132,7 @@ fn number(file: &Path) -> Option<u64> {
 }
 
 /// The number behind a word at the start of a line.
-fn field(file: &Path, word: &str) -> Option<u64> {
+pub(crate) fn field(file: &Path, word: &str) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
     text.lines().find_map(|line| line.strip_prefix(word)?.strip_prefix(' ')?.trim().parse().ok())
 }

@@ -63,6 +63,8 @@ pub(super) struct Places {
     pub(super) attempts: PathBuf,
     /// One note a living keeper.
     pub(super) groups: PathBuf,
+    /// Where attempts may have cgroups, if anywhere.
+    pub(super) fences: Option<PathBuf>,
 }
 
 /// Whole milliseconds of a kernel time.
@@ -75,12 +77,13 @@ pub(super) async fn run(
     places: &Places,
     attempt: AttemptRef,
     folder_name: String,
-    plan: Plan,
+    mut plan: Plan,
     live: &Live,
     capture: Arc<Capture>,
 ) -> Outcome {
     let program = plan.order.program.clone();
     let limits = plan.limits;
+    plan.order.fence = places.fences.clone().map(|jobs| (jobs, folder_name.clone()));
     let (places, folder) = (places.clone(), places.attempts.join(folder_name));
     let (held, to_clean) = (folder.clone(), folder.clone());
     let started = spawn_blocking(move || Kept::start(&places, attempt, held))

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind, Read, Result, Write};
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -31,6 +32,8 @@ pub(crate) struct Order {
     pub(crate) stdin: Option<Bytes>,
     /// Memory all its processes together may take; 0: no limit.
     pub(crate) memory_bytes: u64,
+    /// Where the attempt may have a cgroup of its own, and how that is to be called.
+    pub(crate) fence: Option<(PathBuf, String)>,
 }
 
 /// The folder of the program, within the attempt's.

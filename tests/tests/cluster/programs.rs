@@ -47,13 +47,13 @@ async fn a_node_stays_small_whatever_a_program_prints() {
 async fn a_job_over_its_memory_fails_for_it_and_its_node_lives() {
     let cluster = Cluster::start(Plan::of(1)).await;
     let client = cluster.client(1);
-    let takes = "held = bytearray(1 << 30)\nfor at in range(0, len(held), 4096): held[at] = 1\nprint('has it')";
+    let takes =
+        "held = bytearray(1 << 30)\nfor at in range(0, len(held), 4096): held[at] = 1\nprint('has it')";
     let more = json!({"memory": "256MiB", "max_attempts": 1});
     let ended = client.run(&with(job("python", takes), &more)).await;
     assert_eq!((&ended["state"], &ended["reason"]), (&json!("failed"), &json!("memory")), "{ended}");
     assert_eq!(
-        ended["result"]["error"],
-        "killed: it took more than its memory limit of 268435456 bytes",
+        ended["result"]["error"], "killed: it took more than its memory limit of 268435456 bytes",
         "{ended}"
     );
     assert_eq!(client.run(&job("echo", "still here")).await["state"], "succeeded");
