@@ -17,6 +17,7 @@ mod builtin;
 mod leftovers;
 mod live;
 mod outputs;
+mod progress;
 #[cfg(test)]
 mod tests;
 

@@ -34,7 +34,7 @@ pub use command::{Change, Command, Entry, LossCause, Origin};
 pub use fact::{Fact, What};
 pub use ids::{AttemptRef, Boot, ClusterId, JobId, NodeId, Rev};
 pub use job::{Attempt, AttemptState, End, Ending, IfUnsatisfiable, Job, JobSpec, JobState, Outcome, Reason};
-pub use member::{LAB_HEADER, Load, Member, NodeLoad, Offer};
+pub use member::{LAB_HEADER, Load, Member, NodeLoad, Offer, Progress};
 pub use message::{Answered, Checkpoint, Dispatch, Envelope, Forward, Report, ToMaster, ToNode, Verdict};
 pub use more::More;
 pub use request::{Answer, Batch, Refusal, Request};

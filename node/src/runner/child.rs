@@ -113,6 +113,7 @@ pub(super) async fn run(
             pump.abort();
         }
     }
+    capture.end();
     clean(folder, Some(kept.note)).await;
     outcome(seen, limits, &capture)
 }

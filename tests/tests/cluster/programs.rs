@@ -3,8 +3,8 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use tests::client::{attempts, job};
-use tests::{Cluster, Plan};
+use tests::client::{attempts, id, job};
+use tests::{Cluster, Plan, eventually};
 
 fn with(mut job: Value, more: &Value) -> Value {
     let fields = job.as_object_mut().expect("an object");
@@ -57,4 +57,28 @@ async fn a_job_over_its_memory_fails_for_it_and_its_node_lives() {
         "{ended}"
     );
     assert_eq!(client.run(&job("echo", "still here")).await["state"], "succeeded");
+}
+
+#[tokio::test]
+async fn progress_of_a_running_program_is_seen_on_every_node_and_is_no_output() {
+    let cluster = Cluster::start(Plan::of(3)).await;
+    let client = cluster.client(2);
+    let script = "echo begins; echo '::progress 0.4 two of five'; read -r _ < go || sleep 60; echo ends";
+    let script = format!("mkfifo go; (sleep 4; echo on > go) & {script}");
+    let submitted = client.submit(&job("sh", &script)).await;
+    let path = format!("/api/v1/jobs/{}?stale=1", id(&submitted));
+    let said = json!({"value": 0.4, "text": "two of five"});
+    for k in cluster.all() {
+        eventually("the progress is seen", async || {
+            let (_, shown) = cluster.get(k, &path).await?;
+            (shown["progress"] == said).then_some(())
+        })
+        .await;
+    }
+    let ended = client.ended(id(&submitted)).await;
+    assert_eq!(
+        (&ended["state"], &ended["result"]["output"]),
+        (&json!("succeeded"), &json!("begins\nends\n"))
+    );
+    assert_eq!(ended["progress"], json!({"value": null, "text": null}), "{ended}");
 }

@@ -91,3 +91,20 @@ fn what_a_program_only_reserves_or_shares_is_not_held_against_it() {
     let outcome = body.runs(2, limited(256 << 20, job("python", shares)));
     assert_eq!((outcome.end, &outcome.output[..]), (End::Success, &b"shared\n"[..]), "{:?}", outcome.error);
 }
+
+#[test]
+fn progress_is_told_while_a_program_runs_and_is_no_output() {
+    let folder = TempDir::new().unwrap();
+    let body = Body::new(folder.path());
+    let script = "echo one; echo ::progress 0.25 a quarter; echo two; printf '::prog'; exec sleep 1000";
+    body.runner.run(&dispatch(1, sh(script)));
+    let told = eventually(|| body.outputs.progress().pop());
+    assert_eq!((told.attempt, told.permille, told.text.as_str()), (attempt(1), 250, "a quarter"));
+    eventually(|| (body.outputs.read(attempt(1))?.0 == "one\ntwo\n").then_some(()));
+    body.runner.kill(attempt(1));
+    let outcome = body.end_of(attempt(1));
+    assert_eq!((&outcome.output[..], outcome.output_bytes), (&b"one\ntwo\n::prog"[..], 14));
+    assert_eq!(body.outputs.progress(), []);
+    let outcome = body.runs(2, sh("echo ::progress 1 >&2; echo oops >&2"));
+    assert_eq!(&outcome.stderr[..], b"oops\n");
+}
