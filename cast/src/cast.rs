@@ -177,6 +177,7 @@ impl Cast {
             Input::SnapshotFetched { index, ledger } => self.snapshot_fetched(index, ledger),
             Input::SnapshotLost { index } => self.consensus.snapshot_failed(index),
             Input::Load(load) => self.worker.loaded(load),
+            Input::Progress(progress) => self.worker.progressed(progress),
             Input::Burdened(burdened) => {
                 self.burdened = burdened;
                 if let Some(master) = &mut self.master {

@@ -146,6 +146,8 @@ pub enum Input {
     },
     /// The probe measured.
     Load(Load),
+    /// How far the programs that run here say they are: all that say so.
+    Progress(Vec<protocol::Progress>),
     /// A snapshot begun by [`Cast::begin_snapshot`] is safe on disk: the log before it may leave memory, but for so much.
     SnapshotSafe {
         /// Where it stands.

@@ -80,9 +80,10 @@ fn report(cast: &Cast, session: u64, number: u64) -> Input {
         load: Load::default(),
         checkpoint: None,
         waiting: Vec::new(),
+        progress: Vec::new(),
     };
     let (from, boot, term) = (NodeId(2), Boot(1), cast.term());
-    Input::ToMaster(Envelope { from, boot, session, term, body: ToMaster::Report(report) })
+    Input::ToMaster(Envelope { from, boot, session, term, body: ToMaster::Report(report.into()) })
 }
 
 /// Found by a pretended pause of a leader: it took the reports of a session that had ended, and those of the next one, in one

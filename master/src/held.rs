@@ -227,7 +227,7 @@ fn is_same(one: &JobSpec, other: &JobSpec) -> bool {
         retry_max_ms,
         labels,
         if_unsatisfiable,
-        retry_of,
+        more,
     } = one;
     *class == other.class
         && *args == other.args
@@ -239,7 +239,8 @@ fn is_same(one: &JobSpec, other: &JobSpec) -> bool {
         && (*timeout_ms, *max_attempts, *max_lost) == (other.timeout_ms, other.max_attempts, other.max_lost)
         && (*retry_base_ms, *retry_max_ms) == (other.retry_base_ms, other.retry_max_ms)
         && *labels == other.labels
-        && (*if_unsatisfiable, *retry_of) == (other.if_unsatisfiable, other.retry_of)
+        && *if_unsatisfiable == other.if_unsatisfiable
+        && *more == other.more
 }
 
 #[cfg(test)]
@@ -263,6 +264,12 @@ mod tests {
         assert_eq!(
             (&one.job(JobId(1)).spec.payload[..], &two.job(JobId(2)).spec.payload[..]),
             (&b"one"[..], &b"two"[..])
+        );
+        let more = protocol::More { quiet_limit_ms: Some(9), ..protocol::More::default() };
+        let wishes = held(&JobSpec { more: more.clone(), ..spec("echo", "one") }, &mut terms);
+        assert_eq!(
+            (&wishes.job(JobId(3)).spec.more, &one.job(JobId(1)).spec.more),
+            (&more, &Default::default())
         );
         let other = held(&JobSpec { max_attempts: 9, ..spec("echo", "one") }, &mut terms);
         assert_eq!((other.job(JobId(3)).spec.max_attempts, one.job(JobId(1)).spec.max_attempts), (9, 3));

@@ -1,6 +1,7 @@
 //! The replicated state: every node builds the same one from the same entries. What a command does to it is in `apply`.
 
 mod back;
+mod look;
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -158,60 +159,6 @@ impl Ledger {
     #[must_use]
     pub fn bounded(self, bounds: Bounds) -> Self {
         Self { bounds, ..self }
-    }
-
-    /// A job by its id: every open one, and those that ended last.
-    #[must_use]
-    pub fn job(&self, id: JobId) -> Option<Arc<Job>> {
-        self.jobs.get(&id).map(|held| held.job(id))
-    }
-
-    /// Whether [`Ledger::job`] has it.
-    #[must_use]
-    pub fn holds(&self, id: JobId) -> bool {
-        self.jobs.get(&id).is_some()
-    }
-
-    /// The job if anything has happened to it since it was accepted: whatever has an attempt. Costs less than
-    /// [`Ledger::job`].
-    #[must_use]
-    pub fn changed_job(&self, id: JobId) -> Option<&Arc<Job>> {
-        self.jobs.get(&id)?.changed()
-    }
-
-    /// Where a job stands.
-    #[must_use]
-    pub fn state(&self, id: JobId) -> Option<JobState> {
-        self.jobs.get(&id).map(Held::state)
-    }
-
-    /// What a job asks for, for whoever chooses its place: the payload may be missing in it.
-    #[must_use]
-    pub fn terms(&self, id: JobId) -> Option<&Arc<JobSpec>> {
-        self.jobs.get(&id).map(Held::terms)
-    }
-
-    /// A job's place in the order of acceptance ([`Job::order`]).
-    #[must_use]
-    pub fn order_of(&self, id: JobId) -> Option<u64> {
-        self.jobs.get(&id).map(Held::order)
-    }
-
-    /// Who was accepted as the how-manieth, if it is held here.
-    #[must_use]
-    pub fn accepted_as(&self, order: u64) -> Option<JobId> {
-        self.order.get(order)
-    }
-
-    /// Cluster time at which a job was accepted.
-    #[must_use]
-    pub fn accepted_clock_ms(&self, id: JobId) -> Option<u64> {
-        self.jobs.get(&id).map(|held| held.accepted_ms)
-    }
-
-    /// Jobs held here from the newest acceptance back, below the given [`Job::order`] (exclusive) when there is one.
-    pub fn newest(&self, below_order: Option<u64>) -> impl Iterator<Item = Arc<Job>> + '_ {
-        self.order.newest_below(below_order.unwrap_or(u64::MAX)).filter_map(|id| self.job(id))
     }
 
     /// The highest [`Job::order`] given so far; 0: none yet.

@@ -3,10 +3,11 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use crate::pace::{Pace, Use};
 use crate::placement::Seat;
-use protocol::limits::LIVENESS_MS;
+use protocol::limits::{LIVENESS_MS, PROGRESS_SHOWN};
 use protocol::{AttemptRef, Boot, JobSpec, NodeId, NodeLoad, Offer, Report};
 
 /// A node, heard or only known from the ledger.
@@ -85,7 +86,7 @@ impl Peer {
     pub(crate) fn new(id: NodeId, now_ms: u64) -> Self {
         let (offer, load) = Default::default();
         Self {
-            shown: NodeLoad { id, alive: true, offer, load, running: 0 },
+            shown: NodeLoad { id, alive: true, offer, load, running: 0, progress: Vec::new() },
             boot: Boot(0),
             session: 0,
             member_boot: None,
@@ -147,6 +148,8 @@ impl Peer {
             && self.shown.offer == report.offer
             && totals(&self.shown.load) == totals(&report.load);
         self.shown.load = report.load;
+        self.shown.progress.clone_from(&report.progress);
+        self.shown.progress.truncate(PROGRESS_SHOWN);
         self.pace.look(now_ms);
         if self.shown.offer != report.offer {
             self.shown.offer = report.offer.clone();

@@ -1,7 +1,7 @@
 //! The whole ledger as bytes, piece by piece, and back.
 //!
 //! ```text
-//!   Head │ (Former) │ Members │ Gateway… │ Facts… │ Jobs… (as accepted) │ Keys… │ EndedKeys… │ End
+//!   Head │ Former │ Members │ Gateway… │ Facts… │ Jobs… (as accepted) │ Keys… │ EndedKeys… │ End
 //! ```
 //!
 //! Equal ledgers give equal pieces. A piece is bounded, so that neither side needs room for all of it; taking them from a
@@ -23,10 +23,9 @@ use crate::marks::Marks;
 use crate::retention::Forgotten;
 
 /// The form of the pieces. Raised when an older program could not read them; [`Restoring`] reads all up to this one.
-/// Form 2 has the piece `Former`. A cluster that never was recovered has none, and is written in form 1 still.
+///
+/// 2: a job may ask for more ([`protocol::More`]), and the piece `Former` says which clusters this one was recovered from.
 pub const SNAPSHOT_VERSION: u32 = 2;
-/// The form without it.
-const NEVER_RECOVERED: u32 = 1;
 
 /// One piece. The order of variants is the form: new ones come last.
 #[derive(Debug, Serialize, Deserialize)]
@@ -112,7 +111,7 @@ impl Ledger {
     /// The whole of it. Each piece is about [`PIECE_BYTES`] at most, unless one job alone is larger.
     pub fn pieces(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
         let head = Part::Head(self.head());
-        let former = (!self.former.is_empty()).then(|| Part::Former(self.former.clone()));
+        let former = Part::Former(self.former.clone());
         let members =
             Part::Members { given: self.members.given(), members: self.members.iter().cloned().collect() };
         let gateways = self.gateways.records().flat_map(|(node, boot, floor, answers)| {
@@ -126,7 +125,7 @@ impl Ledger {
         let ended = batches(self.keys.ended_records(), |ended| ended.key.len(), Part::EndedKeys);
         let end = Part::End(self.counts_of_all());
         core::iter::once(head)
-            .chain(former)
+            .chain([former])
             .chain([members])
             .chain(gateways)
             .chain(facts)
@@ -139,7 +138,7 @@ impl Ledger {
 
     fn head(&self) -> Head {
         Head {
-            version: if self.former.is_empty() { NEVER_RECOVERED } else { SNAPSHOT_VERSION },
+            version: SNAPSHOT_VERSION,
             applied: self.applied,
             clock_ms: self.clock_ms,
             wall_ms: self.wall_ms,
@@ -206,6 +205,7 @@ where
 pub struct Restoring {
     ledger: Ledger,
     head: Option<Head>,
+    has_former: bool,
     end: Option<Counts>,
 }
 
@@ -213,7 +213,7 @@ impl Restoring {
     /// Begins with an empty ledger, which brings its bounds.
     #[must_use]
     pub fn new(empty: Ledger) -> Self {
-        Self { ledger: empty, head: None, end: None }
+        Self { ledger: empty, head: None, has_former: false, end: None }
     }
 
     /// Takes the next piece.
@@ -259,9 +259,9 @@ impl Restoring {
         }
     }
 
-    /// Right behind the head, of a cluster that was recovered, and once.
+    /// Once, and right behind the head.
     fn take_former(&mut self, former: Vec<ClusterId>) -> bool {
-        let fits = self.ledger.former.is_empty() && (1..=RECOVERIES as usize).contains(&former.len());
+        let fits = !core::mem::replace(&mut self.has_former, true) && former.len() <= RECOVERIES as usize;
         self.ledger.former = former;
         fits
     }
@@ -295,11 +295,11 @@ impl Restoring {
         let (Some(head), Some(counts)) = (self.head, self.end) else {
             return Err(BadSnapshot::Contradicts("it has no end"));
         };
-        let mut ledger = self.ledger;
-        ledger.take_back_ever(head.ever);
-        if (head.version == NEVER_RECOVERED) != ledger.former.is_empty() {
+        if (head.version >= 2) != self.has_former {
             return Err(BadSnapshot::Contradicts("it does not say what its cluster was before"));
         }
+        let mut ledger = self.ledger;
+        ledger.take_back_ever(head.ever);
         let ordered = ledger.order.take_back_last(head.last_order);
         if !ordered || ledger.counts_of_all() != counts || ledger.facts.last() != head.last_fact {
             return Err(BadSnapshot::Contradicts("there is not as much in it as it says"));

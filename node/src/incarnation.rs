@@ -148,6 +148,7 @@ impl Incarnation {
             Ok(()) = inboxes.load.changed() => {
                 let load = *inboxes.load.borrow_and_update();
                 self.hands.loaded(load, inputs);
+                inputs.push(Input::Progress(stage.front.outputs.progress()));
             }
             Some(joined) = inboxes.joined.recv() => self.hands.joined(joined?),
             () = tokio::time::sleep_until(self.next_tick) => {}

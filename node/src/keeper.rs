@@ -7,6 +7,8 @@
 //! It is a process of its own because nothing else outlives a `kill -9` of the node: a parent-death signal is not
 //! inherited by grandchildren. One thread, no timers but the grace; the node decides about time limits.
 
+mod memory;
+
 use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -15,7 +17,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -30,8 +32,10 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, close, getpid, setsid};
 
+use self::memory::{Kills, Meter};
 use crate::runner::child::milliseconds;
-use crate::runner::order::{Order, Report, WORD_TERM, WORK, receive, send};
+use crate::runner::fence::Fence;
+use crate::runner::order::{ForMemory, Order, Report, WORD_TERM, WORK, receive, send};
 use crate::runner::processes::{PROC, tree};
 
 /// Between TERM and KILL.
@@ -42,6 +46,8 @@ pub(crate) const SWEEP_PATIENCE: Duration = Duration::from_secs(3);
 const SWEEP_PAUSE_MS: u16 = 10;
 /// Processes one pass looks at.
 const SWEEP_PROCESSES: usize = 100_000;
+/// Tasks (processes and their threads) a program may add to those there are.
+const TASKS: u64 = 4_096;
 /// How much nicer than the node a program is.
 const NICE: libc::c_int = 10;
 
@@ -67,19 +73,34 @@ fn keep() -> Result<()> {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(()),
         order => order?,
     };
-    let program = match start(&order) {
+    let kills = Kills::from_now(Path::new("/"));
+    // Where there can be none, the keeper measures instead.
+    let fence = order.fence.as_ref();
+    let fence = fence.and_then(|(jobs, name)| Fence::make(jobs, name, order.memory_bytes, TASKS).ok());
+    let program = match start(&order, fence.as_ref()) {
         Ok(program) => program,
         Err(error) => {
+            fence.iter().for_each(Fence::remove);
             let error = format!("cannot start `{}`: {error}", order.program);
             return send(&mut node, &Report::NotStarted { error });
         }
     };
+    let measured_bytes = if fence.is_some() { 0 } else { order.memory_bytes };
+    let limit_bytes = order.memory_bytes;
+    let meter = Meter::new(measured_bytes, Instant::now());
     drop(order);
-    let mut keeper = Keeper::new(node, program)?;
+    let mut keeper = Keeper::new(node, program, meter)?;
     let ended = keeper.watch();
+    fence.iter().for_each(Fence::kill);
     // Whatever went wrong in the watch, nothing may be left.
     let left = keeper.sweep();
-    let reported = keeper.report(left);
+    if let Some(fence) = fence {
+        if fence.has_killed() {
+            keeper.memory = Some(ForMemory::Limit { bytes: limit_bytes });
+        }
+        fence.remove();
+    }
+    let reported = keeper.report(left, &kills);
     // A node that has hung up may still listen (it stops) or be gone: both are fine.
     if ended? == Watched::Ended { reported } else { Ok(()) }
 }
@@ -98,7 +119,7 @@ fn close_inherited() {
     }
 }
 
-fn start(order: &Order) -> Result<Pid> {
+fn start(order: &Order, fence: Option<&Fence>) -> Result<Pid> {
     let folder = env::current_dir()?;
     let mut command = Command::new(&order.program);
     if let Some(script) = &order.script {
@@ -113,7 +134,7 @@ fn start(order: &Order) -> Result<Pid> {
     command.stdin(order.stdin.as_ref().map_or(Ok(Stdio::null()), |bytes| stdin(bytes))?);
     // A group of its own: the keeper outlives the kill of it.
     command.process_group(0);
-    limit(&mut command, order.memory_bytes);
+    limit(&mut command, fence.map(Fence::entrance));
     let child = command.spawn()?;
     Ok(Pid::from_raw(i32::try_from(child.id()).map_err(Error::other)?))
 }
@@ -131,22 +152,33 @@ fn stdin(bytes: &[u8]) -> Result<Stdio> {
     unsafe_code,
     reason = "limits of a child are set between its fork and its exec, which only `pre_exec` allows"
 )]
-fn limit(command: &mut Command, memory_bytes: u64) {
+fn limit(command: &mut Command, entrance: Option<PathBuf>) {
+    let tasks = if entrance.is_some() { None } else { tasks_allowed() };
     let limits = move || {
         // Dying before the node is a courtesy; without the right to it the program still runs.
         let _ = fs::write("/proc/self/oom_score_adj", "1000");
         lower_priority();
+        if let Some(entrance) = &entrance {
+            fs::write(entrance, "0")?;
+        }
         setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-        if memory_bytes > 0 {
-            let (_, most) = getrlimit(Resource::RLIMIT_AS)?;
-            let bytes = memory_bytes.min(most);
-            setrlimit(Resource::RLIMIT_AS, bytes, bytes)?;
+        if let Some(tasks) = tasks {
+            setrlimit(Resource::RLIMIT_NPROC, tasks, tasks)?;
         }
         Ok(())
     };
     // SAFETY: `limits` runs in the forked child before its exec. The keeper has one thread, so no lock can be held
     // by another one at the fork; the closure makes plain system calls and touches no state of the parent.
     unsafe { command.pre_exec(limits) };
+}
+
+/// How many tasks the user of this process may have once the program runs: those there are, of whomever, and
+/// [`TASKS`] more. None where that is not known. The kernel counts by user and lets root have any number.
+fn tasks_allowed() -> Option<u64> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NPROC).ok()?;
+    let line = fs::read_to_string("/proc/loadavg").ok()?;
+    let there: u64 = line.split_ascii_whitespace().nth(3)?.split_once('/')?.1.parse().ok()?;
+    Some(most.min(there + TASKS))
 }
 
 /// Makes the calling thread (and what it starts) yield to the node.
@@ -172,19 +204,21 @@ struct Keeper {
     program: Pid,
     told: bool,
     kill_at: Option<Instant>,
+    meter: Option<Meter>,
+    memory: Option<ForMemory>,
     status: Option<WaitStatus>,
 }
 
 impl Keeper {
     /// Made after the program's start: the program must not inherit the blocked signals.
-    fn new(node: UnixStream, program: Pid) -> Result<Self> {
+    fn new(node: UnixStream, program: Pid, meter: Option<Meter>) -> Result<Self> {
         let mut mask = SigSet::empty();
         for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
             mask.add(signal);
         }
         mask.thread_block()?;
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-        Ok(Self { node, signals, program, told: false, kill_at: None, status: None })
+        Ok(Self { node, signals, program, told: false, kill_at: None, meter, memory: None, status: None })
     }
 
     fn watch(&mut self) -> Result<Watched> {
@@ -197,6 +231,12 @@ impl Keeper {
                 self.kill_at = None;
                 let _ = killpg(self.program, Signal::SIGKILL);
             }
+            self.memory =
+                self.meter.as_mut().and_then(|m| m.measure(Path::new(PROC), getpid().as_raw(), now));
+            if self.memory.is_some() {
+                // The sweep kills it at once: a grace would be time to take more.
+                return Ok(Watched::Ended);
+            }
             let (word, abandoned) = self.wait_for_news(now)?;
             if abandoned || (word && self.read_words()? == Watched::Abandoned) {
                 return Ok(Watched::Abandoned);
@@ -206,9 +246,11 @@ impl Keeper {
 
     /// Waits for a word, a child's end or the end of the grace: is there a word, is all to end?
     fn wait_for_news(&self, now: Instant) -> Result<(bool, bool)> {
-        let timeout = match self.kill_at {
+        let measure_at = self.meter.as_ref().map(Meter::next);
+        let timeout = match self.kill_at.into_iter().chain(measure_at).min() {
             // A millisecond more: waking a moment too early would spin.
-            Some(at) => PollTimeout::try_from((at - now).as_millis() + 1).map_err(Error::other)?,
+            Some(at) => PollTimeout::try_from(at.saturating_duration_since(now).as_millis() + 1)
+                .map_err(Error::other)?,
             None => PollTimeout::NONE,
         };
         let mut polled = [
@@ -292,19 +334,23 @@ impl Keeper {
         }
     }
 
-    fn report(&mut self, left: bool) -> Result<()> {
+    fn report(&mut self, left: bool, kills: &Kills) -> Result<()> {
         let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
         let (exit_code, signal) = match self.status {
             Some(WaitStatus::Exited(_, code)) => (Some(code), None),
             Some(WaitStatus::Signaled(_, signal, _)) => (None, Some(signal as i32)),
             _ => (None, None),
         };
+        // A shell says 128 + 9 when what it ran was killed. What was told to end may have been killed by us.
+        let killed = !self.told && (signal == Some(Signal::SIGKILL as i32) || exit_code == Some(137));
+        let memory = self.memory.or_else(|| (killed && kills.came()).then_some(ForMemory::Kernel));
         let report = Report::Ended {
             exit_code,
             signal,
             told: self.told,
             cpu_ms: milliseconds(usage.user_time()) + milliseconds(usage.system_time()),
             memory_peak_bytes: u64::try_from(usage.max_rss()).unwrap_or(0).saturating_mul(1024),
+            memory,
             left,
         };
         send(&mut self.node, &report)

@@ -6,7 +6,7 @@
 //! ```
 //! Integers only. What the kernel's files cannot tell counts as no limit, never as an error.
 
-mod cgroup;
+pub(crate) mod cgroup;
 mod host;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@
 //! `ended` comes once for every attempt, when its processes and its folder are gone: a slot is held until then.
 
 pub(crate) mod child;
+pub(crate) mod fence;
 pub(crate) mod order;
 pub(crate) mod processes;
 
@@ -16,6 +17,7 @@ mod builtin;
 mod leftovers;
 mod live;
 mod outputs;
+mod progress;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -31,7 +33,7 @@ use std::time::Duration;
 use protocol::{AttemptRef, Dispatch, JobSpec, Outcome, Reason};
 use tokio::runtime::Handle;
 
-use self::child::{Places, Plan, base_env, search_path};
+use self::child::{Limits, Places, Plan, base_env, search_path};
 use self::leftovers::Sessions;
 use self::live::{Live, Wish};
 use self::order::Order;
@@ -255,6 +257,7 @@ impl Shared {
     }
 
     fn plan(&self, attempt: AttemptRef, spec: &JobSpec) -> Option<Plan> {
+        let quiet_ms = spec.more.quiet_limit_ms;
         let mut env = base_env();
         env.extend(spec.env.clone());
         let own = [
@@ -270,8 +273,9 @@ impl Shared {
             let memory_bytes =
                 if spec.memory_bytes > 0 { spec.memory_bytes } else { class.memory_bytes.unwrap_or(0) };
             let (program, args, stdin) = (program.clone(), args.to_vec(), Some(spec.payload.clone()));
-            let order = Order { program, script: None, args, env, stdin, memory_bytes };
-            return Some(Plan { order, timeout_ms: spec.timeout_ms.or(class.timeout_ms) });
+            let order = Order { program, script: None, args, env, stdin, memory_bytes, fence: None };
+            let timeout_ms = spec.timeout_ms.or(class.timeout_ms);
+            return Some(Plan { order, limits: Limits { timeout_ms, quiet_ms } });
         }
         let (_, interpreter) = SCRIPTS.iter().find(|(class, _)| *class == spec.class)?;
         if !self.settings.allow.contains(&spec.class) {
@@ -285,8 +289,9 @@ impl Shared {
             env,
             stdin: spec.stdin.clone(),
             memory_bytes: spec.memory_bytes,
+            fence: None,
         };
-        Some(Plan { order, timeout_ms: spec.timeout_ms })
+        Some(Plan { order, limits: Limits { timeout_ms: spec.timeout_ms, quiet_ms } })
     }
 }
 
@@ -307,7 +312,7 @@ fn prepare(settings: &RunnerSettings) -> io::Result<Places> {
             _ => fs::create_dir(folder)?,
         }
     }
-    Ok(Places { keeper: settings.keeper.clone(), attempts, groups })
+    Ok(Places { keeper: settings.keeper.clone(), attempts, groups, fences: fence::prepare(Path::new("/")) })
 }
 
 /// The path of an executable file of this name.

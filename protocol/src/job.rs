@@ -20,6 +20,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Boot, JobId, NodeId, Rev};
+use crate::more::More;
 
 /// What a user gave, checked against the limits and with every default filled in. Never changes once accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,8 +59,8 @@ pub struct JobSpec {
     pub labels: BTreeMap<String, String>,
     /// What to do when no present node could ever run it.
     pub if_unsatisfiable: IfUnsatisfiable,
-    /// The job this one repeats by hand.
-    pub retry_of: Option<JobId>,
+    /// What it asks beyond these. The last field, and the only one that may grow.
+    pub more: More,
 }
 
 impl JobSpec {

@@ -108,3 +108,7 @@ pub const ATTEMPTS_KEPT: usize = 2_000;
 
 const _: () =
     assert!(PAYLOAD_BYTES < JSON_BODY_BYTES && JSON_BODY_BYTES < ENTRY_BYTES && ENTRY_BYTES < MESSAGE_BYTES);
+/// Attempts of one node whose progress is told to the others; of more, nobody hears.
+pub const PROGRESS_SHOWN: usize = 64;
+/// The text of a progress; a longer one is cut.
+pub const PROGRESS_TEXT_BYTES: usize = 200;

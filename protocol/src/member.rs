@@ -2,9 +2,10 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
+use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Boot, NodeId};
+use crate::ids::{AttemptRef, Boot, NodeId};
 
 /// A member of the cluster, replicated in the ledger. Addresses are hints: names are resolved at each attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +120,17 @@ pub struct Load {
     pub disk_total_bytes: u64,
 }
 
+/// How far a running attempt says it is. Told from node to node, never written down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Which.
+    pub attempt: AttemptRef,
+    /// Thousandths of the whole.
+    pub permille: u16,
+    /// What it says, at most [`crate::limits::PROGRESS_TEXT_BYTES`].
+    pub text: String,
+}
+
 /// One line of the leader's roster, told to every node so that any of them can show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeLoad {
@@ -132,4 +144,6 @@ pub struct NodeLoad {
     pub load: Load,
     /// Attempts it holds or is about to hold.
     pub running: u32,
+    /// How far those say they are that say so, at most [`crate::limits::PROGRESS_SHOWN`].
+    pub progress: Vec<Progress>,
 }

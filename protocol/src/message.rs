@@ -1,6 +1,7 @@
 //! What travels on the broker link: to the leader and back. Every message names its session and its term; a lower one
 //! of either is dropped unread. Full lists, not single messages, keep leader and workers in step.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::command::LossCause;
 use crate::ids::{AttemptRef, Boot, NodeId};
 use crate::job::{JobSpec, Outcome};
-use crate::member::{Load, NodeLoad, Offer};
+use crate::member::{Load, NodeLoad, Offer, Progress};
 use crate::request::{Answer, Request};
 
 /// A message with what makes it believable.
@@ -33,7 +34,7 @@ pub enum ToMaster {
     /// A user's request, taken by this node.
     Forward(Forward),
     /// All the worker has and is, every [`crate::limits::REPORT_MS`].
-    Report(Report),
+    Report(Box<Report>),
     /// An attempt ended; repeated until it is settled.
     Result {
         /// Which.
@@ -76,6 +77,8 @@ pub struct Report {
     pub load: Load,
     /// What its ledger was at the last checkpoint it passed.
     pub checkpoint: Option<Checkpoint>,
+    /// How far those of `held` say they are that say so, at most [`crate::limits::PROGRESS_SHOWN`].
+    pub progress: Vec<Progress>,
 }
 
 /// A ledger at one index, as a number that is equal where the ledgers are.

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::duration;
 use crate::job::{IfUnsatisfiable, JobSpec};
 use crate::limits;
+use crate::more::More;
 
 /// One fault of a submission.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -27,7 +28,7 @@ pub struct FieldError {
 }
 
 /// Fields of the public surface that this version does not do yet; naming one is an error, never silence.
-const NOT_YET: [&str; 14] = [
+const NOT_YET: [&str; 13] = [
     "after",
     "at_most_once",
     "delay",
@@ -35,7 +36,6 @@ const NOT_YET: [&str; 14] = [
     "files",
     "limits",
     "outputs",
-    "quiet_limit",
     "ref",
     "resources",
     "run_at",
@@ -65,7 +65,7 @@ pub fn defaults(class: &str) -> JobSpec {
         retry_max_ms: 300_000,
         labels: BTreeMap::new(),
         if_unsatisfiable: IfUnsatisfiable::Wait,
-        retry_of: None,
+        more: More::default(),
     }
 }
 
@@ -147,7 +147,7 @@ struct Reader<'a> {
     errors: Vec<FieldError>,
 }
 
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 18] = [
     "class",
     "payload",
     "payload_base64",
@@ -157,6 +157,7 @@ const KNOWN: [&str; 17] = [
     "priority",
     "submitter",
     "timeout",
+    "quiet_limit",
     "max_attempts",
     "max_lost",
     "retry",
@@ -201,6 +202,7 @@ impl<'a> Reader<'a> {
             );
         }
         spec.timeout_ms = self.duration("timeout", self.fields.get("timeout"));
+        spec.more.quiet_limit_ms = self.duration("quiet_limit", self.fields.get("quiet_limit"));
         let most = u64::from(limits::MAX_ATTEMPTS);
         spec.max_attempts = self.number("max_attempts", 1, most).map_or(spec.max_attempts, |n| n as u32);
         spec.max_lost = self.number("max_lost", 1, most).map_or(spec.max_lost, |n| n as u32);
@@ -499,6 +501,16 @@ mod tests {
         let spec = read(r#"{"class":"a","cpu":0.5,"memory":"512MiB","payload_base64":"aGk="}"#).unwrap();
         assert_eq!((spec.cpu_milli, spec.memory_bytes, &spec.payload[..]), (500, 512 << 20, &b"hi"[..]));
         assert_eq!(fields(r#"{"class":"a","cpu":"1ms","memory":"x"}"#), ["cpu", "memory"]);
+    }
+
+    #[test]
+    fn a_quiet_limit_is_a_duration_and_none_by_default() {
+        let asked = |text: &str| read(&format!(r#"{{"class":"sh","quiet_limit":{text}}}"#));
+        assert_eq!(asked(r#""1m""#).unwrap().more.quiet_limit_ms, Some(60_000));
+        assert_eq!(asked("null").unwrap(), defaults("sh"));
+        for bad in [r#""0s""#, r#""soon""#, "5"] {
+            assert_eq!(asked(bad).unwrap_err()[0].field, "quiet_limit");
+        }
     }
 
     #[test]

@@ -14,10 +14,10 @@ use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use protocol::limits::{ATTACHED, REPORT_MS, RESEND_MS};
+use protocol::limits::{ATTACHED, PROGRESS_SHOWN, REPORT_MS, RESEND_MS};
 use protocol::{
-    Answered, AttemptRef, Checkpoint, Dispatch, LAB_HEADER, Load, LossCause, Offer, Outcome, Reason, Report,
-    ToMaster, ToNode,
+    Answered, AttemptRef, Checkpoint, Dispatch, LAB_HEADER, Load, LossCause, Offer, Outcome, Progress,
+    Reason, Report, ToMaster, ToNode,
 };
 
 use crate::attached::{Attached, AttachedId, Due, Windows, stronger};
@@ -71,6 +71,7 @@ pub struct Worker {
     holds_back: bool,
     load: Load,
     checkpoint: Option<Checkpoint>,
+    progress: Vec<Progress>,
     held: BTreeMap<AttemptRef, Held>,
     waiting: Waiting,
     attached: Attached,
@@ -106,6 +107,7 @@ impl Worker {
             holds_back: false,
             load: Load::default(),
             checkpoint: None,
+            progress: Vec::new(),
             held: BTreeMap::new(),
             waiting: Waiting::default(),
             attached: Attached::default(),
@@ -238,6 +240,12 @@ impl Worker {
     /// The probe measured.
     pub fn loaded(&mut self, load: Load) {
         self.load = load;
+    }
+
+    /// How far programs say they are, all that say so: the next reports tell of the first [`PROGRESS_SHOWN`].
+    pub fn progressed(&mut self, mut progress: Vec<Progress>) {
+        progress.truncate(PROGRESS_SHOWN);
+        self.progress = progress;
     }
 
     /// This many milliseconds passed.
@@ -472,8 +480,9 @@ impl Worker {
             offer: self.offer_now(),
             load: self.load,
             checkpoint: self.checkpoint,
+            progress: self.progress.clone(),
         };
-        self.outputs.push(Output::Send(ToMaster::Report(report)));
+        self.outputs.push(Output::Send(ToMaster::Report(report.into())));
     }
 
     /// What is attached here is open to strangers: it is theirs.

@@ -39,7 +39,7 @@ fn handed(outputs: &[Output]) -> Vec<(AttachedId, AttemptRef)> {
 
 fn last_report(outputs: &[Output]) -> Report {
     let report = |output: &Output| match output {
-        Output::Send(ToMaster::Report(report)) => Some(report.clone()),
+        Output::Send(ToMaster::Report(report)) => Some((**report).clone()),
         _ => None,
     };
     outputs.iter().filter_map(report).next_back().unwrap_or_else(|| unreachable!("every change is reported"))

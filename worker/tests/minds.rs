@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use protocol::limits::{REPORT_MS, RESEND_MS, WRITE_PATIENCE_MS};
+use protocol::limits::{PROGRESS_SHOWN, REPORT_MS, RESEND_MS, WRITE_PATIENCE_MS};
 use protocol::{
-    Answer, Answered, AttemptRef, Dispatch, JobId, LossCause, Offer, Outcome, Refusal, Request, ToMaster,
-    ToNode, Verdict, submit,
+    Answer, Answered, AttemptRef, Dispatch, JobId, LossCause, Offer, Outcome, Progress, Refusal, Request,
+    ToMaster, ToNode, Verdict, submit,
 };
 use worker::{Gateway, GatewayOutput, Output, Told, Worker};
 
@@ -215,7 +215,7 @@ fn an_attempt_that_is_asked_back_before_it_began_never_begins_here() {
     worker.heard(ToNode::Recall { attempts: vec![first, second] });
     let outputs = worker.drain();
     let report = outputs.iter().find_map(|output| match output {
-        Output::Send(ToMaster::Report(report)) => Some(report.clone()),
+        Output::Send(ToMaster::Report(report)) => Some((**report).clone()),
         _ => None,
     });
     let report = report.unwrap();
@@ -253,4 +253,24 @@ fn what_waits_keeps_its_order_within_the_classes_that_can_begin() {
     worker.returned(worker::AttachedId(1), "lab", done());
     let handed = worker.drain().into_iter().filter(|output| matches!(output, Output::Hand { .. }));
     assert_eq!((handed.count(), worker.waiting().count()), (1, 1));
+}
+
+#[test]
+fn a_report_tells_how_far_programs_say_they_are_and_never_of_too_many() {
+    let mut worker = worker(4);
+    let said = |job| Progress { attempt: attempt(job, 1), permille: 400, text: "two of five".to_string() };
+    worker.progressed((1..=1_000).map(said).collect());
+    worker.tick(REPORT_MS);
+    let reported = |outputs: Vec<Output>| {
+        let report = |output: Output| match output {
+            Output::Send(ToMaster::Report(report)) => Some(report.progress),
+            _ => None,
+        };
+        outputs.into_iter().filter_map(report).next_back().expect("it reports")
+    };
+    let told = reported(worker.drain());
+    assert_eq!((told.len(), &told[0]), (PROGRESS_SHOWN, &said(1)));
+    worker.progressed(Vec::new());
+    worker.tick(REPORT_MS);
+    assert_eq!(reported(worker.drain()), []);
 }

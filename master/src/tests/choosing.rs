@@ -2,6 +2,7 @@
 
 use super::scene::*;
 use crate::{Output, RunsJobs, why};
+use alloc::string::ToString;
 use alloc::vec::Vec;
 use protocol::limits::REPORT_MS;
 use protocol::{JobSpec, JobState, NodeId, Offer};
@@ -232,4 +233,22 @@ fn a_new_leader_runs_a_job_itself_when_the_other_member_stays_silent() {
     let job = scene.submit(spec("echo"));
     scene.pass(protocol::limits::LIVENESS_MS + REPORT_MS);
     assert_eq!(scene.holder(job).map(|(node, _)| node), Some(ANNA));
+}
+
+#[test]
+fn how_far_an_attempt_says_it_is_is_in_the_roster_until_it_says_nothing() {
+    let mut scene = Scene::with_slots(&[1, 1]);
+    let job = scene.submit(spec("sleep"));
+    let (node, attempt) = scene.holder(job).expect("it runs");
+    let said = protocol::Progress { attempt, permille: 400, text: "two of five".to_string() };
+    let shown = |scene: &Scene| {
+        let roster = scene.master.roster(&scene.ledger);
+        roster.into_iter().flat_map(|line| line.progress).collect::<Vec<_>>()
+    };
+    scene.workers.get_mut(&node).unwrap().progress = alloc::vec![said.clone(); 1_000];
+    scene.report(node);
+    assert_eq!(shown(&scene), alloc::vec![said; protocol::limits::PROGRESS_SHOWN], "and never more");
+    scene.workers.get_mut(&node).unwrap().progress.clear();
+    scene.report(node);
+    assert_eq!(shown(&scene), []);
 }

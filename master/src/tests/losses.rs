@@ -77,8 +77,9 @@ fn an_assignment_that_meets_a_restart_is_taken_back() {
         offer: worker.offer.clone(),
         load: worker.load,
         checkpoint: None,
+        progress: [].into(),
     };
-    scene.master.heard(&scene.ledger, ANNA, Boot(2), 2, ToMaster::Report(report));
+    scene.master.heard(&scene.ledger, ANNA, Boot(2), 2, ToMaster::Report(report.into()));
     scene.apply(&entry);
     scene.turn();
     assert_eq!(scene.state(job), JobState::Queued);

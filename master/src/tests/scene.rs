@@ -157,6 +157,7 @@ pub(super) struct Worker {
     pub(super) offer: Offer,
     pub(super) load: Load,
     pub(super) checkpoint: Option<protocol::Checkpoint>,
+    pub(super) progress: Vec<protocol::Progress>,
     /// It was told that its ledger is the odd one.
     pub(super) odd: Option<u64>,
     pub(super) held: BTreeSet<AttemptRef>,
@@ -195,6 +196,7 @@ impl Worker {
             offer: Offer { slots, classes, ..Offer::default() },
             load,
             checkpoint: None,
+            progress: Vec::new(),
             odd: None,
             held: BTreeSet::new(),
             waiting: Vec::new(),
@@ -374,9 +376,10 @@ impl Scene {
             offer: worker.offer.clone(),
             load: worker.load,
             checkpoint: worker.checkpoint,
+            progress: worker.progress.clone(),
         };
         let (boot, session) = (Boot(worker.boot), worker.session);
-        self.master.heard(&self.ledger, id, boot, session, ToMaster::Report(report));
+        self.master.heard(&self.ledger, id, boot, session, ToMaster::Report(report.into()));
         self.turn();
     }
 

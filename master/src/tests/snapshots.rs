@@ -4,7 +4,7 @@ use super::scene::*;
 use crate::{BadSnapshot, Effect, Ledger, Restoring};
 use alloc::string::ToString;
 use alloc::vec::Vec;
-use protocol::{Answer, Command, Entry, JobId, Origin};
+use protocol::{Answer, Command, Entry, JobId, JobSpec, More, Origin};
 
 /// A ledger with a little of everything: ended, running, queued and waiting jobs, keys, answers, facts.
 fn full() -> Book {
@@ -71,7 +71,7 @@ fn a_missing_repeated_or_cut_piece_is_refused() {
         let mut missing = whole.clone();
         missing.remove(place);
         // A gateway's first part only says its floor, which its further parts say too.
-        let repeats_itself = place == 2;
+        let repeats_itself = place == 3;
         assert!(restored(&missing).is_err() || repeats_itself, "without piece {place}");
         let mut cut = whole.clone();
         cut[place].pop();
@@ -87,7 +87,7 @@ fn a_missing_repeated_or_cut_piece_is_refused() {
 fn a_newer_form_is_refused_by_its_number() {
     let mut head = pieces(&Ledger::new()).remove(0);
     // The variant, then the version: both are one byte in postcard.
-    assert_eq!(head[..2], [0, 1]);
+    assert_eq!(head[..2], [0, 2]);
     head[1] = 9;
     let refused = Restoring::new(Ledger::new()).take(&head);
     assert_eq!(refused, Err(BadSnapshot::Newer { version: 9 }));
@@ -156,4 +156,46 @@ fn a_snapshot_of_many_queued_jobs_does_not_make_an_entry_slow() {
     );
     assert!(pieces as u64 > count / 4_096);
     assert!(worst < usual + std::time::Duration::from_millis(50), "{usual:?} {worst:?}");
+}
+
+/// A small ledger with jobs in several states, one of them repeated by hand.
+fn small() -> Book {
+    let mut book = Book::new();
+    let origin = book.origin();
+    book.submit_as(1, spec("echo"), Some("key"), [7; 32], origin);
+    let more = More { retry_of: Some(JobId(1)), ..More::default() };
+    book.submit(2, JobSpec { more, timeout_ms: Some(9), ..spec("sh") });
+    book.submit(3, spec("sleep"));
+    book.assign(1, 1, ANNA);
+    book.finish(1, 1, ANNA, success("well"));
+    book.assign(2, 1, BERT);
+    book
+}
+
+#[test]
+fn a_snapshot_written_by_the_first_version_is_read() {
+    let byte = |hex: &str, at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal");
+    let lines = include_str!("snapshot_1.hex").lines();
+    let given: Vec<Vec<u8>> =
+        lines.map(|hex| (0..hex.len()).step_by(2).map(|at| byte(hex, at)).collect()).collect();
+    let mut restoring = Restoring::new(Ledger::new());
+    given.iter().for_each(|piece| restoring.take(piece).expect("it is read"));
+    let (back, same) = (restoring.finish().expect("it is whole"), small().ledger);
+    assert_eq!((back.digest(), pieces(&back)), (same.digest(), pieces(&same)));
+    assert_eq!(back.job(JobId(2)).and_then(|job| job.spec.more.retry_of), Some(JobId(1)));
+    // Nothing but the version in its head has changed for jobs that ask for nothing more, and that its cluster was never
+    // recovered is said.
+    let mut now = pieces(&back);
+    assert_eq!(now.remove(1).len(), 2);
+    assert_eq!((now[0][1], core::mem::replace(&mut now[0][1], 1)), (2, 2));
+    assert_eq!(now, given);
+}
+
+#[test]
+fn what_a_job_asks_beyond_the_first_version_is_in_a_snapshot() {
+    let mut book = small();
+    let more = More { quiet_limit_ms: Some(60_000), ..More::default() };
+    book.submit(4, JobSpec { more: more.clone(), ..spec("sh") });
+    let back = through_snapshot(&book.ledger, Ledger::new());
+    assert_eq!(back.job(JobId(4)).map(|job| job.spec.more.clone()), Some(more));
 }

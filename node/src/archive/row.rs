@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::{EXCERPT_BYTES, SHOWN_OUTPUT_BYTES};
 
-/// The form written now.
-const FORM: u8 = 1;
+/// The form written now. 2: a job may ask for more ([`protocol::More`]); what asks for nothing more is as in form 1.
+const FORM: u8 = 2;
+/// The oldest form read.
+const FIRST_FORM: u8 = 1;
 
 /// The head: the job, with what is long cut short.
 #[derive(Serialize, Deserialize)]
@@ -119,7 +121,7 @@ fn written<T: Serialize>(value: &T) -> Vec<u8> {
 
 fn read<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Option<T> {
     let (form, rest) = bytes.split_first()?;
-    (*form == FORM).then(|| native::decode(rest).ok())?
+    (FIRST_FORM..=FORM).contains(form).then(|| native::decode(rest).ok())?
 }
 
 #[cfg(test)]
@@ -184,8 +186,25 @@ pub(super) mod tests {
             Some(ended(9, 4)),
             "rows are kept for years: give new ones a new form"
         );
-        assert_eq!(Row::of(&ended(9, 4)).head, bytes);
+        let now = Row::of(&ended(9, 4)).head;
+        assert_eq!(
+            (now[0], &now[1..]),
+            (FORM, &bytes[1..]),
+            "the form says that older programs need not try"
+        );
         assert_eq!(Row::read(&bytes[..bytes.len() - 1], None), None);
         assert_eq!(Row::read(&[], None), None);
+        assert_eq!(Row::read(&[&[FORM + 1], &bytes[1..]].concat(), None), None);
+    }
+
+    #[test]
+    fn what_a_job_asks_beyond_the_first_version_is_in_its_row() {
+        let mut job = ended(9, 4);
+        let more = protocol::More { retry_of: Some(JobId(1)), quiet_limit_ms: Some(60_000) };
+        Arc::make_mut(&mut job.spec).more = more;
+        let head = Row::of(&job).head;
+        let hex: String = head.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, include_str!("row_2.hex").trim());
+        assert_eq!(Row::read(&head, None), Some(job));
     }
 }

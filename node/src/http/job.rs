@@ -94,7 +94,8 @@ pub(super) async fn get(
         let now = known(&desk, view, id, age_ms).await?;
         found = now.map_err(|view| problem::unknown_job(&view.ledger, id))?;
     }
-    let response = shown::json(&shown::job(&found.job, &found.view.ledger, Extent::Whole));
+    let shown = shown::job(&found.job, &found.view.ledger, Extent::Whole);
+    let response = shown::json(&shown.with_progress(&found.job, &found.view.roster));
     Ok(found.answer(response))
 }
 

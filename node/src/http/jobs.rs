@@ -33,7 +33,7 @@ pub(super) async fn list(State(desk): State<Desk>, uri: Uri) -> Result<Response,
     let is_complete = archive.as_ref().is_none_or(Archive::is_complete);
     let page = archive::page(view.ledger.clone(), archive, filter, below, limit).await;
     let page = page.map_err(|error| problem::history(&error))?;
-    let items = page.jobs.iter().map(|listed| shown::listed(listed, &view.ledger)).collect();
+    let items = page.jobs.iter().map(|listed| shown::listed(listed, &view)).collect();
     let next = page.next.map(cursor);
     let mut response = shown::json(&Page { items, next, rev: view.ledger.rev().to_string() });
     if !is_complete {

@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use master::Ledger;
-use protocol::{Attempt, End, Job, JobState, Member, NodeId, NodeLoad, Outcome};
+use protocol::{Attempt, AttemptRef, End, Job, JobState, Member, NodeId, NodeLoad, Outcome};
 use serde::Serialize;
 
 use super::limits::{EXCERPT_CHARS, LIST_OUTPUT_BYTES};
@@ -53,7 +53,7 @@ pub(crate) struct JobShown<'a> {
 
 #[derive(Serialize)]
 struct Progress {
-    value: Option<u8>,
+    value: Option<f64>,
     text: Option<String>,
 }
 
@@ -90,9 +90,34 @@ pub(super) fn job<'a>(job: &'a Job, ledger: &Ledger, extent: Extent) -> JobShown
     job_named(job, &|id| node_name(ledger, id), extent)
 }
 
+#[expect(clippy::float_arithmetic, reason = "only shown")]
+fn fraction(permille: u16) -> f64 {
+    f64::from(permille) / 1_000.0
+}
+
+impl JobShown<'_> {
+    /// With what its running attempt last said of itself, as far as this node has heard.
+    pub(super) fn with_progress(self, job: &Job, roster: &[NodeLoad]) -> Self {
+        let current =
+            job.current().map(|current| (current.node, AttemptRef { job: job.id, attempt: current.number }));
+        let said = current.and_then(|(node, attempt)| {
+            let line = roster.iter().find(|line| line.id == node)?;
+            line.progress.iter().find(|said| said.attempt == attempt)
+        });
+        match said {
+            Some(said) => {
+                let value = Some(fraction(said.permille));
+                Self { progress: Progress { value, text: Some(said.text.clone()) }, ..self }
+            }
+            None => self,
+        }
+    }
+}
+
 /// The job in a list: what is long of it may not be at hand.
-pub(super) fn listed<'a>(listed: &'a Listed, ledger: &Ledger) -> JobShown<'a> {
-    JobShown { payload_bytes: listed.payload_bytes, ..job(&listed.job, ledger, Extent::Listed) }
+pub(super) fn listed<'a>(listed: &'a Listed, view: &View) -> JobShown<'a> {
+    let shown = job(&listed.job, &view.ledger, Extent::Listed).with_progress(&listed.job, &view.roster);
+    JobShown { payload_bytes: listed.payload_bytes, ..shown }
 }
 
 /// The same, for a job that came with the members of its time.
@@ -116,7 +141,7 @@ pub(crate) fn job_named<'a>(job: &'a Job, name: &dyn Fn(NodeId) -> String, exten
         requires: &spec.requires,
         submitter: &spec.submitter,
         batch: None,
-        retry_of: spec.retry_of.map(|id| id.to_string()),
+        retry_of: spec.more.retry_of.map(|id| id.to_string()),
         payload_bytes: spec.payload.len() as u64,
         payload_excerpt: (extent != Extent::Event).then(|| excerpt(&spec.payload)),
         submitted_at: time(job.submitted_wall_ms),

@@ -12,7 +12,7 @@ const LEVELS: usize = 32;
 
 /// Reads the cgroup of this process below a root folder.
 #[derive(Debug)]
-pub(super) struct Cgroup {
+pub(crate) struct Cgroup {
     proc_file: PathBuf,
     mount: PathBuf,
 }
@@ -29,8 +29,13 @@ pub(super) struct Cpu {
 }
 
 impl Cgroup {
-    pub(super) fn new(root: &Path) -> Self {
+    pub(crate) fn new(root: &Path) -> Self {
         Self { proc_file: root.join("proc/self/cgroup"), mount: root.join("sys/fs/cgroup") }
+    }
+
+    /// The innermost folder of version 2; none where there is no such cgroup.
+    pub(crate) fn folder(&self) -> Option<PathBuf> {
+        self.levels("").into_iter().next()
     }
 
     /// Processor quota and use; none without a quota tighter than the machine.
@@ -66,6 +71,14 @@ impl Cgroup {
             })?;
         let droppable = field(&level.join("memory.stat"), inactive).unwrap_or(0);
         Some((number(&level.join(current))?.saturating_sub(droppable), limit))
+    }
+
+    /// How many processes of it the kernel has killed for memory; none where that is not told.
+    pub(crate) fn memory_kills(&self) -> Option<u64> {
+        let told = |levels: Vec<PathBuf>, file: &str| {
+            levels.into_iter().find_map(|level| field(&level.join(file), "oom_kill"))
+        };
+        told(self.levels(""), "memory.events").or_else(|| told(self.levels("memory"), "memory.oom_control"))
     }
 
     /// The folders of this process's cgroup for a controller (empty: version 2), the innermost first.
@@ -119,7 +132,7 @@ fn number(file: &Path) -> Option<u64> {
 }
 
 /// The number behind a word at the start of a line.
-fn field(file: &Path, word: &str) -> Option<u64> {
+pub(crate) fn field(file: &Path, word: &str) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
     text.lines().find_map(|line| line.strip_prefix(word)?.strip_prefix(' ')?.trim().parse().ok())
 }

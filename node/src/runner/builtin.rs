@@ -145,3 +145,8 @@ pub(super) const CANCELLED: &str = "cancelled";
 pub(super) fn timeout_text(timeout_ms: u64) -> String {
     format!("ran longer than its timeout of {timeout_ms} ms")
 }
+
+/// The error of an attempt that was silent too long.
+pub(super) fn quiet_text(quiet_ms: u64) -> String {
+    format!("printed nothing for longer than its quiet_limit of {quiet_ms} ms")
+}

@@ -20,10 +20,10 @@ use tokio::process::{Child, Command};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::builtin::{CANCELLED, timeout_text};
+use super::builtin::{CANCELLED, quiet_text, timeout_text};
 use super::leftovers::{self, Sessions};
 use super::live::{Live, Wish};
-use super::order::{self, Order, Report, WORD_TERM, WORK};
+use super::order::{self, ForMemory, Order, Report, WORD_TERM, WORK};
 use super::outputs::Capture;
 use crate::keeper::{GRACE, SWEEP_PATIENCE};
 
@@ -33,6 +33,8 @@ const ORDER_PATIENCE: Duration = Duration::from_secs(10);
 const REPORT_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the pipes may stay open after everything is gone.
 const PIPE_PATIENCE: Duration = Duration::from_secs(1);
+/// A timer that is later than this speaks of the node, not of the program.
+const LATE: Duration = Duration::from_millis(200);
 /// What is read from a pipe at once.
 const PIECE_BYTES: usize = 64 << 10;
 
@@ -40,7 +42,16 @@ const PIECE_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) order: Order,
+    pub(super) limits: Limits,
+}
+
+/// When a program is told to end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Longest run.
     pub(super) timeout_ms: Option<u64>,
+    /// Longest silence.
+    pub(super) quiet_ms: Option<u64>,
 }
 
 /// Where attempts live on disk.
@@ -52,6 +63,8 @@ pub(super) struct Places {
     pub(super) attempts: PathBuf,
     /// One note a living keeper.
     pub(super) groups: PathBuf,
+    /// Where attempts may have cgroups, if anywhere.
+    pub(super) fences: Option<PathBuf>,
 }
 
 /// Whole milliseconds of a kernel time.
@@ -64,12 +77,13 @@ pub(super) async fn run(
     places: &Places,
     attempt: AttemptRef,
     folder_name: String,
-    plan: Plan,
+    mut plan: Plan,
     live: &Live,
     capture: Arc<Capture>,
 ) -> Outcome {
     let program = plan.order.program.clone();
-    let timeout_ms = plan.timeout_ms;
+    let limits = plan.limits;
+    plan.order.fence = places.fences.clone().map(|jobs| (jobs, folder_name.clone()));
     let (places, folder) = (places.clone(), places.attempts.join(folder_name));
     let (held, to_clean) = (folder.clone(), folder.clone());
     let started = spawn_blocking(move || Kept::start(&places, attempt, held))
@@ -86,7 +100,7 @@ pub(super) async fn run(
         .into_iter()
         .chain([pump(kept.child.stderr.take(), Arc::clone(&capture), Capture::take_stderr)]);
     let pumps: Vec<JoinHandle<()>> = pumps.collect();
-    let seen = kept.watch(&plan.order, timeout_ms, live).await;
+    let seen = kept.watch(&plan, &capture, live).await;
     live.release();
     kept.bury(
         &folder,
@@ -99,8 +113,9 @@ pub(super) async fn run(
             pump.abort();
         }
     }
+    capture.end();
     clean(folder, Some(kept.note)).await;
-    outcome(seen, timeout_ms, &capture)
+    outcome(seen, limits, &capture)
 }
 
 /// Reads a pipe to its end.
@@ -141,6 +156,7 @@ async fn clean(folder: PathBuf, note: Option<PathBuf>) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
     Timeout,
+    Quiet,
     Cancel,
 }
 
@@ -194,12 +210,12 @@ impl Kept {
     }
 
     /// Gives the order and waits for the report, ending the attempt when its time or the node's wish says so.
-    async fn watch(&mut self, order: &Order, timeout_ms: Option<u64>, live: &Live) -> Seen {
+    async fn watch(&mut self, plan: &Plan, capture: &Capture, live: &Live) -> Seen {
         let mut seen = Seen { report: None, told: None };
         let Some((socket, spare)) = self.socket.take() else { return seen };
         live.hold(spare);
         let (mut read, mut write) = socket.into_split();
-        let Ok(bytes) = order::frame(order) else { return seen };
+        let Ok(bytes) = order::frame(&plan.order) else { return seen };
         if !matches!(timeout(ORDER_PATIENCE, write.write_all(&bytes)).await, Ok(Ok(()))) {
             return seen;
         }
@@ -207,7 +223,9 @@ impl Kept {
         let report = receive(&mut read);
         tokio::pin!(report);
         let far = Instant::now() + Duration::from_millis(protocol::limits::DURATION_MS);
-        let limit = timeout_ms.map_or(far, |ms| Instant::now() + Duration::from_millis(ms));
+        let limit = plan.limits.timeout_ms.map_or(far, |ms| Instant::now() + Duration::from_millis(ms));
+        let quiet = silence(plan.limits.quiet_ms, capture);
+        tokio::pin!(quiet);
         let mut give_up = far;
         let mut stopping = false;
         loop {
@@ -216,7 +234,8 @@ impl Kept {
                     seen.report = report.ok();
                     return seen;
                 }
-                () = sleep_until(limit), if timeout_ms.is_some() && seen.told.is_none() => Told::Timeout,
+                () = sleep_until(limit), if plan.limits.timeout_ms.is_some() && seen.told.is_none() => Told::Timeout,
+                () = &mut quiet, if seen.told.is_none() => Told::Quiet,
                 () = live.wished(Wish::Cancel), if seen.told.is_none() => Told::Cancel,
                 () = live.wished(Wish::Stop), if !stopping => {
                     // The keeper's end of file has been seen to by the wish itself.
@@ -252,6 +271,26 @@ impl Kept {
     }
 }
 
+/// Ends when the program has printed nothing for so long; never without a limit.
+async fn silence(quiet_ms: Option<u64>, capture: &Capture) {
+    let Some(limit) = quiet_ms.map(Duration::from_millis) else { return std::future::pending().await };
+    let began = Instant::now();
+    let mut wake = began + limit;
+    loop {
+        sleep_until(wake).await;
+        let now = Instant::now();
+        let heard = Instant::from_std(capture.heard()).max(began);
+        wake = if now.saturating_duration_since(wake) > LATE {
+            // This node stood still: it first reads what was printed meanwhile.
+            now + LATE
+        } else if now < heard + limit {
+            heard + limit
+        } else {
+            return;
+        };
+    }
+}
+
 async fn receive(from: &mut OwnedReadHalf) -> io::Result<Report> {
     let mut length = [0; 4];
     from.read_exact(&mut length).await?;
@@ -260,7 +299,7 @@ async fn receive(from: &mut OwnedReadHalf) -> io::Result<Report> {
     order::parse(&body)
 }
 
-fn outcome(seen: Seen, timeout_ms: Option<u64>, capture: &Capture) -> Outcome {
+fn outcome(seen: Seen, limits: Limits, capture: &Capture) -> Outcome {
     let output = capture.output();
     let mut outcome = Outcome {
         output_bytes: output.output_bytes,
@@ -270,15 +309,18 @@ fn outcome(seen: Seen, timeout_ms: Option<u64>, capture: &Capture) -> Outcome {
     };
     let (end, error) = match seen.report {
         Some(Report::NotStarted { error }) => (End::Failure(Reason::Exit), Some(error)),
-        Some(Report::Ended { exit_code, signal, told, cpu_ms, memory_peak_bytes, .. }) => {
+        Some(Report::Ended { exit_code, signal, told, cpu_ms, memory_peak_bytes, memory, .. }) => {
             outcome.exit_code = exit_code;
             outcome.signal = signal;
             outcome.cpu_ms = Some(cpu_ms);
             outcome.memory_peak_bytes = Some(memory_peak_bytes);
-            ended(exit_code, signal, seen.told.filter(|_| told), timeout_ms)
+            match memory {
+                Some(memory) => (End::Failure(Reason::Memory), Some(memory_text(memory))),
+                None => ended(exit_code, signal, seen.told.filter(|_| told), limits),
+            }
         }
         None => match seen.told {
-            Some(told) => ended(None, None, Some(told), timeout_ms),
+            Some(told) => ended(None, None, Some(told), limits),
             None => (End::Failure(Reason::Signal), Some("its keeper was killed".into())),
         },
     };
@@ -290,10 +332,11 @@ fn ended(
     exit_code: Option<i32>,
     signal: Option<i32>,
     told: Option<Told>,
-    timeout_ms: Option<u64>,
+    limits: Limits,
 ) -> (End, Option<String>) {
     let (reason, error) = match (told, exit_code, signal) {
-        (Some(Told::Timeout), _, _) => (Reason::Timeout, timeout_text(timeout_ms.unwrap_or(0))),
+        (Some(Told::Timeout), _, _) => (Reason::Timeout, timeout_text(limits.timeout_ms.unwrap_or(0))),
+        (Some(Told::Quiet), _, _) => (Reason::Quiet, quiet_text(limits.quiet_ms.unwrap_or(0))),
         (Some(Told::Cancel), _, _) => (Reason::Signal, CANCELLED.into()),
         (None, Some(0), _) => return (End::Success, None),
         (None, Some(code), _) => (Reason::Exit, format!("exit code {code}")),
@@ -301,6 +344,13 @@ fn ended(
         (None, None, None) => (Reason::Signal, "it ended in a way unknown here".into()),
     };
     (End::Failure(reason), Some(error))
+}
+
+fn memory_text(memory: ForMemory) -> String {
+    match memory {
+        ForMemory::Limit { bytes } => format!("killed: it took more than its memory limit of {bytes} bytes"),
+        ForMemory::Kernel => "killed by the kernel: no memory was left for it in its node's container".into(),
+    }
 }
 
 fn signal_text(signal: i32) -> String {

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind, Read, Result, Write};
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -29,8 +30,10 @@ pub(crate) struct Order {
     pub(crate) env: BTreeMap<String, String>,
     /// Standard input; none: empty.
     pub(crate) stdin: Option<Bytes>,
-    /// Address space each process may have; 0: no limit.
+    /// Memory all its processes together may take; 0: no limit.
     pub(crate) memory_bytes: u64,
+    /// Where the attempt may have a cgroup of its own, and how that is to be called.
+    pub(crate) fence: Option<(PathBuf, String)>,
 }
 
 /// The folder of the program, within the attempt's.
@@ -59,9 +62,23 @@ pub(crate) enum Report {
         cpu_ms: u64,
         /// Resident memory of its largest process (a few MiB of it are the keeper's own).
         memory_peak_bytes: u64,
+        /// What of memory it was killed for, if it was.
+        memory: Option<ForMemory>,
         /// Whether processes of it could not be killed.
         left: bool,
     },
+}
+
+/// For want of which memory a program was killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ForMemory {
+    /// That of the attempt: all its processes together took more.
+    Limit {
+        /// The limit.
+        bytes: u64,
+    },
+    /// That of the node's container, or of the machine: the kernel chose it.
+    Kernel,
 }
 
 /// The bytes of an order or report.

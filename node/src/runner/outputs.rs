@@ -3,9 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use std::time::Instant;
+
 use bytes::{Bytes, BytesMut};
-use protocol::AttemptRef;
-use protocol::limits::{OUTPUT_HEAD_BYTES, OUTPUT_TAIL_BYTES, STDERR_TAIL_BYTES};
+use protocol::limits::{OUTPUT_HEAD_BYTES, OUTPUT_TAIL_BYTES, PROGRESS_SHOWN, STDERR_TAIL_BYTES};
+use protocol::{AttemptRef, Progress};
+
+use super::progress::{Said, Sieve};
 
 /// What running attempts printed so far: shared, at most [`protocol::limits::OUTPUT_BYTES`] and
 /// [`STDERR_TAIL_BYTES`] an attempt. An attempt is in it from its start until it has ended.
@@ -22,6 +26,17 @@ impl Outputs {
         let capture = locked(&self.open).get(&attempt).cloned()?;
         let output = capture.output().output;
         Some((output, capture.stderr()))
+    }
+
+    /// How far the running attempts say they are that say so.
+    #[must_use]
+    pub fn progress(&self) -> Vec<Progress> {
+        let open = locked(&self.open);
+        let said = open.iter().filter_map(|(attempt, capture)| {
+            let (permille, text) = locked(&capture.progress).clone()?;
+            Some(Progress { attempt: *attempt, permille, text })
+        });
+        said.take(PROGRESS_SHOWN).collect()
     }
 
     /// Opens the capture of an attempt.
@@ -47,6 +62,8 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(super) struct Capture {
     stdout: Mutex<Kept>,
     stderr: Mutex<Kept>,
+    heard: Mutex<Instant>,
+    progress: Mutex<Option<Said>>,
 }
 
 impl Default for Capture {
@@ -54,17 +71,41 @@ impl Default for Capture {
         Self {
             stdout: Mutex::new(Kept::new(OUTPUT_HEAD_BYTES, OUTPUT_TAIL_BYTES)),
             stderr: Mutex::new(Kept::new(0, STDERR_TAIL_BYTES)),
+            heard: Mutex::new(Instant::now()),
+            progress: Mutex::new(None),
         }
     }
 }
 
 impl Capture {
     pub(super) fn take_stdout(&self, piece: &[u8]) {
-        locked(&self.stdout).take(piece);
+        self.take(&self.stdout, piece);
     }
 
     pub(super) fn take_stderr(&self, piece: &[u8]) {
-        locked(&self.stderr).take(piece);
+        self.take(&self.stderr, piece);
+    }
+
+    fn take(&self, stream: &Mutex<Kept>, piece: &[u8]) {
+        let said = locked(stream).take(piece);
+        *locked(&self.heard) = Instant::now();
+        if said.is_some() {
+            *locked(&self.progress) = said;
+        }
+    }
+
+    /// When it last printed something; at first: when this was made.
+    pub(super) fn heard(&self) -> Instant {
+        *locked(&self.heard)
+    }
+
+    /// Nothing more is printed: what looked like the beginning of a progress was none.
+    pub(super) fn end(&self) {
+        for stream in [&self.stdout, &self.stderr] {
+            let mut stream = locked(stream);
+            let rest = stream.sieve.rest();
+            stream.keep(&rest);
+        }
     }
 
     pub(super) fn output(&self) -> Output {
@@ -92,14 +133,29 @@ struct Kept {
     head_bytes: usize,
     tail_bytes: usize,
     total_bytes: u64,
+    sieve: Sieve,
 }
 
 impl Kept {
     fn new(head_bytes: usize, tail_bytes: usize) -> Self {
-        Self { head: Vec::new(), tail: VecDeque::new(), head_bytes, tail_bytes, total_bytes: 0 }
+        Self {
+            head: Vec::new(),
+            tail: VecDeque::new(),
+            head_bytes,
+            tail_bytes,
+            total_bytes: 0,
+            sieve: Sieve::default(),
+        }
     }
 
-    fn take(&mut self, piece: &[u8]) {
+    /// Keeps what is no progress, and gives the last of that.
+    fn take(&mut self, piece: &[u8]) -> Option<Said> {
+        let (kept, said) = self.sieve.sift(piece);
+        self.keep(&kept);
+        said
+    }
+
+    fn keep(&mut self, piece: &[u8]) {
         self.total_bytes = self.total_bytes.saturating_add(piece.len() as u64);
         let room = self.head_bytes.saturating_sub(self.head.len()).min(piece.len());
         let (first, rest) = piece.split_at(room);

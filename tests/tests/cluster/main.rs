@@ -11,6 +11,7 @@ mod lines;
 mod membership;
 mod patterns;
 mod placement;
+mod programs;
 mod recover;
 mod restart;
 mod rolling;

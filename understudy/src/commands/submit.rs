@@ -52,6 +52,9 @@ pub(crate) struct JobWords {
     /// Longest run of one attempt, such as 30s
     #[arg(long)]
     timeout: Option<String>,
+    /// Longest time a program may print nothing, such as 5m
+    #[arg(long)]
+    quiet_limit: Option<String>,
     /// Failures until it has failed for good
     #[arg(long)]
     max_attempts: Option<u32>,
@@ -129,6 +132,7 @@ impl JobWords {
         put("priority", json!(self.priority));
         put("submitter", json!(self.submitter));
         put("timeout", json!(self.timeout));
+        put("quiet_limit", json!(self.quiet_limit));
         put("max_attempts", json!(self.max_attempts));
         put("if_unsatisfiable", if self.fail_if_unsatisfiable { json!("fail") } else { Value::Null });
         body
@@ -203,9 +207,11 @@ mod tests {
             "9",
             "--timeout",
             "3s",
+            "--quiet-limit",
+            "1s",
         ]);
         let fields = Value::Object(line.words.fields());
-        let expected = json!({"class":"sh","args":["-n"],"env":{"A":"b=c"},"priority":9,"timeout":"3s"});
+        let expected = json!({"class":"sh","args":["-n"],"env":{"A":"b=c"},"priority":9,"timeout":"3s","quiet_limit":"1s"});
         assert_eq!(fields, expected);
         assert!(Line::try_parse_from(["x", "sh", "--env", "A"]).is_err());
     }

@@ -247,7 +247,7 @@ fn line(id: NodeId) -> NodeLoad {
         disk_free_bytes: 1 << 30,
         disk_total_bytes: 4 << 30,
     };
-    NodeLoad { id, alive: true, offer, load, running: 0 }
+    NodeLoad { id, alive: true, offer, load, running: 0, progress: Vec::new() }
 }
 
 pub(super) fn member(id: NodeId, name: &str, port: u16) -> Member {
