@@ -132,6 +132,8 @@ impl Incarnation {
 
     /// Waits for whatever comes first, then takes all that waits, peers first, each kind up to its bound.
     async fn wait(&mut self, stage: &mut Stage, inputs: &mut Vec<Input>) -> Result<(), StageError> {
+        // The link's tasks live on this thread too, and get their turn after each of ours, however much waits for us.
+        tokio::task::yield_now().await;
         let waits = self.cast.has_enough_under_way();
         let inboxes = &mut self.inboxes;
         tokio::select! {
