@@ -14,8 +14,8 @@ use crate::mutant::Mutant;
 
 /// A member counts as caught up when its log lacks at most so many entries.
 const CAUGHT_UP_ENTRIES: u64 = 1_000;
-/// Entries a leader has under way at once. One is on its way to the disks and one waits behind it; what comes meanwhile gathers
-/// into the next, so that entries grow with the load instead of becoming many.
+/// Entries a leader has under way at once: what comes while one is on its way to the disks gathers into the next. A second one
+/// would wait behind the first on every disk anyhow, and each costs every node its wake-ups.
 const ENTRIES_UNDER_WAY: u64 = 1;
 
 impl Cast {
