@@ -37,7 +37,7 @@ pub(crate) struct Disk {
     handed_in: BTreeMap<u64, u64>,
     /// Where each batch that is safe begins: segment and offset.
     batches: Vec<(u64, u64)>,
-    /// After a failed write or sync, in the same process: where the last good one ended.
+    /// After a failed write or sync, in the same process, until a batch is safe elsewhere: where the last good one ended.
     durable: Option<Place>,
     /// What a failed sync left in the system's cache alone: it can be read, counts as written, and is gone with the power.
     /// Segment, offset, and what is on the disk there.
@@ -85,9 +85,8 @@ impl Disk {
         let newest = self.snapshots.last();
         let base = newest.map_or_else(|| Base::founded(Peer(1)), |image| image.base.clone());
         let origin = Origin { cluster: CLUSTER, node };
-        let durable = self.durable.take();
         let recovered =
-            read(mutant, origin, &base, &self.files, durable).map_err(|error| error.to_string())?;
+            read(mutant, origin, &base, &self.files, self.durable).map_err(|error| error.to_string())?;
         let snapshot = newest.map(|image| image.ledger(mutant).map(|ledger| (base, ledger))).transpose()?;
         let mut writer = recovered.writer;
         writer.set_segment_bytes(SEGMENT_BYTES);
@@ -140,6 +139,7 @@ impl Disk {
             self.batches.push((piece.segment, piece.offset + header_bytes));
         }
         flight.entries.into_iter().for_each(|place| put_term(&mut self.safe, place));
+        self.durable = None;
         if let Some(writer) = &mut self.writer {
             writer.synced();
         }
@@ -205,6 +205,9 @@ impl Disk {
 
     /// A stop in good order: what waits is lost, the batch on its way comes to its end.
     pub(crate) fn close(&mut self, chance: &mut Chance) {
+        if self.flying.is_some() {
+            self.durable = None;
+        }
         self.give_up(Reached::All, chance);
     }
 

@@ -67,8 +67,9 @@ pub(crate) const CLIENTS: usize = 4;
 pub(crate) const OPEN_JOBS: usize = 60;
 /// How long spare attempts may wait behind slow ones, about.
 pub(crate) const SPARES_LIVE_US: u64 = 6 * SECOND;
-/// A leader knows the pace of a worker from so long a time, in calm, and from so long a one when reports are late.
-pub(crate) const PACE_US: [u64; 2] = [600 * MS, 3 * SECOND];
+/// A leader knows the pace of a worker from so long a time, in calm, and from so long a one when results are late: it counts them
+/// when it hears them, and after the longest pause it hears all of it at once.
+pub(crate) const PACE_US: [u64; 2] = [600 * MS, 7 * SECOND];
 /// How often, of a thousand times, a client asks for many quick jobs at once.
 pub(crate) const BURST_PERMILLE: u64 = 3;
 /// And for how many.

@@ -7,7 +7,7 @@ use master::limits::SPARE_MS;
 use protocol::limits::REPORT_MS;
 use protocol::{AttemptRef, Outcome, Reason};
 
-use crate::limits::{MS, SPARES_LIVE_US};
+use crate::limits::{MS, PACE_US, SPARES_LIVE_US};
 
 /// What a pretend job does; its payload says all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,15 +64,16 @@ impl Runner {
 
     /// An attempt ended now.
     pub(crate) fn ended(&mut self, now_us: u64) {
-        self.ends_us.retain(|at_us| now_us - at_us < SPARES_LIVE_US);
+        self.ends_us.retain(|at_us| now_us - at_us < SPARES_LIVE_US + PACE_US[1]);
         self.ends_us.push(now_us);
     }
 
     /// Attempts that may have been sent ahead of free slots, by how many ended within such a time.
-    pub(crate) fn spares(&self, within_us: u64) -> usize {
+    pub(crate) fn spares(&self, now_us: u64, within_us: u64) -> usize {
+        let live = |at_us: &&u64| now_us - **at_us < SPARES_LIVE_US + within_us;
         let ends =
             |first: &u64| self.ends_us.iter().filter(|at| (*first..first + within_us).contains(at)).count();
-        let most = self.ends_us.iter().map(ends).max().unwrap_or(0) as u64;
+        let most = self.ends_us.iter().filter(live).map(ends).max().unwrap_or(0) as u64;
         (most * SPARE_MS / REPORT_MS) as usize
     }
 

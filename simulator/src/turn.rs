@@ -210,7 +210,7 @@ impl World<'_> {
         }
         let [calm_us, late_us] = PACE_US;
         let within_us = if self.watch.calm_since(self.now_us).is_some() { calm_us } else { late_us };
-        let spares = live.runner.spares(within_us);
+        let spares = live.runner.spares(self.now_us, within_us);
         must(held <= node.slots as usize + spares, "never_over_capacity", || {
             format!("n{} holds {held} attempts for {} slots and {spares} spares", place + 1, node.slots)
         })

@@ -30,6 +30,18 @@ const ONCE_BROKEN: &[(u64, usize, &str)] = &[
     (39, 3, "acked_survives: a fetched archive had forgotten more than its ledger (a fault of the check)"),
     (1112, 5, "acked_survives: a log whose first kept entries were replaced was taken for damaged"),
     (979, 4, "acked_survives: a segment made anew lost what was safe in it (a fault of the pretended disk)"),
+    (
+        2179,
+        4,
+        "never_over_capacity: a leader counted ends from before its pause with later ones (a fault of the check)",
+    ),
+    (7169, 5, "never_over_capacity: the same"),
+    (
+        2604,
+        3,
+        "acked_survives: a failed sync was trusted after a soft stop (a fault of the pretended process)",
+    ),
+    (5113, 4, "acked_survives: the same"),
     (50, 5, "acked_survives: a voter lost its disk after its answer was counted (a fault of the check)"),
 ];
 
