@@ -3,7 +3,7 @@
 
     pair.py tcp://127.0.0.1:5560 one two three
 
-Only one peer at a time gets through to the other side of a PAIR. Exit code: 0 as many answers as messages; 1 one did not
+Only one peer at a time gets through to the other side of a PAIR; another waits in vain. Exit code: 0 as many answers as messages; 1 one did not
 come in time; 2 wrong usage.
 """
 
@@ -25,10 +25,11 @@ def arguments():
 
 def main():
     options = arguments()
-    pair = zmq.Context().socket(zmq.PAIR)
+    context = zmq.Context()
+    pair = context.socket(zmq.PAIR)
     pair.setsockopt(zmq.LINGER, 0)
-    # Nothing is queued for a peer that does not take us: then sending has to wait, and fails in time.
-    pair.setsockopt(zmq.IMMEDIATE, 1)
+    # The listening end has nobody to queue for until the other has come. Not ZMQ_IMMEDIATE, which would make the connecting end
+    # wait, too: with it a connection that ends takes along what has arrived and was not read yet.
     pair.setsockopt(zmq.SNDTIMEO, int(options.timeout * 1000))
     if options.bind:
         pair.bind(options.url)
@@ -47,6 +48,9 @@ def main():
         show(pair)
     while options.stay:
         show(pair)
+    # All answers are here, but our own last message may still wait to be sent: the peer counts on it.
+    pair.close(linger=int(options.timeout * 1000))
+    context.term()
     return 0
 
 
