@@ -25,7 +25,7 @@ use crate::retention::Forgotten;
 /// The form of the pieces. Raised when an older program could not read them; [`Restoring`] reads all up to this one.
 ///
 /// 2: a job may ask for more ([`protocol::More`]), and the piece `Former` says which clusters this one was recovered from.
-pub const SNAPSHOT_VERSION: u32 = 2;
+pub const SNAPSHOT_VERSION: u32 = 3;
 
 /// One piece. The order of variants is the form: new ones come last.
 #[derive(Debug, Serialize, Deserialize)]

@@ -72,7 +72,8 @@ impl JobSpec {
         let args: usize = self.args.iter().map(|a| a.len() + 24).sum();
         let stdin = self.stdin.as_ref().map_or(0, Bytes::len);
         let fixed = 400;
-        (self.class.len() + self.submitter.len() + self.payload.len() + stdin + pairs + args + fixed) as u64
+        let own = self.class.len() + self.submitter.len() + self.payload.len();
+        (own + stdin + pairs + args + self.more.weight_bytes() + fixed) as u64
     }
 }
 

@@ -36,5 +36,5 @@ pub use ids::{AttemptRef, Boot, ClusterId, JobId, NodeId, Rev};
 pub use job::{Attempt, AttemptState, End, Ending, IfUnsatisfiable, Job, JobSpec, JobState, Outcome, Reason};
 pub use member::{LAB_HEADER, Load, Member, NodeLoad, Offer, Progress};
 pub use message::{Answered, Checkpoint, Dispatch, Envelope, Forward, Report, ToMaster, ToNode, Verdict};
-pub use more::More;
+pub use more::{More, RetryRule, Share};
 pub use request::{Answer, Batch, Refusal, Request};

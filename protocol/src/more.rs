@@ -13,10 +13,14 @@
 //! With each new wish: raise `SNAPSHOT_VERSION` of the ledger, the archive's form and the link's version, so that an older
 //! program says what it met, and add a fixture.
 
+use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::ids::JobId;
+use crate::job::Reason;
 
 /// What a job asks beyond the fields of the first version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -26,6 +30,50 @@ pub struct More {
     pub retry_of: Option<JobId>,
     /// Longest time a program may print nothing; none: no limit.
     pub quiet_limit_ms: Option<u64>,
+    /// Countable things of a node it holds while it runs, in thousandths of one.
+    pub resources: BTreeMap<String, u64>,
+    /// What it shares a bound with.
+    pub limits: Option<Share>,
+    /// After which failures it is tried again; none: the usual ones.
+    pub retry: Option<RetryRule>,
+    /// Never a second attempt, whatever became of the first.
+    pub at_most_once: bool,
+    /// Files laid into its folder before it starts.
+    pub files: BTreeMap<String, Bytes>,
+    /// Files of its folder that belong to its result.
+    pub outputs: Vec<String>,
+}
+
+impl More {
+    /// Bytes of what has no bound of its own in size, with a little for each item.
+    pub(crate) fn weight_bytes(&self) -> usize {
+        let files: usize = self.files.iter().map(|(name, bytes)| name.len() + bytes.len() + 64).sum();
+        let outputs: usize = self.outputs.iter().map(|name| name.len() + 24).sum();
+        let resources: usize = self.resources.keys().map(|name| name.len() + 32).sum();
+        let key = self.limits.as_ref().map_or(0, |share| share.key.len() + 48);
+        let rule = self.retry.as_ref().map_or(0, |rule| rule.on.len() + rule.not_exit_codes.len() * 4 + 48);
+        files + outputs + resources + key + rule
+    }
+}
+
+/// Jobs of one key share these bounds, whoever sent them. The last one accepted says how large they are.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Share {
+    /// What they have in common.
+    pub key: String,
+    /// At most so many of them run at once.
+    pub concurrency: Option<u32>,
+    /// At most so many of them start in so many milliseconds.
+    pub rate: Option<(u32, u64)>,
+}
+
+/// After which failures a job is tried again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryRule {
+    /// For these reasons.
+    pub on: Vec<Reason>,
+    /// But never after one of these exit codes.
+    pub not_exit_codes: Vec<i32>,
 }
 
 /// How it is written. The order of variants is the form.
@@ -41,13 +89,27 @@ enum Form {
 enum Wish {
     RetryOf(JobId),
     QuietLimit(u64),
+    Resources(BTreeMap<String, u64>),
+    Limits(Share),
+    Retry(RetryRule),
+    AtMostOnce,
+    Files(BTreeMap<String, Bytes>),
+    Outputs(Vec<String>),
 }
 
 impl Serialize for More {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // By name, so that a new field cannot be forgotten here.
-        let More { retry_of, quiet_limit_ms } = self;
-        let grown = [quiet_limit_ms.map(Wish::QuietLimit)];
+        let More { retry_of, quiet_limit_ms, resources, limits, retry, at_most_once, files, outputs } = self;
+        let grown = [
+            quiet_limit_ms.map(Wish::QuietLimit),
+            (!resources.is_empty()).then(|| Wish::Resources(resources.clone())),
+            limits.clone().map(Wish::Limits),
+            retry.clone().map(Wish::Retry),
+            at_most_once.then_some(Wish::AtMostOnce),
+            (!files.is_empty()).then(|| Wish::Files(files.clone())),
+            (!outputs.is_empty()).then(|| Wish::Outputs(outputs.clone())),
+        ];
         if grown.iter().all(Option::is_none) {
             // As an option, not as the variant of the same bytes: the ledger's digest tells one from the other, and
             // must stay what it was for the entries that are in logs.
@@ -66,6 +128,12 @@ impl From<Form> for More {
             Form::Wishes(wishes) => wishes.into_iter().fold(Self::default(), |more, wish| match wish {
                 Wish::RetryOf(id) => Self { retry_of: Some(id), ..more },
                 Wish::QuietLimit(ms) => Self { quiet_limit_ms: Some(ms), ..more },
+                Wish::Resources(resources) => Self { resources, ..more },
+                Wish::Limits(share) => Self { limits: Some(share), ..more },
+                Wish::Retry(rule) => Self { retry: Some(rule), ..more },
+                Wish::AtMostOnce => Self { at_most_once: true, ..more },
+                Wish::Files(files) => Self { files, ..more },
+                Wish::Outputs(outputs) => Self { outputs, ..more },
             }),
         }
     }
@@ -75,6 +143,22 @@ impl From<Form> for More {
 mod tests {
     use super::*;
     use crate::native;
+    use alloc::string::ToString;
+    use alloc::vec;
+
+    /// Everything a job may ask.
+    fn all(retry_of: Option<JobId>) -> More {
+        More {
+            retry_of,
+            quiet_limit_ms: Some(300),
+            resources: BTreeMap::from([("gpu".to_string(), 500)]),
+            limits: Some(Share { key: "shop".to_string(), concurrency: Some(2), rate: Some((5, 60_000)) }),
+            retry: Some(RetryRule { on: vec![Reason::Exit], not_exit_codes: vec![3] }),
+            at_most_once: true,
+            files: BTreeMap::from([("in.txt".to_string(), Bytes::from_static(b"1"))]),
+            outputs: vec!["out.txt".to_string()],
+        }
+    }
 
     #[test]
     fn who_asks_for_nothing_new_is_written_as_the_first_version_did() {
@@ -88,7 +172,7 @@ mod tests {
     #[test]
     fn every_wish_reads_back_and_the_first_version_refuses_it() {
         for retry_of in [None, Some(JobId(7))] {
-            let more = More { retry_of, quiet_limit_ms: Some(300) };
+            let more = all(retry_of);
             let bytes = native::encode(&more);
             assert_eq!(native::decode(&bytes), Ok(more));
             assert!(native::decode::<Option<JobId>>(&bytes).is_err());

@@ -4,16 +4,21 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use base64::Engine as _;
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::duration;
 use crate::job::{IfUnsatisfiable, JobSpec};
 use crate::limits;
 use crate::more::More;
+use reader::Reader;
+
+mod reader;
+#[cfg(test)]
+mod tests;
+
+pub use reader::parse_bytes;
 
 /// One fault of a submission.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -141,12 +146,6 @@ fn check_payload_size(bytes: usize, errors: &mut Vec<FieldError>) {
     }
 }
 
-/// Walks the members of a submission and collects faults.
-struct Reader<'a> {
-    fields: &'a Map<String, Value>,
-    errors: Vec<FieldError>,
-}
-
 const KNOWN: [&str; 18] = [
     "class",
     "payload",
@@ -168,7 +167,7 @@ const KNOWN: [&str; 18] = [
     "if_unsatisfiable",
 ];
 
-impl<'a> Reader<'a> {
+impl Reader<'_> {
     fn spec(&mut self) -> JobSpec {
         self.refuse_unknown();
         let class = match self.text("class") {
@@ -221,93 +220,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn fault(&mut self, field: &str, detail: String, limit: Option<u64>) {
-        self.errors.push(FieldError { field: field.chars().take(200).collect(), detail, limit });
-    }
-
-    /// A member that is there and not null.
-    fn get(&self, name: &str) -> Option<&'a Value> {
-        self.fields.get(name).filter(|v| !v.is_null())
-    }
-
-    fn text(&mut self, name: &str) -> Option<String> {
-        match self.get(name)? {
-            Value::String(text) => Some(text.clone()),
-            _ => {
-                self.fault(name, "must be text".to_string(), None);
-                None
-            }
-        }
-    }
-
-    fn payload(&mut self) -> Bytes {
-        let plain = self.text("payload");
-        match self.text("payload_base64") {
-            None => plain.map(|t| Bytes::from(t.into_bytes())).unwrap_or_default(),
-            Some(_) if plain.is_some() => {
-                self.fault("payload_base64", "cannot be given together with payload".to_string(), None);
-                Bytes::new()
-            }
-            Some(text) => match base64::engine::general_purpose::STANDARD.decode(text.as_bytes()) {
-                Ok(bytes) => Bytes::from(bytes),
-                Err(_) => {
-                    self.fault("payload_base64", "must be base64 (RFC 4648, with padding)".to_string(), None);
-                    Bytes::new()
-                }
-            },
-        }
-    }
-
-    fn list(&mut self, name: &str) -> Vec<String> {
-        let Some(value) = self.get(name) else { return Vec::new() };
-        let texts: Option<Vec<String>> = value
-            .as_array()
-            .filter(|items| items.len() <= limits::JOB_LIST)
-            .and_then(|items| items.iter().map(|i| i.as_str().map(ToString::to_string)).collect());
-        match texts {
-            Some(texts) if texts.iter().all(|t| !t.contains('\0')) => texts,
-            _ => {
-                let limit = limits::JOB_LIST as u64;
-                self.fault(name, format!("must be a list of at most {limit} texts without NUL"), Some(limit));
-                Vec::new()
-            }
-        }
-    }
-
-    fn map(&mut self, name: &str, limit: usize) -> BTreeMap<String, String> {
-        let Some(value) = self.get(name) else { return BTreeMap::new() };
-        let Some(object) = value.as_object() else {
-            self.fault(name, "must be an object of texts".to_string(), None);
-            return BTreeMap::new();
-        };
-        if object.len() > limit {
-            let detail = format!("has {} members, the limit is {limit}", object.len());
-            self.fault(name, detail, Some(limit as u64));
-            return BTreeMap::new();
-        }
-        let mut map = BTreeMap::new();
-        for (key, value) in object {
-            let text = match value {
-                Value::String(text) => text.clone(),
-                Value::Number(number) => number.to_string(),
-                _ => {
-                    self.fault(&format!("{name}.{key}"), "must be text or a number".to_string(), None);
-                    continue;
-                }
-            };
-            if key.is_empty() || key.contains(['\0', '=']) || text.contains('\0') {
-                self.fault(
-                    &format!("{name}.{key}"),
-                    "name and value must not hold NUL, the name no '='".to_string(),
-                    None,
-                );
-            } else {
-                map.insert(key.clone(), text);
-            }
-        }
-        map
-    }
-
     fn check_headers(&mut self, spec: &JobSpec) {
         let maps = [&spec.env, &spec.requires, &spec.labels];
         let pairs: usize = maps.iter().flat_map(|m| m.iter()).map(|(k, v)| k.len() + v.len()).sum();
@@ -317,71 +229,6 @@ impl<'a> Reader<'a> {
             let detail =
                 format!("env, args, requires and labels together have {bytes} bytes, the limit is {limit}");
             self.fault("labels", detail, Some(limit));
-        }
-    }
-
-    fn number(&mut self, name: &str, least: u64, most: u64) -> Option<u64> {
-        match self.get(name)?.as_u64() {
-            Some(number) if (least..=most).contains(&number) => Some(number),
-            _ => {
-                self.fault(name, format!("must be a whole number from {least} to {most}"), Some(most));
-                None
-            }
-        }
-    }
-
-    /// `cpu` is cores with a fraction down to a thousandth: `0.5`, `"2"`.
-    fn cores(&mut self) -> u32 {
-        let most_milli = 1_000_000;
-        let text = match self.get("cpu") {
-            None => return 0,
-            Some(Value::Number(number)) => number.to_string(),
-            Some(Value::String(text)) => text.clone(),
-            Some(_) => String::new(),
-        };
-        match duration::parse_seconds_or_duration_ms(&text) {
-            Ok(milli) if milli <= most_milli && text.bytes().all(|b| b.is_ascii_digit() || b == b'.') => {
-                milli as u32
-            }
-            _ => {
-                self.fault("cpu", "must be cores from 0 to 1000, such as 0.5".to_string(), Some(1000));
-                0
-            }
-        }
-    }
-
-    fn memory(&mut self) -> u64 {
-        let text = match self.get("memory") {
-            None => return 0,
-            Some(Value::Number(number)) => number.to_string(),
-            Some(Value::String(text)) => text.clone(),
-            Some(_) => String::new(),
-        };
-        if let Some(bytes) = parse_bytes(&text) {
-            return bytes;
-        }
-        self.fault("memory", "must be bytes, with a unit if you like: 512MiB, 2G".to_string(), None);
-        0
-    }
-
-    fn duration(&mut self, field: &str, value: Option<&Value>) -> Option<u64> {
-        match value {
-            None | Some(Value::Null) => None,
-            Some(Value::String(text)) => match duration::parse_ms(text) {
-                Ok(0) => {
-                    self.fault(field, "must be longer than nothing".to_string(), None);
-                    None
-                }
-                Ok(ms) => Some(ms),
-                Err(error) => {
-                    self.fault(field, error.to_string(), Some(limits::DURATION_MS));
-                    None
-                }
-            },
-            Some(_) => {
-                self.fault(field, duration::BadDuration::Malformed.to_string(), None);
-                None
-            }
         }
     }
 
@@ -417,25 +264,6 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// `512`, `512KiB`, `2G`: bytes, with a unit of 1024 or (KB, MB …) of 1000.
-#[must_use]
-pub fn parse_bytes(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let unit: u64 = match text[split..].trim_start() {
-        "" | "B" => 1,
-        "K" | "k" | "KiB" | "Ki" => 1 << 10,
-        "M" | "m" | "MiB" | "Mi" => 1 << 20,
-        "G" | "g" | "GiB" | "Gi" => 1 << 30,
-        "T" | "TiB" | "Ti" => 1 << 40,
-        "KB" => 1_000,
-        "MB" => 1_000_000,
-        "GB" => 1_000_000_000,
-        _ => return None,
-    };
-    text[..split].parse::<u64>().ok()?.checked_mul(unit)
-}
-
 fn unknown(name: &str) -> String {
     let near = KNOWN.iter().map(|known| (distance(name, known), known)).min();
     match near {
@@ -459,75 +287,4 @@ pub fn distance(from: &str, to: &str) -> usize {
         }
     }
     row[to.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(json: &str) -> Result<JobSpec, Vec<FieldError>> {
-        let value: Value = serde_json::from_str(json).unwrap();
-        parse(value.as_object().unwrap())
-    }
-
-    fn fields(json: &str) -> Vec<String> {
-        read(json).unwrap_err().into_iter().map(|e| e.field).collect()
-    }
-
-    #[test]
-    fn only_the_class_is_required() {
-        let spec = read(r#"{"class":"echo"}"#).unwrap();
-        assert_eq!(spec, defaults("echo"));
-        assert_eq!(fields("{}"), ["class"]);
-    }
-
-    #[test]
-    fn every_fault_is_named_with_its_field() {
-        let bad = r#"{"class":"","payload":3,"prioritty":1,"priority":10,"timeout":"soon","env":{"a=b":"x"},"after":[]}"#;
-        assert_eq!(fields(bad), ["after", "prioritty", "class", "payload", "env.a=b", "priority", "timeout"]);
-        let errors = read(r#"{"class":"echo","prioritty":1}"#).unwrap_err();
-        assert_eq!(errors[0].detail, "is no field of a job; did you mean priority?");
-    }
-
-    #[test]
-    fn a_payload_over_the_limit_names_the_limit() {
-        let errors = raw("echo", Bytes::from(alloc::vec![0; limits::PAYLOAD_BYTES + 1])).unwrap_err();
-        assert_eq!((errors[0].field.as_str(), errors[0].limit), ("payload", Some(1_048_576)));
-        assert!(raw("echo", Bytes::from(alloc::vec![0; limits::PAYLOAD_BYTES])).is_ok());
-    }
-
-    #[test]
-    fn sizes_and_cores_read_as_people_write_them() {
-        let spec = read(r#"{"class":"a","cpu":0.5,"memory":"512MiB","payload_base64":"aGk="}"#).unwrap();
-        assert_eq!((spec.cpu_milli, spec.memory_bytes, &spec.payload[..]), (500, 512 << 20, &b"hi"[..]));
-        assert_eq!(fields(r#"{"class":"a","cpu":"1ms","memory":"x"}"#), ["cpu", "memory"]);
-    }
-
-    #[test]
-    fn a_quiet_limit_is_a_duration_and_none_by_default() {
-        let asked = |text: &str| read(&format!(r#"{{"class":"sh","quiet_limit":{text}}}"#));
-        assert_eq!(asked(r#""1m""#).unwrap().more.quiet_limit_ms, Some(60_000));
-        assert_eq!(asked("null").unwrap(), defaults("sh"));
-        for bad in [r#""0s""#, r#""soon""#, "5"] {
-            assert_eq!(asked(bad).unwrap_err()[0].field, "quiet_limit");
-        }
-    }
-
-    #[test]
-    fn the_fingerprint_ignores_the_order_of_members_and_no_value() {
-        let a: Value = serde_json::from_str(r#"{"class":"echo","payload":"x"}"#).unwrap();
-        let b: Value = serde_json::from_str(r#"{"payload":"x","class":"echo"}"#).unwrap();
-        let c: Value = serde_json::from_str(r#"{"payload":"y","class":"echo"}"#).unwrap();
-        assert_eq!(fingerprint("", &a), fingerprint("", &b));
-        assert_ne!(fingerprint("", &a), fingerprint("", &c));
-        assert_ne!(fingerprint("", &a), fingerprint("wait=1s", &a));
-    }
-
-    #[test]
-    fn a_key_is_1_to_255_printable_characters() {
-        assert!(check_key(b"order-17").is_ok());
-        for bad in [&b""[..], &[b'a'; 256][..], b"a\nb", "ä".as_bytes()] {
-            assert!(check_key(bad).is_err());
-        }
-    }
 }
