@@ -4,14 +4,13 @@ use askama::Template;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
-use serde::Deserialize;
 use serde_json::json;
 
 use crate::api::Api;
 use crate::form::{self, Token};
 use crate::home::rendered;
 use crate::limits::SHOWN_CHARS;
-use crate::model::{Job, Outcome, Problem};
+use crate::model::{Job, Outcome, Problem, Why};
 use crate::words;
 
 #[derive(Template)]
@@ -22,9 +21,10 @@ struct Page {
     output: String,
     payload: String,
     size: String,
-    why: Option<String>,
+    why: Option<Why>,
     token: String,
     is_open: bool,
+    may_retry: bool,
     answered_by: String,
 }
 
@@ -35,12 +35,6 @@ struct Sorry {
     detail: String,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-struct Why {
-    text: String,
-}
-
 pub(crate) async fn page(State(api): State<Api>, Path(id): Path<String>, headers: HeaderMap) -> Response {
     let Some(path) = path_of(&id) else { return sorry(&bad_id()) };
     let answer = api.get(&path).await;
@@ -49,11 +43,7 @@ pub(crate) async fn page(State(api): State<Api>, Path(id): Path<String>, headers
         Err(problem) => return sorry(&problem),
     };
     let is_open = !matches!(job.state.as_str(), "succeeded" | "failed" | "cancelled");
-    let why = if is_open {
-        api.get(&format!("{path}/why?stale=1")).await.read::<Why>().ok().map(|why| why.text)
-    } else {
-        None
-    };
+    let why = if is_open { api.get(&format!("{path}/why?stale=1")).await.read::<Why>().ok() } else { None };
     let payload = api.get(&format!("{path}/payload?stale=1")).await;
     let payload = payload.bytes().map(|bytes| words::cut(&String::from_utf8_lossy(bytes), SHOWN_CHARS));
     let token = Token::of(&headers);
@@ -65,18 +55,28 @@ pub(crate) async fn page(State(api): State<Api>, Path(id): Path<String>, headers
         why,
         token: token.text.clone(),
         is_open,
+        may_retry: matches!(job.state.as_str(), "failed" | "cancelled"),
         answered_by: answer.node,
         job,
     };
     rendered(StatusCode::OK, &page, token.cookie())
 }
 
-pub(crate) async fn cancel(State(api): State<Api>, Path(id): Path<String>, request: Request) -> Response {
+pub(crate) async fn cancel(api: State<Api>, id: Path<String>, request: Request) -> Response {
+    told(api, id, "cancel", request).await
+}
+
+pub(crate) async fn retry(api: State<Api>, id: Path<String>, request: Request) -> Response {
+    told(api, id, "retry", request).await
+}
+
+/// A button of the page: the API is told, and the job that it answers with is shown.
+async fn told(State(api): State<Api>, Path(id): Path<String>, what: &str, request: Request) -> Response {
     let Some(path) = path_of(&id) else { return sorry(&bad_id()) };
     if let Err(problem) = form::pressed(request).await {
         return sorry(&problem);
     }
-    let answer = api.post(&format!("{path}/cancel"), None, &json!({})).await;
+    let answer = api.post(&format!("{path}/{what}"), None, &json!({})).await;
     match answer.read::<Job>() {
         Ok(job) => Redirect::to(&format!("/jobs/{}", job.id)).into_response(),
         Err(problem) => sorry(&problem),

@@ -41,7 +41,7 @@ use api::Api;
 pub use program::{Program, ProgramError, app};
 pub use relay::{Relay, ServersError};
 
-/// The pages as routes: `/`, `/submit`, `/jobs/{id}`, `/jobs/{id}/cancel`, `/nodes/{name}/stop`, `/resume` and `/assets/…`. `api` answers `/api/v1/…`; a router of
+/// The pages as routes: `/`, `/submit`, `/jobs/{id}`, `/jobs/{id}/cancel`, `/retry`, `/nodes/{name}/stop`, `/resume` and `/assets/…`. `api` answers `/api/v1/…`; a router of
 /// axum is such a service.
 pub fn router<A>(api: A) -> Router
 where
@@ -53,6 +53,7 @@ where
         .route("/submit", post(home::submit))
         .route("/jobs/{id}", get(job::page))
         .route("/jobs/{id}/cancel", post(job::cancel))
+        .route("/jobs/{id}/retry", post(job::retry))
         .route("/nodes/{name}/{turn}", get(nodes::ask).post(nodes::turn))
         .route("/assets/icon.svg", get(assets::icon))
         .route("/assets/understudy.css", get(assets::css))

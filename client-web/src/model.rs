@@ -58,7 +58,42 @@ pub(crate) struct Job {
     pub(crate) finished_at: Option<String>,
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) result: Option<Outcome>,
+    pub(crate) retry_of: Option<String>,
+    pub(crate) progress: Progress,
     pub(crate) rev: String,
+}
+
+/// What its program last said of how far it is.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Progress {
+    /// From 0 to 1.
+    pub(crate) value: Option<f64>,
+    pub(crate) text: Option<String>,
+}
+
+/// `GET /jobs/{id}/why`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Why {
+    pub(crate) text: String,
+    pub(crate) nodes: Vec<Verdict>,
+}
+
+/// One node, judged for the job.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Verdict {
+    pub(crate) name: String,
+    pub(crate) fits: bool,
+    pub(crate) reasons: Vec<ReasonLine>,
+}
+
+/// What keeps it from the job, or that nothing does.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ReasonLine {
+    pub(crate) text: String,
 }
 
 /// One try of it.

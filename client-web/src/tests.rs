@@ -18,6 +18,8 @@ const EVIL: &str = "\"><script>window.__x=1</script><img src=x onerror=alert(1)>
 struct Fake {
     quorum: bool,
     refusal: Option<(u16, Value)>,
+    /// Members of the job that are otherwise.
+    job: Vec<(&'static str, Value)>,
     asked: Arc<Mutex<Vec<(String, HeaderMap, String)>>>,
 }
 
@@ -44,7 +46,17 @@ async fn api(State(fake): State<Fake>, request: Request) -> Response {
         }
         ("GET", "/api/v1/jobs") => Json(json!({"items": [job(EVIL)], "rev": "0.1.0"})).into_response(),
         ("GET", path) if path.ends_with("/payload") => EVIL.into_response(),
-        ("GET", _) => Json(job(EVIL)).into_response(),
+        ("GET", path) if path.ends_with("/why") => {
+            let verdict = json!({"name": "n2", "fits": false, "reasons": [{"code": "class", "text": EVIL}]});
+            Json(json!({"text": "waits for <n2>", "nodes": [verdict]})).into_response()
+        }
+        ("GET", _) => {
+            let mut shown = job(EVIL);
+            for (name, value) in &fake.job {
+                shown[*name] = value.clone();
+            }
+            Json(shown).into_response()
+        }
         _ => match fake.refusal {
             Some((status, problem)) => (StatusCode::from_u16(status).unwrap(), Json(problem)).into_response(),
             None => (StatusCode::CREATED, Json(job("x"))).into_response(),
@@ -128,6 +140,27 @@ async fn foreign_text_stays_text_on_every_page() {
 }
 
 #[tokio::test]
+async fn a_waiting_jobs_page_says_what_each_node_lacks() {
+    let waits = Fake { job: vec![("state", json!("queued")), ("attempts", json!([]))], ..calm() };
+    let page = get(&waits, &format!("/jobs/{ID}")).await.text;
+    assert!(page.contains("waits for &#60;n2&#62;") && page.contains("Cancel job"), "{page}");
+    assert!(page.contains("<li data-node=\"n2\" data-fits=\"false\">") && !page.contains("<img"), "{page}");
+    assert!(!page.contains("Submit it again"));
+}
+
+#[tokio::test]
+async fn a_running_jobs_page_shows_how_far_it_is_and_a_failed_one_offers_to_repeat_it() {
+    let progress = json!({"value": 0.4, "text": EVIL});
+    let runs = Fake { job: vec![("state", json!("running")), ("progress", progress)], ..calm() };
+    let page = get(&runs, &format!("/jobs/{ID}")).await.text;
+    assert!(page.contains("<progress max=\"1\" value=\"0.4\"") && !page.contains("<img"), "{page}");
+    let failed = Fake { job: vec![("state", json!("failed")), ("retry_of", json!(ID))], ..calm() };
+    let page = get(&failed, &format!("/jobs/{ID}")).await.text;
+    assert!(page.contains("Submit it again") && page.contains(&format!("<a href=\"/jobs/{ID}\">")), "{page}");
+    assert!(!page.contains("Cancel job") && !page.contains("<progress"));
+}
+
+#[tokio::test]
 async fn a_form_becomes_one_job_with_the_key_the_page_made() {
     let fake = calm();
     let page = submit(&fake, "key=0123456789abcdef&class=sh&payload=read+a%0D%0Aecho+%22%24a%22").await;
@@ -156,10 +189,12 @@ async fn a_form_of_another_site_makes_no_job() {
         .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
         .body(Body::from("token=0123456789abcdef0123456789abcdef&class=sh&payload=x"));
     assert_eq!(visit(&fake, forged.unwrap()).await.status, StatusCode::FORBIDDEN);
-    let cancel = Request::post(format!("/jobs/{ID}/cancel"))
-        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .body(Body::from("token="));
-    assert_eq!(visit(&fake, cancel.unwrap()).await.status, StatusCode::FORBIDDEN);
+    for what in ["cancel", "retry"] {
+        let pressed = Request::post(format!("/jobs/{ID}/{what}"))
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Body::from("token="));
+        assert_eq!(visit(&fake, pressed.unwrap()).await.status, StatusCode::FORBIDDEN);
+    }
     assert!(fake.asked.lock().unwrap().iter().all(|(line, _, _)| line.starts_with("GET ")));
 }
 
