@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use lapin::message::Delivery;
 use lapin::options::{
     BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, ConfirmSelectOptions, QueueDeclareOptions,
 };
@@ -73,23 +74,29 @@ impl Session {
                 () = stop.told(1) => break,
                 Ok(()) = room.changed() => {
                     let now = *room.borrow_and_update();
-                    if let Err(why) = self.resize(now).await {
-                        return End::Broken(why);
+                    match self.resize(now).await {
+                        Ok(here) => here.into_iter().for_each(|delivery| self.begin(carrier, &mut under_way, delivery)),
+                        Err(why) => return End::Broken(why),
                     }
                 }
                 delivery = self.consumer.next() => match delivery {
-                    Some(Ok(delivery)) => {
-                        under_way.spawn(Arc::clone(carrier).carry(self.channel.clone(), delivery));
-                    }
+                    Some(Ok(delivery)) => self.begin(carrier, &mut under_way, delivery),
                     Some(Err(error)) => return End::Broken(AmqpError::server(error)),
                     None => return End::Broken(AmqpError::server("it takes nothing more from the queue")),
                 },
-                Some(done) = under_way.join_next() => if let Ok(Err(error)) = done {
-                    return End::Broken(AmqpError::server(error));
+                Some(done) = under_way.join_next() => match done {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => return End::Broken(AmqpError::server(error)),
+                    // A broken invariant: its message is to come again, not to be held for ever.
+                    Err(error) => return End::Broken(AmqpError::server(error)),
                 },
             }
         }
         self.finish(under_way, stop).await
+    }
+
+    fn begin(&self, carrier: &Arc<Carrier>, under_way: &mut JoinSet<lapin::Result<()>>, delivery: Delivery) {
+        under_way.spawn(Arc::clone(carrier).carry(self.channel.clone(), delivery));
     }
 
     /// Takes nothing new; what is under way may end, for ten seconds or until it is told again.
@@ -111,12 +118,17 @@ impl Session {
         End::Told { left }
     }
 
-    /// Quorum queues heed the number a consumer begins with only: so it begins anew.
-    async fn resize(&mut self, room: usize) -> Result<(), AmqpError> {
+    /// Quorum queues heed the number a consumer begins with only: so it begins anew. What the old one was given already is
+    /// ours: the server does not give it to anybody else while the channel is open.
+    async fn resize(&mut self, room: usize) -> Result<Vec<Delivery>, AmqpError> {
         let cancelled = self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default()).await;
         cancelled.map_err(AmqpError::server)?;
+        let mut here = Vec::new();
+        while let Some(delivery) = self.consumer.next().await {
+            here.push(delivery.map_err(AmqpError::server)?);
+        }
         self.consumer = consume(&self.channel, &self.queue, room).await?;
-        Ok(())
+        Ok(here)
     }
 }
 
