@@ -42,3 +42,11 @@ pub const AWAY_MS: u64 = 1_000;
 pub const FINISH_MS: u64 = 10_000;
 /// How long what was sent last may take to leave.
 pub const LINGER_MS: i32 = 1_000;
+/// Bytes of a queue's name, as AMQP has them.
+pub const QUEUE_BYTES: usize = 255;
+/// Pause before an AMQP server that is away is tried again; doubles …
+pub const AMQP_PAUSE_MS: u64 = 250;
+/// … up to this.
+pub const AMQP_PAUSE_LAST_MS: u64 = 5_000;
+/// Bytes of an answer that says where the server is.
+pub const DISCOVERED_BYTES: usize = 1 << 20;

@@ -25,6 +25,7 @@ use tokio::task::JoinSet;
 
 use crate::address::Address;
 use crate::api::Api;
+use crate::errand::Say;
 use crate::limits;
 use crate::stop::Stop;
 use ends::Sockets;
@@ -33,9 +34,6 @@ use turn::{Task, Turn};
 use work::Work;
 
 pub use template::{Template, TemplateError};
-
-/// Hears what an operator may want to know, a line each.
-pub type Say = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Where tasks come from and answers go.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use tokio::sync::Notify;
 
 /// Tells a bridge to end; clones tell the same one. Once: it takes nothing new, and finishes what it has under way.
 /// Twice: it ends at once.
@@ -17,6 +18,8 @@ pub struct Stop {
 struct Inside {
     told: AtomicU8,
     bell: EventFd,
+    /// The same for tasks.
+    news: Notify,
 }
 
 impl Stop {
@@ -26,7 +29,7 @@ impl Stop {
     /// When the system has no descriptor left.
     pub fn new() -> std::io::Result<Self> {
         let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        Ok(Self { inside: Arc::new(Inside { told: AtomicU8::new(0), bell }) })
+        Ok(Self { inside: Arc::new(Inside { told: AtomicU8::new(0), bell, news: Notify::new() }) })
     }
 
     /// Tells it.
@@ -35,7 +38,22 @@ impl Stop {
             .inside
             .told
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |told| Some(told.saturating_add(1)));
+        self.inside.news.notify_waiters();
         self.ring();
+    }
+
+    /// Ends when it has been told so often.
+    pub(crate) async fn told(&self, times: u8) {
+        loop {
+            let news = self.inside.news.notified();
+            let mut news = std::pin::pin!(news);
+            // From here on a telling is heard, also one that comes before the wait begins.
+            news.as_mut().enable();
+            if self.inside.told.load(Ordering::Relaxed) >= times {
+                return;
+            }
+            news.await;
+        }
     }
 
     /// Whether it was told.

@@ -4,12 +4,14 @@
 //!   tests/tidy.rs        the house rules: arrows between rooms, sizes, forbidden names, documents
 //!   tests/cluster/       real processes of the real program on loopback, real disks, real signals
 //!   tests/lab/           the same, seen by ZeroMQ programs of examples/lab that know nothing of it
+//!   tests/queue/         the same, fed by a queue of a real RabbitMQ
 //!   tests/containers/    the compose file as users start it: containers killed, paused, cut off, moved
 //!        │ drives
 //!        ▼
 //!   Cluster ── starts, kills, pauses, stops ──▶ `understudy master | worker`  (one process a node)
 //!   Client  ── keys, repeats, other nodes ────▶ their HTTP
 //!   Bridge  ── starts, ends ──────────────────▶ `understudy bridge`
+//!   Rabbit  ── starts, kills ─────────────────▶ RabbitMQ of Debian's packages ── AMQP ──▶ `understudy bridge amqp`
 //!   Lab     ── starts, kills, pauses ─────────▶ client.py, worker.py …  ── ZeroMQ ──▶ their lab ports
 //! ```
 //!
@@ -29,6 +31,7 @@ pub mod load;
 pub mod loop_disk;
 pub mod ports;
 pub mod process;
+pub mod rabbit;
 pub mod source;
 pub mod store;
 pub mod tap;

@@ -1,6 +1,6 @@
 //! Tasks against servers that answer as nodes in trouble do.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::http::{StatusCode, Uri};

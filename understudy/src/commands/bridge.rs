@@ -1,10 +1,11 @@
-//! `bridge lab` and `bridge zmq`: what joins the cluster to programs that know nothing of it.
+//! `bridge lab`, `bridge zmq` and `bridge amqp`: what joins the cluster to programs that know nothing of it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bridge::Stop;
 use bridge::address::Address;
+use bridge::amqp::{self, AmqpSettings, AmqpSettingsError, Discover};
 use bridge::lab::{self, LabSettings, LabSettingsError};
 use bridge::limits;
 use bridge::pattern::{self, Ends, PatternSettings, Template};
@@ -25,6 +26,8 @@ pub(crate) enum BridgeCommand {
     Lab(LabFlags),
     /// Make jobs of what a ventilator pushes, or of what one exclusive peer asks
     Zmq(ZmqFlags),
+    /// Make a job of each message of an AMQP queue, and acknowledge the message when that has ended
+    Amqp(AmqpFlags),
 }
 
 /// Two brokers and the classes between them.
@@ -82,6 +85,43 @@ pub(crate) struct ZmqFlags {
     concurrency: usize,
 }
 
+/// A queue and what becomes of its messages.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "understudy bridge amqp --queue QUEUE --class CLASS [--url URL] [--prefetch N] [--dead QUEUE] \
+                      [--reply] [--discover marathon://HOST:PORT/APP | --discover-cmd COMMAND]"
+)]
+pub(crate) struct AmqpFlags {
+    /// The server: amqp://[USER:PASSWORD@]HOST[:PORT][/VHOST]
+    #[arg(long, value_name = "URL", default_value = "amqp://localhost")]
+    url: String,
+    /// The queue; declared durable when it is not there
+    #[arg(long, value_name = "QUEUE")]
+    queue: String,
+    /// Class of the jobs; a message's body is their payload
+    #[arg(long, value_name = "CLASS")]
+    class: String,
+    /// Messages under way at once, at most; never more than the slots of the nodes that serve the class
+    #[arg(long, value_name = "N", default_value_t = limits::CONCURRENCY_DEFAULT)]
+    prefetch: usize,
+    /// Where messages go whose jobs failed for good; without it they are rejected
+    #[arg(long, value_name = "QUEUE")]
+    dead: Option<String>,
+    /// Send a job's output to the queue its message names for the reply
+    #[arg(long)]
+    reply: bool,
+    /// Ask this Marathon where the server is, before each connection
+    #[arg(long, value_name = "marathon://HOST:PORT/APP", conflicts_with = "discover_cmd", value_parser = marathon)]
+    discover: Option<Discover>,
+    /// Run this before each connection; it prints HOST:PORT of the server
+    #[arg(long, value_name = "COMMAND")]
+    discover_cmd: Option<String>,
+}
+
+fn marathon(text: &str) -> Result<Discover, String> {
+    Discover::marathon(text).map_err(|error| error.to_string())
+}
+
 fn address(text: &str) -> Result<Address, String> {
     Address::read(text).map_err(|error| error.to_string())
 }
@@ -95,6 +135,7 @@ pub(crate) fn run(command: &BridgeCommand, common: Common) -> Outcome {
     match command {
         BridgeCommand::Lab(flags) => lab(flags),
         BridgeCommand::Zmq(flags) => zmq(flags, common),
+        BridgeCommand::Amqp(flags) => amqp(flags, common),
     }
 }
 
@@ -125,6 +166,29 @@ fn zmq(flags: &ZmqFlags, common: Common) -> Outcome {
     match owed.map_err(|error| Failure::error(error.to_string()))? {
         0 => Ok(Exit::Ok),
         owed => Err(Failure::error(format!("{owed} tasks are left without an answer; their jobs go on"))),
+    }
+}
+
+fn amqp(flags: &AmqpFlags, common: Common) -> Outcome {
+    let settings = flags.settings().map_err(|error| Failure::usage(error.to_string()))?;
+    let api = api::of(common.server, common.token_file.as_deref())?;
+    let stop = stop_by_signals()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(starting)?;
+    let left = runtime.block_on(amqp::run(&settings, api, &stop, Arc::new(|line: &str| talk(line))));
+    runtime.shutdown_background();
+    let left = left.map_err(|error| Failure::error(error.to_string()))?;
+    if left > 0 {
+        talk(&format!("{left} messages went back to the queue; their jobs go on"));
+    }
+    Ok(Exit::Ok)
+}
+
+impl AmqpFlags {
+    fn settings(&self) -> Result<AmqpSettings, AmqpSettingsError> {
+        let settings = AmqpSettings::new(&self.url, &self.queue, &self.class, self.prefetch)?;
+        let command = || self.discover_cmd.clone().map(Discover::Command);
+        let discover = self.discover.clone().or_else(command);
+        Ok(settings.burying(self.dead.as_deref())?.replying(self.reply).discovering(discover))
     }
 }
 
@@ -204,6 +268,22 @@ mod tests {
         let words = [&brokers[..], &["--class", "A", "--lanes", "65"]].concat();
         let BridgeCommand::Lab(flags) = parse(&words).unwrap() else { panic!("it is lab") };
         assert!(flags.settings("h").unwrap_err().to_string().contains("lanes: 1 to 64"));
+    }
+
+    #[test]
+    fn a_bridge_to_a_queue_needs_its_name_and_a_class() {
+        let least = ["amqp", "--queue", "q", "--class", "C"];
+        let BridgeCommand::Amqp(flags) = parse(&least).unwrap() else { panic!("it is amqp") };
+        assert_eq!((flags.url.as_str(), flags.prefetch), ("amqp://localhost", 64));
+        assert!(flags.settings().is_ok());
+        for (words, part) in [
+            (&["--discover", "marathon://m:8080/amqp", "--discover-cmd", "x"][..], "cannot be used with"),
+            (&["--discover", "m:8080"], "must be marathon://HOST:PORT/APP"),
+        ] {
+            let message = parse(&[&least[..], words].concat()).unwrap_err();
+            assert!(message.contains(part), "{words:?}: {message}");
+        }
+        assert!(parse(&least[..3]).unwrap_err().contains("--class"));
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! Flags of `master` and `worker`, each also a variable of the environment.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, CommandFactory as _};
 
 use super::table::{
-    ChaosTable, ClusterTable, HttpTable, LogsTable, NodeTable, OneOrMany, ShareTable, Table, TestTable,
-    WorkerTable,
+    ChaosTable, ClassTable, ClusterTable, HttpTable, LogsTable, NodeTable, OneOrMany, ShareTable, Table,
+    TestTable, WorkerTable,
 };
 
 /// How a node shall be. What is not named here comes from the file (`--config`), else is a default.
@@ -65,6 +65,12 @@ pub(crate) struct NodeFlags {
     /// Script classes it may serve
     #[arg(long, env = "UNDERSTUDY_ALLOW", value_name = "sh,python", value_delimiter = ',')]
     pub(crate) allow: Option<Vec<String>>,
+    /// Program that does the jobs of the class named by --class: it reads the payload, exit 0 is success
+    #[arg(long, env = "UNDERSTUDY_SCRIPT", value_name = "FILE", requires = "class")]
+    pub(crate) script: Option<PathBuf>,
+    /// Class the program of --script serves
+    #[arg(long, env = "UNDERSTUDY_CLASS", value_name = "CLASS", requires = "script")]
+    pub(crate) class: Option<String>,
     /// Kinds of information it tells of itself; the others are withheld [default: common,static,dynamic,state]
     #[arg(long, env = "UNDERSTUDY_SHARE", value_name = "KIND,…", value_delimiter = ',')]
     pub(crate) share: Option<Vec<String>>,
@@ -111,8 +117,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 /// Variables of the public surface that this version does not do yet; setting one is an error, never silence.
-pub(super) const NOT_YET: [&str; 4] =
-    ["UNDERSTUDY_RECODEX_CONFIG", "UNDERSTUDY_SCRIPT", "UNDERSTUDY_CLASS", "UNDERSTUDY_SOURCES"];
+pub(super) const NOT_YET: [&str; 2] = ["UNDERSTUDY_RECODEX_CONFIG", "UNDERSTUDY_SOURCES"];
 
 /// Every variable this program understands.
 pub(super) fn variables() -> Vec<String> {
@@ -142,7 +147,9 @@ impl NodeFlags {
             headers.entry(name.clone()).or_default().push(value.clone());
         }
         let headers = headers.into_iter().map(|(name, values)| (name, OneOrMany::Many(values))).collect();
+        let class = self.class.clone().zip(self.script.as_deref().map(command_of)).into_iter().collect();
         Table {
+            class,
             node: NodeTable {
                 name: self.name.clone(),
                 data: self.data.clone(),
@@ -178,4 +185,10 @@ impl NodeFlags {
             ..Table::default()
         }
     }
+}
+
+/// A program as a class has it: jobs run in folders of their own, so its path is made whole.
+fn command_of(script: &Path) -> ClassTable {
+    let script = std::path::absolute(script).unwrap_or_else(|_| script.to_path_buf());
+    ClassTable { command: vec![script.to_string_lossy().into_owned()], ..ClassTable::default() }
 }

@@ -52,6 +52,16 @@ fn a_flag_beats_the_file_and_the_file_beats_the_default() {
 }
 
 #[test]
+fn a_script_serves_its_class() {
+    let settings = read(&flags(&["--script", "./myaction", "--class", "myaction"]), Role::Worker).unwrap();
+    let here = std::env::current_dir().unwrap().join("myaction");
+    assert_eq!(settings.classes["myaction"].command, [here.to_str().unwrap()]);
+    for half in [["--script", "x"], ["--class", "x"]] {
+        assert!(Line::try_parse_from(["node"].iter().chain(&half)).is_err(), "{half:?}");
+    }
+}
+
+#[test]
 fn a_variable_is_a_flag_that_a_flag_beats() {
     use clap::CommandFactory as _;
     let command = Line::command();
@@ -195,7 +205,7 @@ fn beyond_loopback_a_key_and_a_token_are_needed_and_what_is_missing_is_named() {
 fn a_variable_that_is_nearly_ours_is_refused_and_a_platforms_is_not() {
     let refuse = |name: &str| refuse_unknown_variables([name.to_string()].into_iter()).map_err(|f| f.message);
     assert!(refuse("UNDERSTUDY_SLOST").unwrap_err().contains("did you mean UNDERSTUDY_SLOTS?"));
-    assert!(refuse("UNDERSTUDY_SCRIPT").unwrap_err().contains("not supported by this version yet"));
+    assert!(refuse("UNDERSTUDY_SOURCES").unwrap_err().contains("not supported by this version yet"));
     for fine in ["UNDERSTUDY_NAME", "UNDERSTUDY_SERVICE_HOST", "UNDERSTUDY_JOB", "PATH"] {
         assert_eq!(refuse(fine), Ok(()), "{fine}");
     }
