@@ -16,6 +16,7 @@ mod queue;
 mod random;
 mod recovering;
 mod repeats;
+mod retries;
 mod rules;
 mod scene;
 mod shortage;
