@@ -59,8 +59,11 @@ impl Turn<'_> {
     /// An attached worker that is only late does not count either: it may still bring the result.
     /// A job that may have one attempt at most has had it, also where that has not begun.
     pub(super) fn after_loss(&self, job: &Job, lost: u32, cause: LossCause) -> Verdict {
-        let poison = lost >= job.spec.max_lost && counts(cause);
-        if poison || job.spec.more.at_most_once || job.attempts.len() >= self.ledger.bounds.attempts {
+        let is_spent = job.spec.more.at_most_once;
+        #[cfg(feature = "mutants")]
+        let is_spent = is_spent && !self.ledger.breaks(crate::LedgerMutant::OnceMore);
+        let poison = lost >= job.spec.max_lost && counts(cause) && !job.spec.more.at_most_once;
+        if poison || is_spent || job.attempts.len() >= self.ledger.bounds.attempts {
             return Verdict { state: JobState::Failed, reason: Some(Reason::Lost), pause_ms: 0 };
         }
         if lost < 2 || !counts(cause) {
