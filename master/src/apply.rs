@@ -222,12 +222,7 @@ impl Turn<'_> {
         let number = self.number_again(id, number);
         let state = self.ledger.state(id)?;
         let attempts = self.changed_job(id).map_or(0, |job| job.attempts.len());
-        #[cfg(feature = "mutants")]
-        let number_before = if self.ledger.breaks(crate::LedgerMutant::OnceMore) { 1 } else { number };
-        #[cfg(not(feature = "mutants"))]
-        let number_before = number;
-        let has_had_it =
-            number_before > 1 && self.ledger.terms(id).is_some_and(|terms| terms.more.at_most_once);
+        let has_had_it = number > 1 && self.ledger.terms(id).is_some_and(|terms| self.is_spent(terms));
         let fits = state == JobState::Queued && attempts + 1 == number as usize && !has_had_it;
         if !fits || self.ledger.member(node)?.boot != boot {
             return None;

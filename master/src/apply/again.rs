@@ -53,17 +53,23 @@ fn is_tried_again(spec: &JobSpec, reason: Reason, exit_code: Option<i32>) -> boo
 }
 
 impl Turn<'_> {
+    /// Whether a job that has had an attempt may have no other one, whatever became of it.
+    pub(super) fn is_spent(&self, spec: &JobSpec) -> bool {
+        #[cfg(feature = "mutants")]
+        if self.ledger.breaks(crate::LedgerMutant::OnceMore) {
+            return false;
+        }
+        spec.more.at_most_once
+    }
+
     /// A worker that went silent, or an attached one that left, counts towards `max_lost`, from the second one on with a
     /// pause that doubles. One that started anew does not count: the whole cluster may have been restarted. (So a job that
     /// kills its node is stopped by the bound on attempts alone when that node is always back before its liveness ends.)
     /// An attached worker that is only late does not count either: it may still bring the result.
     /// A job that may have one attempt at most has had it, also where that has not begun.
     pub(super) fn after_loss(&self, job: &Job, lost: u32, cause: LossCause) -> Verdict {
-        let is_spent = job.spec.more.at_most_once;
-        #[cfg(feature = "mutants")]
-        let is_spent = is_spent && !self.ledger.breaks(crate::LedgerMutant::OnceMore);
-        let poison = lost >= job.spec.max_lost && counts(cause) && !job.spec.more.at_most_once;
-        if poison || is_spent || job.attempts.len() >= self.ledger.bounds.attempts {
+        let poison = lost >= job.spec.max_lost && counts(cause);
+        if poison || self.is_spent(&job.spec) || job.attempts.len() >= self.ledger.bounds.attempts {
             return Verdict { state: JobState::Failed, reason: Some(Reason::Lost), pause_ms: 0 };
         }
         if lost < 2 || !counts(cause) {
