@@ -4,6 +4,7 @@
 
 mod attached;
 mod batches;
+mod cancels;
 mod choosing;
 mod comparing;
 mod electing;
