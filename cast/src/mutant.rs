@@ -52,6 +52,9 @@ pub enum Mutant {
     /// Now and then nobody is told of a fact.
     #[cfg(feature = "mutants")]
     SkipsFacts,
+    /// A job that may have one attempt at most gets another one where that was lost.
+    #[cfg(feature = "mutants")]
+    OnceMore,
     /// A leader gives a running attempt to another worker after one missed report.
     #[cfg(feature = "mutants")]
     RedispatchWhileHeld,
@@ -78,7 +81,7 @@ pub enum Mutant {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// Every one of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::AckBeforeMajority,
         Self::MessagesBeforeSync,
         Self::VotesTwice,
@@ -94,6 +97,7 @@ impl Mutant {
         Self::SameAttemptNumber,
         Self::KeyPerGateway,
         Self::SkipsFacts,
+        Self::OnceMore,
         Self::RedispatchWhileHeld,
         Self::SlotFreedByJobsEnd,
         Self::OverCapacity,
@@ -147,6 +151,7 @@ impl Mutant {
             Some(Self::SameAttemptNumber) => master::LedgerMutant::SameAttemptNumber,
             Some(Self::KeyPerGateway) => master::LedgerMutant::KeyPerGateway,
             Some(Self::SkipsFacts) => master::LedgerMutant::SkipsFacts,
+            Some(Self::OnceMore) => master::LedgerMutant::OnceMore,
             _ => return master::Ledger::new(),
         };
         master::Ledger::with_mutant(rule)

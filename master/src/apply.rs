@@ -2,6 +2,7 @@
 //! is a recorded no-op ([`Effect::Void`]). Integers only; the same entries give the same ledger and the same effects on
 //! every node.
 
+mod again;
 mod batch;
 mod recover;
 
@@ -11,10 +12,10 @@ use alloc::vec::Vec;
 use crate::gateways::Known;
 use crate::keys::KeyRecord;
 use crate::ledger::{Effect, Ledger, is_noted};
-use crate::limits::LOST_PAUSE_MS;
+use again::{Rules, counts, pause_after_failure};
 use protocol::{
-    Answer, Attempt, AttemptRef, AttemptState, Boot, Change, Command, End, Entry, Fact, Job, JobId, JobState,
-    LossCause, NodeId, Origin, Outcome, Reason, Refusal, Rev, What,
+    Answer, Attempt, AttemptMore, AttemptRef, AttemptState, Boot, Change, Chosen, Command, End, Entry, Fact,
+    Job, JobId, JobState, LossCause, NodeId, Origin, Outcome, Reason, Refusal, Rev, What,
 };
 
 impl Ledger {
@@ -44,7 +45,9 @@ pub(crate) fn job_of(command: &Command) -> Option<JobId> {
     match command {
         Command::Submit { job, .. }
         | Command::Assign { job, .. }
+        | Command::AssignWhy { job, .. }
         | Command::Finish { job, .. }
+        | Command::FinishByRule { job, .. }
         | Command::Requeue { job, .. }
         | Command::Cancel { job }
         | Command::Expire { job, .. }
@@ -63,13 +66,6 @@ pub(crate) struct Turn<'a> {
     effects: Vec<Effect>,
 }
 
-/// How an attempt is given up, or a failure counted.
-struct Verdict {
-    state: JobState,
-    reason: Option<Reason>,
-    pause_ms: u64,
-}
-
 impl Turn<'_> {
     fn command(&mut self, command: &Command) -> Option<()> {
         match command {
@@ -77,8 +73,16 @@ impl Turn<'_> {
                 self.submit(*job, spec, key.as_deref(), fingerprint, origin);
                 Some(())
             }
-            Command::Assign { job, attempt, node, boot } => self.assign(*job, *attempt, *node, *boot),
-            Command::Finish { job, attempt, node, outcome } => self.finish(*job, *attempt, *node, outcome),
+            Command::Assign { job, attempt, node, boot } => self.assign(*job, *attempt, (*node, *boot), None),
+            Command::AssignWhy { job, attempt, node, boot, why } => {
+                self.assign(*job, *attempt, (*node, *boot), Some(*why))
+            }
+            Command::Finish { job, attempt, node, outcome } => {
+                self.finish(*job, *attempt, *node, outcome, Rules::First)
+            }
+            Command::FinishByRule { job, attempt, node, outcome } => {
+                self.finish(*job, *attempt, *node, outcome, Rules::OfJob)
+            }
             Command::Requeue { job, attempt, cause } => self.requeue(*job, *attempt, *cause),
             Command::Cancel { job } => self.cancel(*job),
             Command::Expire { job, reason } => self.expire(*job, *reason),
@@ -207,12 +211,19 @@ impl Turn<'_> {
         Answer::Accepted { job: id, replayed: false }
     }
 
-    fn assign(&mut self, id: JobId, number: u32, node: NodeId, boot: Boot) -> Option<()> {
+    fn assign(
+        &mut self,
+        id: JobId,
+        number: u32,
+        (node, boot): (NodeId, Boot),
+        why: Option<Chosen>,
+    ) -> Option<()> {
         #[cfg(feature = "mutants")]
         let number = self.number_again(id, number);
         let state = self.ledger.state(id)?;
         let attempts = self.changed_job(id).map_or(0, |job| job.attempts.len());
-        let fits = state == JobState::Queued && attempts + 1 == number as usize;
+        let has_had_it = number > 1 && self.ledger.terms(id).is_some_and(|terms| self.is_spent(terms));
+        let fits = state == JobState::Queued && attempts + 1 == number as usize && !has_had_it;
         if !fits || self.ledger.member(node)?.boot != boot {
             return None;
         }
@@ -228,7 +239,7 @@ impl Turn<'_> {
             started_wall_ms: self.ledger.wall_ms,
             finished_wall_ms: None,
             cpu_ms: None,
-            memory_peak_bytes: None,
+            more: AttemptMore { memory_peak_bytes: None, why },
         };
         let what = What::Assigned { attempt: AttemptRef { job: id, attempt: number }, node };
         self.change(id, what, |job| {
@@ -239,7 +250,14 @@ impl Turn<'_> {
         Some(())
     }
 
-    fn finish(&mut self, id: JobId, number: u32, node: NodeId, outcome: &Arc<Outcome>) -> Option<()> {
+    fn finish(
+        &mut self,
+        id: JobId,
+        number: u32,
+        node: NodeId,
+        outcome: &Arc<Outcome>,
+        rules: Rules,
+    ) -> Option<()> {
         let job = self.changed_job(id)?;
         let place = (number as usize).checked_sub(1)?;
         let attempt = job.attempts.get(place).filter(|a| a.node == node)?;
@@ -260,7 +278,7 @@ impl Turn<'_> {
         match outcome.end {
             _ if job.state.is_terminal() => self.note_on_ended(id, place, node, outcome),
             End::Success => self.succeed(id, place, node, outcome),
-            End::Failure(reason) if current => self.fail(id, place, node, outcome, reason),
+            End::Failure(reason) if current => self.fail(id, place, node, (reason, outcome), rules),
             End::Failure(reason) => {
                 let what = What::Superseded { attempt: reference(id, place), node };
                 self.change(id, what, |job| note(&mut job.attempts[place], outcome, Some(reason)));
@@ -288,17 +306,25 @@ impl Turn<'_> {
     }
 
     /// A failure of the current attempt: another try after a pause while there are tries left.
-    fn fail(&mut self, id: JobId, place: usize, node: NodeId, outcome: &Arc<Outcome>, reason: Reason) {
+    fn fail(
+        &mut self,
+        id: JobId,
+        place: usize,
+        node: NodeId,
+        (reason, outcome): (Reason, &Arc<Outcome>),
+        rules: Rules,
+    ) {
         let Some(job) = self.changed_job(id) else { return };
         let failures = job.failures + 1;
-        let tries_left = failures < job.spec.max_attempts && job.attempts.len() < self.ledger.bounds.attempts;
-        let pause_ms = doubled(job.spec.retry_base_ms, failures - 1).min(job.spec.retry_max_ms);
+        let most_attempts = self.ledger.bounds.attempts;
+        let pause_ms = pause_after_failure(rules, job, failures, (reason, outcome), most_attempts);
         let (clock_ms, wall_ms) = (self.ledger.clock_ms, self.ledger.wall_ms);
         let attempt = reference(id, place);
-        let what = if tries_left {
-            What::Failed { attempt, node, reason, not_before_ms: clock_ms.saturating_add(pause_ms) }
-        } else {
-            What::Finished { attempt, node, state: JobState::Failed, reason: Some(reason) }
+        let what = match pause_ms {
+            Some(pause_ms) => {
+                What::Failed { attempt, node, reason, not_before_ms: clock_ms.saturating_add(pause_ms) }
+            }
+            None => What::Finished { attempt, node, state: JobState::Failed, reason: Some(reason) },
         };
         self.change(id, what, |job| {
             let attempt = &mut job.attempts[place];
@@ -306,11 +332,12 @@ impl Turn<'_> {
             attempt.state = AttemptState::Failed;
             attempt.finished_wall_ms = Some(wall_ms);
             job.failures = failures;
-            if tries_left {
-                schedule(job, clock_ms, wall_ms, pause_ms);
-            } else {
-                job.result = Some(Arc::clone(outcome));
-                end(job, JobState::Failed, Some(reason), wall_ms);
+            match pause_ms {
+                Some(pause_ms) => schedule(job, clock_ms, wall_ms, pause_ms),
+                None => {
+                    job.result = Some(Arc::clone(outcome));
+                    end(job, JobState::Failed, Some(reason), wall_ms);
+                }
             }
         });
     }
@@ -334,6 +361,10 @@ impl Turn<'_> {
     fn requeue(&mut self, id: JobId, number: u32, cause: LossCause) -> Option<()> {
         let job = self.changed_job(id)?;
         let attempt = job.current().filter(|a| a.number == number)?;
+        if job.spec.more.at_most_once && cause == LossCause::Late {
+            // It may still bring its result, and nobody else may begin it.
+            return None;
+        }
         let node = attempt.node;
         let lost = job.lost + u32::from(counts(cause));
         let verdict = self.after_loss(job, lost, cause);
@@ -352,22 +383,6 @@ impl Turn<'_> {
             }
         });
         Some(())
-    }
-
-    /// A worker that went silent, or an attached one that left, counts towards `max_lost`, from the second one on with a
-    /// pause that doubles. One that started anew does not count: the whole cluster may have been restarted. (So a job that
-    /// kills its node is stopped by the bound on attempts alone when that node is always back before its liveness ends.)
-    /// An attached worker that is only late does not count either: it may still bring the result.
-    fn after_loss(&self, job: &Job, lost: u32, cause: LossCause) -> Verdict {
-        let poison = lost >= job.spec.max_lost && counts(cause);
-        if poison || job.attempts.len() >= self.ledger.bounds.attempts {
-            return Verdict { state: JobState::Failed, reason: Some(Reason::Lost), pause_ms: 0 };
-        }
-        if lost < 2 || !counts(cause) {
-            return Verdict { state: JobState::Queued, reason: None, pause_ms: 0 };
-        }
-        let pause_ms = doubled(LOST_PAUSE_MS, lost - 2).min(job.spec.retry_max_ms);
-        Verdict { state: JobState::Scheduled, reason: None, pause_ms }
     }
 
     fn cancel(&mut self, id: JobId) -> Option<()> {
@@ -444,18 +459,13 @@ fn reference(job: JobId, place: usize) -> AttemptRef {
     AttemptRef { job, attempt: place as u32 + 1 }
 }
 
-/// Whether such a loss may be the job's own doing.
-fn counts(cause: LossCause) -> bool {
-    matches!(cause, LossCause::Silent | LossCause::Left)
-}
-
 /// Writes what the worker saw onto the attempt.
 fn note(attempt: &mut Attempt, outcome: &Outcome, reason: Option<Reason>) {
     attempt.reason = reason;
     attempt.exit_code = outcome.exit_code;
     attempt.signal = outcome.signal;
     attempt.cpu_ms = outcome.cpu_ms;
-    attempt.memory_peak_bytes = outcome.memory_peak_bytes;
+    attempt.more.memory_peak_bytes = outcome.memory_peak_bytes;
 }
 
 /// The one place where a job gets a state that is for ever.
@@ -472,9 +482,4 @@ fn schedule(job: &mut Job, clock_ms: u64, wall_ms: u64, pause_ms: u64) {
     job.state = JobState::Scheduled;
     job.not_before_ms = Some(clock_ms.saturating_add(pause_ms));
     job.not_before_wall_ms = Some(wall_ms.saturating_add(pause_ms));
-}
-
-/// `base_ms` doubled so many times, without running over.
-fn doubled(base_ms: u64, times: u32) -> u64 {
-    base_ms.saturating_mul(1_u64.checked_shl(times).unwrap_or(u64::MAX))
 }

@@ -10,7 +10,7 @@ use crate::limits::{LOOKS, REMIND_MS, SHAPES_TRIED};
 use crate::master::{Master, Output, Planned};
 use crate::placement::{RunsJobs, choose, could_ever, others_could};
 use crate::roster::{Peer, Slot};
-use protocol::{AttemptRef, Command, IfUnsatisfiable, JobId, JobSpec, NodeId, Reason};
+use protocol::{AttemptRef, Chosen, Command, IfUnsatisfiable, JobId, JobSpec, NodeId, Reason};
 
 impl Master {
     /// Puts the jobs that these commands submit into the queue, ahead of their being applied: an `Assign` later in the
@@ -62,7 +62,7 @@ impl Master {
         let ids = |which: fn(&Peer) -> bool, peers: &BTreeMap<NodeId, Peer>| -> Vec<NodeId> {
             peers.values().filter(|peer| which(peer)).map(|peer| peer.shown.id).collect()
         };
-        let (mut free, quick) = (ids(Peer::has_room, &self.peers), ids(Peer::takes_spares, &self.peers));
+        let (mut free, mut quick) = (ids(Peer::has_room, &self.peers), ids(Peer::takes_spares, &self.peers));
         let (mut looks, mut tries, mut assigned) = (LOOKS, SHAPES_TRIED, 0);
         while !free.is_empty() || !quick.is_empty() {
             let Some(place) = self.queue.next(after) else { break };
@@ -77,13 +77,20 @@ impl Master {
                 continue;
             };
             match self.place(&spec, &free, false).or_else(|| self.place(&spec, &quick, true)) {
-                Some(node) => {
+                Some((node, why)) => {
                     self.queue.take(place);
-                    commands.extend(self.assign(job, attempt, &spec, node));
+                    commands.extend(self.assign(job, attempt, &spec, (node, why)));
                     assigned += 1;
                     free.retain(|id| *id != node || self.peers.get(id).is_some_and(Peer::has_room));
                 }
                 None => {
+                    if spec.more.at_most_once {
+                        // Where the next free slot is for it, nothing younger is sent ahead.
+                        let is_for_it = |id: &NodeId| {
+                            self.peers.get(id).is_some_and(|peer| could_ever(&spec, &peer.shown))
+                        };
+                        quick.retain(|id| !is_for_it(id));
+                    }
                     after = Some(place);
                     tries -= 1;
                 }
@@ -101,8 +108,12 @@ impl Master {
         Some((job, Arc::clone(terms), attempts as u32 + 1))
     }
 
-    /// The node for a job among these; with `spares`, one where it waits for the next free slot.
-    pub(crate) fn place(&self, spec: &JobSpec, among: &[NodeId], spares: bool) -> Option<NodeId> {
+    /// The node for a job among these, and why; with `spares`, one where it waits for the next free slot. (What may have one
+    /// attempt at most is not sent ahead: where it is given back before it has begun, that was its attempt.)
+    pub(crate) fn place(&self, spec: &JobSpec, among: &[NodeId], spares: bool) -> Option<(NodeId, Chosen)> {
+        if spares && spec.more.at_most_once {
+            return None;
+        }
         let me = self.settings.me;
         let peers = among.iter().filter_map(|id| self.peers.get(id));
         let seats = peers.map(|peer| peer.seat(me, &spec.class, spares));
@@ -113,16 +124,28 @@ impl Master {
             self.peers.values().any(|peer| peer.shown.id != me && might(peer))
                 || others_could(spec, present, Some(me))
         };
-        choose(spec, seats, self.settings.runs_jobs, others, self.last_chosen)
+        let (node, why) = choose(spec, seats, self.settings.runs_jobs, others, self.last_chosen)?;
+        let why = match (spares, why) {
+            (false, why) => why,
+            (true, Chosen::Least { of, .. }) => Chosen::Ahead { of },
+            (true, Chosen::Only | Chosen::Ahead { .. }) => Chosen::Ahead { of: 1 },
+        };
+        Some((node, why))
     }
 
-    fn assign(&mut self, job: JobId, attempt: u32, spec: &Arc<JobSpec>, node: NodeId) -> Option<Command> {
+    fn assign(
+        &mut self,
+        job: JobId,
+        attempt: u32,
+        spec: &Arc<JobSpec>,
+        (node, why): (NodeId, Chosen),
+    ) -> Option<Command> {
         let peer = self.peers.get_mut(&node)?;
         let boot = peer.boot;
         peer.occupy(AttemptRef { job, attempt }, Slot::new(Some(spec), true, 0, self.now_ms));
         self.last_chosen = node;
         self.planned.insert(job, Planned { attempt, node, boot });
-        Some(Command::Assign { job, attempt, node, boot })
+        Some(Command::AssignWhy { job, attempt, node, boot, why })
     }
 
     fn tell_loads(&mut self) {

@@ -82,6 +82,11 @@ impl Ledger {
 
 fn check_job(job: &Job) {
     let id = job.id;
+    // What the simulator breaks on purpose, it has to find.
+    assert!(
+        cfg!(feature = "mutants") || !job.spec.more.at_most_once || job.attempts.len() <= 1,
+        "at_most_once: {id} has one attempt at most"
+    );
     let of = |state: AttemptState| job.attempts.iter().filter(|a| a.state == state).count();
     for (place, attempt) in job.attempts.iter().enumerate() {
         assert!(attempt.number as usize == place + 1, "attempts of {id} are numbered from 1");

@@ -175,7 +175,8 @@ impl Master {
                 .is_some_and(|peer| peer.shown.alive && peer.slots().contains_key(&tried_ref))
         };
         let holders = job.attempts.iter().filter(is_held).count();
-        let too_many = cause == LossCause::Late && holders >= self.settings.max_offers as usize;
+        let most = if job.spec.more.at_most_once { 0 } else { self.settings.max_offers as usize };
+        let too_many = cause == LossCause::Late && holders >= most;
         if is_current && !has_result && !too_many && self.requeueing.insert(attempt) {
             self.push(Command::Requeue { job: attempt.job, attempt: attempt.attempt, cause });
         }
@@ -210,7 +211,7 @@ impl Master {
                 self.queue.remove(ledger, attempt.job);
             }
             let AttemptRef { job, attempt } = attempt;
-            self.push(Command::Finish { job, attempt, node: from, outcome });
+            self.push(Command::FinishByRule { job, attempt, node: from, outcome });
         }
     }
 }

@@ -84,6 +84,8 @@ pub enum LedgerMutant {
     KeyPerGateway,
     /// Now and then nobody is told of a fact.
     SkipsFacts,
+    /// A job that may have one attempt at most gets another one where that was lost.
+    OnceMore,
 }
 
 /// What applying an entry brought about; the only source of anything that leaves a node.

@@ -424,7 +424,7 @@ fn weight_bytes(command: &Command) -> usize {
         + match command {
             Command::Submit { spec, .. } => spec.weight_bytes() as usize + protocol::limits::KEY_BYTES,
             Command::SubmitAll { batch, .. } => batch.weight_bytes() as usize,
-            Command::Finish { outcome, .. } => outcome_bytes(outcome),
+            Command::Finish { outcome, .. } | Command::FinishByRule { outcome, .. } => outcome_bytes(outcome),
             _ => 0,
         }
 }

@@ -26,7 +26,7 @@ use alloc::vec::Vec;
 use crate::ledger::Ledger;
 use crate::limits::{SENT_CPU_MILLI, SLOTS_PERMILLE};
 use crate::roster::attached_free;
-use protocol::{Job, JobSpec, JobState, NodeId, NodeLoad, Offer};
+use protocol::{Chosen, Job, JobSpec, JobState, NodeId, NodeLoad, Offer};
 
 /// Whether the leader runs jobs itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -180,21 +180,25 @@ pub(crate) fn score(seat: &Seat<'_>) -> u64 {
     cpu + memory + slots
 }
 
-/// Chooses the seat for a job. `last` is the node chosen last.
+/// Chooses the seat for a job, and says by what. `last` is the node chosen last.
 pub(crate) fn choose<'a>(
     spec: &JobSpec,
     seats: impl Iterator<Item = Seat<'a>>,
     runs_jobs: RunsJobs,
     others_could: bool,
     last: NodeId,
-) -> Option<NodeId> {
+) -> Option<(NodeId, Chosen)> {
+    let mut of = 0;
     let fitting = seats.filter(|seat| {
         let mut fits = true;
         hurdles(spec, seat, runs_jobs, others_could, |_| fits = false);
+        of += u32::from(fits);
         fits
     });
     let rank = |seat: &Seat<'_>| (score(seat), seat.node.running, seat.node.id <= last, seat.node.id);
-    fitting.min_by_key(rank).map(|seat| seat.node.id)
+    let seat = fitting.min_by_key(rank)?;
+    let why = if of == 1 { Chosen::Only } else { Chosen::Least { of, score: score(&seat) } };
+    Some((seat.node.id, why))
 }
 
 /// Why a job is where it is.
@@ -248,7 +252,10 @@ pub fn why(
     let nodes: Vec<Verdict> = seats.iter().map(|seat| judged(&job.spec, seat, runs_jobs, others)).collect();
     let chosen = match job.state {
         JobState::Running => job.current().map(|attempt| attempt.node),
-        JobState::Queued => choose(&job.spec, seats.iter().copied(), runs_jobs, others, NodeId(0)),
+        JobState::Queued => {
+            let chosen = choose(&job.spec, seats.iter().copied(), runs_jobs, others, NodeId(0));
+            chosen.map(|(node, _)| node)
+        }
         _ => None,
     };
     Why { state: job.state, text: sentence(job, roster, ledger, chosen), chosen, nodes }

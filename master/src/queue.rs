@@ -26,6 +26,8 @@ struct Shape {
     requires: BTreeMap<String, String>,
     cpu_milli: u32,
     memory_bytes: u64,
+    /// It is not sent ahead of a free slot.
+    at_most_once: bool,
 }
 
 impl Shape {
@@ -35,6 +37,7 @@ impl Shape {
             requires: spec.requires.clone(),
             cpu_milli: spec.cpu_milli,
             memory_bytes: spec.memory_bytes,
+            at_most_once: spec.more.at_most_once,
         }
     }
 }

@@ -32,6 +32,8 @@ impl Master {
             let current = ledger.changed_job(attempt.job).filter(|job| {
                 job.current().is_some_and(|current| current.number == attempt.attempt && current.node == from)
             });
+            // What may have one attempt at most would not get another one.
+            let current = current.filter(|job| !job.spec.more.at_most_once);
             if is_late && current.is_some_and(|job| self.place(&job.spec, &free, false).is_some()) {
                 back.push(*attempt);
             }

@@ -9,6 +9,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
+use crate::attempt::Chosen;
 use crate::ids::{Boot, ClusterId, JobId, NodeId};
 use crate::job::{JobSpec, Outcome, Reason};
 use crate::member::Member;
@@ -43,7 +44,7 @@ pub enum Command {
         /// Who forwarded it, so that a repeat is recognised.
         origin: Origin,
     },
-    /// Commit attempt `attempt` to a node. Expects the job `queued` with `attempt - 1` attempts.
+    /// As earlier versions wrote [`Command::AssignWhy`]: without a word on why it goes there.
     Assign {
         /// The job.
         job: JobId,
@@ -54,8 +55,8 @@ pub enum Command {
         /// The start of that node it is meant for.
         boot: Boot,
     },
-    /// Record how an attempt ended. Expects the attempt to exist there; the first success of an open job wins, a
-    /// failure counts only for the current attempt.
+    /// As earlier versions wrote [`Command::FinishByRule`]: by their rules, a job is tried again after any failure, and its pause is
+    /// the whole of what doubles.
     Finish {
         /// The job.
         job: JobId,
@@ -118,6 +119,33 @@ pub enum Command {
         node: NodeId,
         /// The cluster that it was until now: whoever still belongs to that is refused.
         former: ClusterId,
+    },
+    /// Commit attempt `attempt` to a node. Expects the job `queued` with `attempt - 1` attempts, and none before where it may
+    /// have one at most.
+    AssignWhy {
+        /// The job.
+        job: JobId,
+        /// The number the new attempt gets.
+        attempt: u32,
+        /// Where it shall run.
+        node: NodeId,
+        /// The start of that node it is meant for.
+        boot: Boot,
+        /// Why there.
+        why: Chosen,
+    },
+    /// Record how an attempt ended. Expects the attempt to exist there; the first success of an open job wins, a failure
+    /// counts only for the current attempt. After a failure the job is tried again as its own rule says
+    /// ([`crate::RetryRule`]).
+    FinishByRule {
+        /// The job.
+        job: JobId,
+        /// Which attempt.
+        attempt: u32,
+        /// Who ran it.
+        node: NodeId,
+        /// What it brought back.
+        outcome: Arc<Outcome>,
     },
 }
 

@@ -19,6 +19,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::attempt::AttemptMore;
 use crate::ids::{Boot, JobId, NodeId, Rev};
 use crate::more::More;
 
@@ -266,8 +267,8 @@ pub struct Attempt {
     pub finished_wall_ms: Option<u64>,
     /// Processor time it used, where known.
     pub cpu_ms: Option<u64>,
-    /// Its largest resident memory, where known.
-    pub memory_peak_bytes: Option<u64>,
+    /// What is known of it beyond these. The last field, and the only one that may grow.
+    pub more: AttemptMore,
 }
 
 /// What became of an attempt.

@@ -16,6 +16,7 @@
 
 extern crate alloc;
 
+pub mod attempt;
 pub mod cbw;
 pub mod command;
 pub mod duration;
@@ -30,6 +31,7 @@ pub mod native;
 pub mod request;
 pub mod submit;
 
+pub use attempt::{AttemptMore, Chosen, Refused};
 pub use command::{Change, Command, Entry, LossCause, Origin};
 pub use fact::{Fact, What};
 pub use ids::{AttemptRef, Boot, ClusterId, JobId, NodeId, Rev};

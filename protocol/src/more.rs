@@ -15,6 +15,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, Serializer};
@@ -34,7 +35,7 @@ pub struct More {
     pub resources: BTreeMap<String, u64>,
     /// What it shares a bound with.
     pub limits: Option<Share>,
-    /// After which failures it is tried again; none: the usual ones.
+    /// After which failures it is tried again; none: the usual ones ([`RetryRule::usual`]).
     pub retry: Option<RetryRule>,
     /// Never a second attempt, whatever became of the first.
     pub at_most_once: bool,
@@ -74,6 +75,25 @@ pub struct RetryRule {
     pub on: Vec<Reason>,
     /// But never after one of these exit codes.
     pub not_exit_codes: Vec<i32>,
+}
+
+impl RetryRule {
+    /// What a job may be tried again after. (Lost workers are counted apart.)
+    pub const REASONS: [Reason; 5] =
+        [Reason::Exit, Reason::Signal, Reason::Timeout, Reason::Quiet, Reason::Memory];
+
+    /// The rule of a job that names none.
+    #[must_use]
+    pub fn usual() -> Self {
+        Self { on: vec![Reason::Exit, Reason::Timeout], not_exit_codes: Vec::new() }
+    }
+
+    /// Whether there is another try after such a failure.
+    #[must_use]
+    pub fn covers(&self, reason: Reason, exit_code: Option<i32>) -> bool {
+        let excepted = exit_code.is_some_and(|code| self.not_exit_codes.contains(&code));
+        self.on.contains(&reason) && !(reason == Reason::Exit && excepted)
+    }
 }
 
 /// How it is written. The order of variants is the form.
@@ -144,7 +164,6 @@ mod tests {
     use super::*;
     use crate::native;
     use alloc::string::ToString;
-    use alloc::vec;
 
     /// Everything a job may ask.
     fn all(retry_of: Option<JobId>) -> More {
@@ -177,6 +196,17 @@ mod tests {
             assert_eq!(native::decode(&bytes), Ok(more));
             assert!(native::decode::<Option<JobId>>(&bytes).is_err());
         }
+    }
+
+    #[test]
+    fn a_rule_names_reasons_and_excepts_exit_codes() {
+        let usual = RetryRule::usual();
+        assert!(usual.covers(Reason::Exit, Some(7)) && usual.covers(Reason::Timeout, None));
+        assert!(!usual.covers(Reason::Signal, None) && !usual.covers(Reason::Memory, None));
+        let rule = RetryRule { on: vec![Reason::Exit, Reason::Memory], not_exit_codes: vec![3] };
+        assert!(!rule.covers(Reason::Exit, Some(3)) && rule.covers(Reason::Exit, Some(4)));
+        // A program that could not be started has no code.
+        assert!(rule.covers(Reason::Exit, None) && rule.covers(Reason::Memory, Some(3)));
     }
 
     #[test]

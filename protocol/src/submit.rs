@@ -15,6 +15,7 @@ use crate::more::More;
 use reader::Reader;
 
 mod reader;
+mod retry;
 #[cfg(test)]
 mod tests;
 
@@ -33,9 +34,8 @@ pub struct FieldError {
 }
 
 /// Fields of the public surface that this version does not do yet; naming one is an error, never silence.
-const NOT_YET: [&str; 13] = [
+const NOT_YET: [&str; 12] = [
     "after",
-    "at_most_once",
     "delay",
     "expires",
     "files",
@@ -146,7 +146,7 @@ fn check_payload_size(bytes: usize, errors: &mut Vec<FieldError>) {
     }
 }
 
-const KNOWN: [&str; 18] = [
+const KNOWN: [&str; 19] = [
     "class",
     "payload",
     "payload_base64",
@@ -160,6 +160,7 @@ const KNOWN: [&str; 18] = [
     "max_attempts",
     "max_lost",
     "retry",
+    "at_most_once",
     "labels",
     "env",
     "args",
@@ -202,10 +203,7 @@ impl Reader<'_> {
         }
         spec.timeout_ms = self.duration("timeout", self.fields.get("timeout"));
         spec.more.quiet_limit_ms = self.duration("quiet_limit", self.fields.get("quiet_limit"));
-        let most = u64::from(limits::MAX_ATTEMPTS);
-        spec.max_attempts = self.number("max_attempts", 1, most).map_or(spec.max_attempts, |n| n as u32);
-        spec.max_lost = self.number("max_lost", 1, most).map_or(spec.max_lost, |n| n as u32);
-        self.retry(&mut spec);
+        self.tries(&mut spec);
         spec.if_unsatisfiable = self.if_unsatisfiable();
         spec
     }
@@ -230,26 +228,6 @@ impl Reader<'_> {
                 format!("env, args, requires and labels together have {bytes} bytes, the limit is {limit}");
             self.fault("labels", detail, Some(limit));
         }
-    }
-
-    /// `retry` takes its pauses; choosing by reason or exit code comes with a later version.
-    fn retry(&mut self, spec: &mut JobSpec) {
-        let Some(value) = self.get("retry").cloned() else { return };
-        let Some(object) = value.as_object() else {
-            self.fault("retry", "must be an object".to_string(), None);
-            return;
-        };
-        for name in object.keys() {
-            if name != "base" && name != "max" {
-                self.fault(
-                    &format!("retry.{name}"),
-                    "is not supported by this version yet".to_string(),
-                    None,
-                );
-            }
-        }
-        spec.retry_base_ms = self.duration("retry.base", object.get("base")).unwrap_or(spec.retry_base_ms);
-        spec.retry_max_ms = self.duration("retry.max", object.get("max")).unwrap_or(spec.retry_max_ms);
     }
 
     fn if_unsatisfiable(&mut self) -> IfUnsatisfiable {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::{
-    Batch, Boot, Command, Entry, IfUnsatisfiable, JobId, JobSpec, More, NodeId, Origin, native, submit,
+    Batch, Boot, Chosen, Command, Entry, IfUnsatisfiable, JobId, JobSpec, More, NodeId, Origin, Outcome,
+    Reason, native, submit,
 };
 
 fn bytes(hex: &str) -> Vec<u8> {
@@ -80,4 +81,21 @@ fn an_entry_with_a_quiet_limit_reads_back_and_is_written_alike() {
     let hex: String = native::encode(&expected).iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex, include_str!("fixtures/entry-2.hex").trim(), "what is in logs is there for ever");
     assert_eq!(native::decode::<Entry>(&bytes(&hex)), Ok(expected));
+}
+
+#[test]
+fn what_gives_and_ends_attempts_now_has_a_form_that_stays() {
+    let (job, attempt, node) = (JobId(100), 1, NodeId(3));
+    let why = Chosen::Least { of: 3, score: 300 };
+    let outcome = Arc::new(Outcome::failure(Reason::Exit, "x".to_owned()));
+    let commands = vec![
+        Command::AssignWhy { job, attempt, node, boot: Boot(2), why },
+        Command::FinishByRule { job, attempt, node, outcome },
+    ];
+    let expected = Entry { clock_ms: 5, wall_ms: 7, term: 2, commands };
+    let given = bytes(
+        "05070202 0b64010302 0103ac02 0c640103 0100 00000000 0000 010178 0000".replace(' ', "").as_str(),
+    );
+    assert_eq!(native::encode(&expected), given, "what is in logs is there for ever");
+    assert_eq!(native::decode::<Entry>(&given), Ok(expected));
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cast::Input;
-use protocol::{Answer, Boot, JobId, JobSpec, Refusal, Request, submit};
+use protocol::{Answer, Boot, JobId, JobSpec, More, Reason, Refusal, Request, RetryRule, submit};
 use worker::Told;
 
 use crate::fold::Fold;
@@ -331,5 +331,22 @@ fn paper(wish: &Wish) -> (JobSpec, [u8; 32]) {
     let mut fold = Fold::new();
     fold.bytes(&payload);
     fingerprint[..8].copy_from_slice(&fold.value().to_le_bytes());
-    (JobSpec { payload, priority, retry_base_ms: 200, ..submit::defaults(class) }, fingerprint)
+    let asked = JobSpec { payload, priority, retry_base_ms: 200, ..submit::defaults(class) };
+    (tried(asked, wish.work.number), fingerprint)
+}
+
+/// Some jobs may have one attempt at most, and some are not tried again after a failure.
+fn tried(asked: JobSpec, number: u64) -> JobSpec {
+    let usual = More::default();
+    match number % 10 {
+        3 => {
+            let more = More { at_most_once: true, ..usual };
+            JobSpec { max_attempts: 1, max_lost: 1, more, ..asked }
+        }
+        6 => {
+            let rule = RetryRule { on: vec![Reason::Timeout], not_exit_codes: Vec::new() };
+            JobSpec { more: More { retry: Some(rule), ..usual }, ..asked }
+        }
+        _ => asked,
+    }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Known {
     pub(crate) acknowledged_us: Option<u64>,
     /// Only attached workers do it.
     pub(crate) is_lab: bool,
+    /// It may have one attempt at most.
+    is_once: bool,
     /// Digest of state and result at its end.
     end: Option<u64>,
     /// Its place among the ends.
@@ -112,6 +114,7 @@ impl Watch {
             attempts: Vec::new(),
             acknowledged_us: None,
             is_lab: job.is_some_and(|job| job.spec.class == LAB_CLASS),
+            is_once: job.is_some_and(|job| job.spec.more.at_most_once),
             end: None,
             number: None,
         };
@@ -121,11 +124,15 @@ impl Watch {
     }
 
     /// `no_run_while_held`: a job is given away only while nobody holds it.
+    /// `at_most_once`: one that asked for that is given away once, whatever became of it there.
     fn assigned(&mut self, now_us: u64, attempt: AttemptRef, node: NodeId, after: &Arc<Job>) -> Held {
         let boot = after.attempts.get(attempt.attempt as usize - 1).map_or(Boot(0), |a| a.boot);
         let Some(known) = self.jobs.get_mut(&attempt.job) else { return Ok(()) };
         let free = known.state == JobState::Queued && known.attempts.len() + 1 == attempt.attempt as usize;
         must(free, "no_run_while_held", || format!("{attempt:?} is given to {node:?} while {known:?}"))?;
+        must(!known.is_once || known.attempts.is_empty(), "at_most_once", || {
+            format!("{attempt:?} is given to {node:?} after {:?}", known.attempts)
+        })?;
         known.attempts.push(Given { node, boot, at_us: now_us, given_back: false });
         known.state = JobState::Running;
         Ok(())

@@ -131,13 +131,14 @@ pub struct Violation {
 }
 
 /// All promises, by the names that code, tests and documents use.
-pub const INVARIANTS: [&str; 12] = [
+pub const INVARIANTS: [&str; 13] = [
     "acked_survives",
     "one_result",
     "result_is_of_its_payload",
     "terminal_is_final",
     "no_repeat_in_calm",
     "no_run_while_held",
+    "at_most_once",
     "key_is_one_job",
     "one_leader_a_term",
     "same_ledger",

@@ -100,8 +100,10 @@ pub(crate) enum ClientCommand {
     Job(JobName),
     /// Wait until a job has ended
     Wait(crate::commands::job::WaitFlags),
-    /// Cancel a job
-    Cancel(JobName),
+    /// Cancel a job, or all open jobs that fit (--class sh --label k=v)
+    Cancel(crate::commands::jobs::Which),
+    /// Run a job that failed or was cancelled again, as a new job, or all of them that fit (--state failed --class sh)
+    Retry(crate::commands::jobs::Which),
     /// Say why a job runs where it runs, or why it waits
     Why(JobName),
     /// Print the output of a job
@@ -172,6 +174,10 @@ mod tests {
         assert_eq!(words.common.server, ["http://a:1", "http://b:2"]);
         assert!(words.common.json);
         assert!(matches!(words.command, Command::Client(ClientCommand::Run(_))));
+        let of = |words: &[&str]| Words::try_parse_from([&["understudy", "retry"], words].concat()).is_ok();
+        let id = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
+        assert!(of(&[id]) && of(&["--state", "failed", "--label", "a=b", "--label", "c=d"]));
+        assert!(!of(&[]) && !of(&[id, "--state", "failed"]), "one job or a filter");
         assert_eq!(Words::try_parse_from(["understudy", "job", "not-an-id"]).unwrap_err().exit_code(), 2);
     }
 }

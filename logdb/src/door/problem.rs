@@ -150,6 +150,12 @@ impl Problem {
         Self { id: id.map(|id| id.to_string()), ..self }
     }
 
+    /// A part of the request was carried out, whatever became of the rest.
+    #[must_use]
+    pub fn in_part(self, words: &str) -> Self {
+        Self { detail: format!("{}; {words}", self.detail), accepted: None, ..self }
+    }
+
     /// Nothing of the request remains, and nothing will come of it.
     #[must_use]
     pub fn not_accepted(self) -> Self {

@@ -27,6 +27,12 @@ impl Ledger {
         self.jobs.get(&id)?.changed()
     }
 
+    /// The job that was made under this key, while the key is remembered.
+    #[must_use]
+    pub fn job_of_key(&self, key: &str) -> Option<JobId> {
+        self.keys.get(&Arc::from(key)).map(|record| record.job)
+    }
+
     /// Where a job stands.
     #[must_use]
     pub fn state(&self, id: JobId) -> Option<JobState> {

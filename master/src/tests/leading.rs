@@ -36,7 +36,7 @@ fn a_job_that_finds_a_free_slot_never_sits_in_the_queue() {
     let mut scene = Scene::with_slots(&[1]);
     let job = scene.offer(spec("echo"));
     let entry = scene.master.proposal(&scene.ledger, 0).unwrap();
-    assert!(matches!(&entry.commands[..], [Command::Submit { .. }, Command::Assign { attempt: 1, .. }]));
+    assert!(matches!(&entry.commands[..], [Command::Submit { .. }, Command::AssignWhy { attempt: 1, .. }]));
     assert!(scene.master.drain().is_empty_but_for_loads(), "nothing leaves before it is applied");
     scene.apply(&entry);
     scene.turn();
@@ -159,9 +159,10 @@ fn a_failure_comes_back_after_its_pause() {
     scene.finish(ANNA, AttemptRef { job, attempt: 1 }, failure());
     assert_eq!(scene.state(job), JobState::Scheduled);
     scene.promote();
-    scene.pass(950);
+    // Between the half and the whole of it.
+    scene.pass(450);
     assert_eq!(scene.state(job), JobState::Scheduled);
-    scene.pass(50);
+    scene.pass(550);
     assert_eq!(scene.state(job), JobState::Running);
     scene.finish(ANNA, AttemptRef { job, attempt: 2 }, failure());
     assert_eq!(scene.state(job), JobState::Failed);

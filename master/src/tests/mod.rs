@@ -4,6 +4,7 @@
 
 mod attached;
 mod batches;
+mod cancels;
 mod choosing;
 mod comparing;
 mod electing;
@@ -16,6 +17,7 @@ mod queue;
 mod random;
 mod recovering;
 mod repeats;
+mod retries;
 mod rules;
 mod scene;
 mod shortage;

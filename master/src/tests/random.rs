@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use proptest::prelude::*;
 use protocol::{
-    Answer, Boot, Change, Command, Entry, Job, JobId, JobSpec, LossCause, NodeId, Origin, Reason,
+    Answer, Boot, Change, Command, Entry, Job, JobId, JobSpec, LossCause, More, NodeId, Origin, Reason,
 };
 
 const BOUNDS: Bounds = Bounds {
@@ -34,6 +34,7 @@ fn command() -> impl Strategy<Value = Command> {
                 max_attempts: tries,
                 max_lost: tries,
                 retry_base_ms: 20,
+                more: More { at_most_once: tries == 1, ..More::default() },
                 ..spec("echo")
             }),
             key: (key > 0).then(|| std::format!("key {key}")),
@@ -43,10 +44,15 @@ fn command() -> impl Strategy<Value = Command> {
     );
     let assign = (job(), 1_u32..=4, node(), 1_u64..=2)
         .prop_map(|(job, attempt, node, boot)| Command::Assign { job, attempt, node, boot: Boot(boot) });
-    let finish = (job(), 0_u32..=4, node(), any::<bool>()).prop_map(|(job, attempt, node, well)| {
-        let outcome = if well { success("well") } else { failure() };
-        Command::Finish { job, attempt, node, outcome }
-    });
+    let finish = (job(), 0_u32..=4, node(), any::<bool>(), any::<bool>()).prop_map(
+        |(job, attempt, node, well, by_rule)| {
+            let outcome = if well { success("well") } else { failure() };
+            match by_rule {
+                true => Command::FinishByRule { job, attempt, node, outcome },
+                false => Command::Finish { job, attempt, node, outcome },
+            }
+        },
+    );
     let requeue = (job(), 1_u32..=4, any::<bool>()).prop_map(|(job, attempt, silent)| {
         let cause = if silent { LossCause::Silent } else { LossCause::Restarted };
         Command::Requeue { job, attempt, cause }

@@ -62,6 +62,17 @@ async fn find(desk: &Desk, id: JobId, stale: bool) -> Result<Found, Problem> {
     }
 }
 
+/// The job, for doing something about its end. One that had not ended when this node last heard of it may have since: only a
+/// majority can say that it has not.
+pub(super) async fn ended_as_far_as_known(desk: &Desk, id: JobId) -> Result<Arc<Job>, Problem> {
+    let found = find(desk, id, false).await?;
+    if found.age_ms.is_some() && !found.job.state.is_terminal() {
+        let detail = "no majority could be asked where the job stands; repeating is safe";
+        return Err(Problem::new(Kind::NoQuorum, detail).not_accepted());
+    }
+    Ok(found.job)
+}
+
 /// The job as of this moment; else the moment itself.
 async fn known(
     desk: &Desk,

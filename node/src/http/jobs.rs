@@ -44,18 +44,18 @@ pub(super) async fn list(State(desk): State<Desk>, uri: Uri) -> Result<Response,
 }
 
 /// Leads on below this place in the order of acceptance.
-fn cursor(below: u64) -> String {
+pub(super) fn cursor(below: u64) -> String {
     format!("o{below:x}")
 }
 
-fn read_cursor(text: &str) -> Result<u64, Problem> {
+pub(super) fn read_cursor(text: &str) -> Result<u64, Problem> {
     text.strip_prefix('o')
         .filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
         .and_then(|digits| u64::from_str_radix(digits, 16).ok())
         .ok_or_else(|| Problem::field(Kind::Invalid, "after", "must be the `next` of an earlier page", None))
 }
 
-fn read_filter(params: &Params) -> Result<Filter, Problem> {
+pub(super) fn read_filter(params: &Params) -> Result<Filter, Problem> {
     let mut states = Vec::new();
     for word in params.all("state").flat_map(|list| list.split(',')) {
         let state = JobState::ALL.into_iter().find(|state| state.word() == word);

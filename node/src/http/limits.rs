@@ -28,6 +28,14 @@ pub(super) const DIGEST_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) const DIGEST_PAUSE: Duration = Duration::from_millis(20);
 /// Jobs of a page when nobody says how many.
 pub(super) const PAGE_JOBS_DEFAULT: usize = 50;
+/// Jobs that one call may retry or cancel by a filter.
+pub(super) const BULK_JOBS: usize = 10_000;
+/// Of those so many are on their way to the leader at once.
+pub(super) const BULK_AT_ONCE: usize = 500;
+/// And so many bytes of their payloads, unless one alone has more.
+pub(super) const BULK_AT_ONCE_BYTES: u64 = 16 << 20;
+/// After so long such a call ends with what it has done and says where the next one goes on.
+pub(super) const BULK_TIME: Duration = Duration::from_secs(8);
 /// Output of a job shown inside a list; a longer one is asked for by itself.
 pub(super) const LIST_OUTPUT_BYTES: usize = 4 << 10;
 /// Characters of the payload shown with a job.

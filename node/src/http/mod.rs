@@ -9,10 +9,11 @@
 //! **Decides:** what a request must look like, how long it may take, how an answer looks.
 //! **May not touch:** a mind, a disk, a link; all it knows of the cluster is a [`View`](crate::ask::View).
 //! **Driven by:** [`serve`] on a listener, or calls to the router that [`app`] makes.
-//! **Leaves out:** names for batches, retries, schedules, `/openapi.json` (later versions answer them; now they are 404).
+//! **Leaves out:** names for batches, schedules, `/openapi.json` (later versions answer them; now they are 404).
 
 mod batch;
 mod body;
+mod bulk;
 mod cluster_log;
 mod desk;
 mod digest;
@@ -27,6 +28,7 @@ mod nodes;
 mod params;
 mod peers;
 mod problem;
+mod retry;
 mod root;
 pub(crate) mod shown;
 mod submit;
@@ -87,12 +89,15 @@ fn api(desk: Desk) -> Router {
     Router::new()
         .route("/api/v1/jobs", post(submit::submit).get(jobs::list))
         .route("/api/v1/jobs/batch", post(batch::submit))
+        .route("/api/v1/jobs/retry", post(bulk::retry))
+        .route("/api/v1/jobs/cancel", post(bulk::cancel))
         .route("/api/v1/jobs/{id}", get(job::get))
         .route("/api/v1/jobs/{id}/output", get(job::output))
         .route("/api/v1/jobs/{id}/payload", get(job::payload))
         .route("/api/v1/jobs/{id}/why", get(job::why))
         .route("/api/v1/jobs/{id}/logs", get(logs::of_job))
         .route("/api/v1/jobs/{id}/cancel", post(submit::cancel))
+        .route("/api/v1/jobs/{id}/retry", post(retry::one))
         .route("/api/v1/status", get(nodes::status))
         .route("/api/v1/nodes", get(nodes::list))
         .route("/api/v1/nodes/{name}", get(nodes::one))

@@ -70,6 +70,17 @@ struct AttemptShown {
     finished_at: Option<String>,
     cpu_ms: Option<u64>,
     memory_peak_bytes: Option<u64>,
+    /// Why it went there.
+    why: Option<Note>,
+    /// Why what it brought back was not taken.
+    refused: Option<Note>,
+}
+
+/// Something about an attempt, for programs and for people.
+#[derive(Serialize)]
+struct Note {
+    code: &'static str,
+    text: String,
 }
 
 #[derive(Serialize)]
@@ -183,7 +194,9 @@ fn attempt(attempt: &Attempt, name: &dyn Fn(NodeId) -> String) -> AttemptShown {
         started_at: time(attempt.started_wall_ms),
         finished_at: attempt.finished_wall_ms.map(time),
         cpu_ms: attempt.cpu_ms,
-        memory_peak_bytes: attempt.memory_peak_bytes,
+        memory_peak_bytes: attempt.more.memory_peak_bytes,
+        why: attempt.more.why.map(|why| Note { code: why.word(), text: why.text() }),
+        refused: attempt.refused().map(|why| Note { code: why.word(), text: why.text().to_string() }),
     }
 }
 

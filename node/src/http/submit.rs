@@ -32,7 +32,18 @@ pub(super) async fn submit(State(desk): State<Desk>, request: HttpRequest) -> Re
     let key = params::idempotency_key(&parts.headers).map_err(Problem::not_accepted)?;
     let read = read(&parts.headers, &parts.uri, given.get("class"), key.is_some(), body).await;
     let Submission { spec, fingerprint } = read.map_err(Problem::not_accepted)?;
-    let (job, spec) = (desk.mint()?, Arc::new(spec));
+    take(&desk, Arc::new(spec), key.map(|key| (key, fingerprint)), wait).await
+}
+
+/// Has a job taken, under a key and what this request under it is told by if there is one, and waits for its end if asked.
+pub(super) async fn take(
+    desk: &Desk,
+    spec: Arc<JobSpec>,
+    key: Option<(String, [u8; 32])>,
+    wait: Option<Duration>,
+) -> Result<Response, Problem> {
+    let (job, (key, fingerprint)) =
+        (desk.mint()?, key.map_or((None, [0; 32]), |(key, mark)| (Some(key), mark)));
     let request = Request::Submit { job, spec: Arc::clone(&spec), key, fingerprint };
     let (Answer::Accepted { job: id, replayed }, held) = desk.decide(request).await? else {
         return Err(problem::outcome_unknown(Some(job)));

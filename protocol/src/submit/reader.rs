@@ -106,6 +106,18 @@ impl<'a> Reader<'a> {
         map
     }
 
+    /// True or false; false when it is not there.
+    pub(super) fn flag(&mut self, name: &str) -> bool {
+        match self.get(name) {
+            None => false,
+            Some(Value::Bool(flag)) => *flag,
+            Some(_) => {
+                self.fault(name, "must be true or false".to_string(), None);
+                false
+            }
+        }
+    }
+
     pub(super) fn number(&mut self, name: &str, least: u64, most: u64) -> Option<u64> {
         match self.get(name)?.as_u64() {
             Some(number) if (least..=most).contains(&number) => Some(number),

@@ -1,6 +1,8 @@
 //! What is read, and what is refused.
 
 use super::*;
+use crate::job::Reason;
+use crate::more::RetryRule;
 
 fn read(json: &str) -> Result<JobSpec, Vec<FieldError>> {
     let value: Value = serde_json::from_str(json).unwrap();
@@ -48,6 +50,49 @@ fn a_quiet_limit_is_a_duration_and_none_by_default() {
     for bad in [r#""0s""#, r#""soon""#, "5"] {
         assert_eq!(asked(bad).unwrap_err()[0].field, "quiet_limit");
     }
+}
+
+#[test]
+fn retries_are_chosen_by_reason_and_exit_code_and_the_usual_rule_is_written_as_none() {
+    let asked = |retry: &str| read(&format!(r#"{{"class":"sh","retry":{retry}}}"#));
+    let rule = asked(r#"{"on":["memory","exit","exit"],"not_exit_codes":[255,1]}"#).unwrap().more.retry;
+    let expected =
+        RetryRule { on: alloc::vec![Reason::Exit, Reason::Memory], not_exit_codes: [1, 255].into() };
+    assert_eq!(rule, Some(expected));
+    assert_eq!(asked(r#"{"on":["timeout","exit"],"not_exit_codes":[]}"#).unwrap(), defaults("sh"));
+    assert_eq!(asked(r#"{"on":[]}"#).unwrap().more.retry.map(|rule| rule.on), Some(Vec::new()));
+    let pauses = asked(r#"{"base":"2s","max":"1m"}"#).unwrap();
+    assert_eq!((pauses.retry_base_ms, pauses.retry_max_ms, pauses.more.retry), (2_000, 60_000, None));
+}
+
+#[test]
+fn every_fault_of_a_retry_names_its_place() {
+    let bad = |retry: &str| fields(&format!(r#"{{"class":"sh","retry":{retry}}}"#));
+    assert_eq!(bad(r#"{"on":["exit","sometimes"]}"#), ["retry.on[1]"]);
+    assert_eq!(bad(r#"{"on":["lost",5]}"#), ["retry.on[0]", "retry.on[1]"]);
+    assert_eq!(bad(r#"{"on":"exit"}"#), ["retry.on"]);
+    for code in ["0", "256", "-1", "1.5", "\"1\"", "99999999999999999999"] {
+        assert_eq!(bad(&format!(r#"{{"not_exit_codes":[7,{code}]}}"#)), ["retry.not_exit_codes[1]"]);
+    }
+    let many = alloc::vec!["1"; limits::JOB_LIST + 1].join(",");
+    assert_eq!(bad(&format!(r#"{{"not_exit_codes":[{many}]}}"#)), ["retry.not_exit_codes"]);
+    assert_eq!(bad(r#"{"base":"soon","max":5}"#), ["retry.base", "retry.max"]);
+    assert_eq!(bad(r#"{"base":"-1s"}"#), ["retry.base"]);
+    assert_eq!(bad(r#"{"base":"0s"}"#), ["retry.base"]);
+    assert_eq!(bad(r#"{"base":"2m","max":"1m"}"#), ["retry.base"]);
+    assert_eq!(bad(r#"{"pause":"1s"}"#), ["retry.pause"]);
+    assert_eq!(bad("3"), ["retry"]);
+}
+
+#[test]
+fn at_most_once_goes_with_one_attempt_alone() {
+    let once = read(r#"{"class":"sh","at_most_once":true}"#).unwrap();
+    assert!(once.more.at_most_once && (once.max_attempts, once.max_lost) == (1, 1));
+    assert_eq!(read(r#"{"class":"sh","at_most_once":true,"max_attempts":1}"#).unwrap(), once);
+    assert_eq!(read(r#"{"class":"sh","at_most_once":false}"#).unwrap(), defaults("sh"));
+    assert_eq!(fields(r#"{"class":"sh","at_most_once":true,"max_attempts":2}"#), ["max_attempts"]);
+    assert_eq!(fields(r#"{"class":"sh","at_most_once":true,"max_lost":3}"#), ["max_lost"]);
+    assert_eq!(fields(r#"{"class":"sh","at_most_once":1}"#), ["at_most_once"]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod placement;
 mod programs;
 mod recover;
 mod restart;
+mod retries;
 mod rolling;
 mod sealed;
 mod snapshots;

@@ -15,7 +15,7 @@ fn with(mut job: Value, more: &Value) -> Value {
 #[tokio::test]
 async fn a_silent_job_fails_as_quiet_and_is_tried_again() {
     let cluster = Cluster::start(Plan::of(1)).await;
-    let more = json!({"quiet_limit": "300ms", "max_attempts": 2, "retry": {"base": "10ms"}});
+    let more = json!({"quiet_limit": "300ms", "max_attempts": 2, "retry": {"base": "10ms", "on": ["quiet"]}});
     let ended = cluster.client(1).run(&with(job("sh", "echo begins; sleep 60"), &more)).await;
     assert_eq!((&ended["state"], &ended["reason"]), (&json!("failed"), &json!("quiet")), "{ended}");
     assert_eq!(attempts(&ended, "failed"), 2, "{ended}");

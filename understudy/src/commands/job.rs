@@ -1,4 +1,4 @@
-//! What is done with one job: `job`, `wait`, `cancel`, `why`, `output`.
+//! What is done with one job: `job`, `wait`, `why`, `output`.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use protocol::{JobId, duration};
 use serde_json::Value;
 
-use crate::api::{self, Ask};
+use crate::api::Ask;
 use crate::commands::Client;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::show;
@@ -67,19 +67,6 @@ pub(crate) async fn wait(client: &Client, flags: &WaitFlags) -> Outcome {
     Ok(if job["state"] == "succeeded" { Exit::Ok } else { Exit::JobFailed })
 }
 
-/// `cancel ID`
-pub(crate) async fn cancel(client: &Client, id: JobId) -> Outcome {
-    let key = api::new_key()?;
-    let path = format!("/api/v1/jobs/{id}/cancel");
-    let job = client.api.json(Ask::post(&path, &key).patient(api::PATIENCE)).await?;
-    if client.json {
-        show::json(&job)?
-    } else {
-        show::line(&show::cell(&job, "/state"))?
-    }
-    Ok(Exit::Ok)
-}
-
 /// `why ID`
 pub(crate) async fn why(client: &Client, id: JobId) -> Outcome {
     let why = client.api.json(Ask::get(&format!("/api/v1/jobs/{id}/why"))).await?;
@@ -128,6 +115,7 @@ fn print(job: &Value) -> Result<(), Failure> {
         ("state", "/state"),
         ("reason", "/reason"),
         ("why", "/text"),
+        ("retry of", "/retry_of"),
         ("submitter", "/submitter"),
         ("submitted", "/submitted_at"),
         ("started", "/started_at"),
@@ -139,10 +127,13 @@ fn print(job: &Value) -> Result<(), Failure> {
     let shown = rows.iter().map(|(name, at)| vec![(*name).to_string(), show::cell(job, at)]);
     show::table(&shown.filter(|row| !matches!(row[1].as_str(), "-" | "")).collect::<Vec<_>>())?;
     let mut attempts = vec![
-        ["ATTEMPT", "NODE", "TERM", "STATE", "REASON", "STARTED", "FINISHED"].map(String::from).to_vec(),
+        ["ATTEMPT", "NODE", "TERM", "STATE", "REASON", "STARTED", "FINISHED", "WHY THERE"]
+            .map(String::from)
+            .to_vec(),
     ];
     for attempt in job["attempts"].as_array().into_iter().flatten() {
-        let columns = ["/number", "/node", "/term", "/state", "/reason", "/started_at", "/finished_at"];
+        let columns =
+            ["/number", "/node", "/term", "/state", "/reason", "/started_at", "/finished_at", "/why/text"];
         attempts.push(columns.iter().map(|at| show::cell(attempt, at)).collect());
     }
     if attempts.len() > 1 { show::table(&attempts) } else { Ok(()) }

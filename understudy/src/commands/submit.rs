@@ -58,6 +58,21 @@ pub(crate) struct JobWords {
     /// Failures until it has failed for good
     #[arg(long)]
     max_attempts: Option<u32>,
+    /// Failures it is tried again after: exit, signal, timeout, quiet, memory (default: exit,timeout)
+    #[arg(long, value_name = "REASON,…", value_delimiter = ',')]
+    retry_on: Option<Vec<String>>,
+    /// Exit code it is not tried again after (repeatable)
+    #[arg(long, value_name = "CODE")]
+    no_retry_code: Vec<i64>,
+    /// Pause before the first further attempt, such as 1s; doubles with each one
+    #[arg(long, value_name = "TIME")]
+    retry_base: Option<String>,
+    /// Longest pause before a further attempt, such as 5m
+    #[arg(long, value_name = "TIME")]
+    retry_max: Option<String>,
+    /// One attempt, whatever becomes of it: failed (lost) when its worker vanished
+    #[arg(long)]
+    at_most_once: bool,
     /// Fail at once when no node could ever run it
     #[arg(long)]
     fail_if_unsatisfiable: bool,
@@ -134,8 +149,24 @@ impl JobWords {
         put("timeout", json!(self.timeout));
         put("quiet_limit", json!(self.quiet_limit));
         put("max_attempts", json!(self.max_attempts));
+        put("retry", self.retry());
+        put("at_most_once", if self.at_most_once { json!(true) } else { Value::Null });
         put("if_unsatisfiable", if self.fail_if_unsatisfiable { json!("fail") } else { Value::Null });
         body
+    }
+}
+
+impl JobWords {
+    fn retry(&self) -> Value {
+        let codes = (!self.no_retry_code.is_empty()).then_some(&self.no_retry_code);
+        let members = [
+            ("on", json!(self.retry_on)),
+            ("not_exit_codes", json!(codes)),
+            ("base", json!(self.retry_base)),
+            ("max", json!(self.retry_max)),
+        ];
+        let given = members.into_iter().filter(|(_, value)| !value.is_null());
+        Value::Object(given.map(|(name, value)| (name.to_string(), value)).collect())
     }
 }
 

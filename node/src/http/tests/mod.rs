@@ -7,6 +7,7 @@ mod guards;
 mod history;
 mod jobs;
 mod logs;
+mod retries;
 mod stage;
 mod views;
 mod writes;
