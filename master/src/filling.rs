@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 use crate::ledger::Ledger;
 use crate::limits::{LOOKS, REMIND_MS, SHAPES_TRIED};
 use crate::master::{Master, Output, Planned};
-use crate::placement::{RunsJobs, choose, could_ever, others_could};
-use crate::roster::{Peer, Slot};
+use crate::placement::{Policy, RunsJobs, choose, could_ever, others_could};
+use crate::roster::{Peer, Slot, Spares};
 use protocol::{AttemptRef, Command, IfUnsatisfiable, JobId, JobSpec, NodeId, Reason};
 
 impl Master {
@@ -62,7 +62,13 @@ impl Master {
         let ids = |which: fn(&Peer) -> bool, peers: &BTreeMap<NodeId, Peer>| -> Vec<NodeId> {
             peers.values().filter(|peer| which(peer)).map(|peer| peer.shown.id).collect()
         };
-        let (mut free, quick) = (ids(Peer::has_room, &self.peers), ids(Peer::takes_spares, &self.peers));
+        // Whoever may be sent something ahead of a free slot. With a queue for each worker that is every one of them, in turn.
+        let (mut free, quick, ahead) = match self.settings.policy {
+            Policy::Single => {
+                (ids(Peer::has_room, &self.peers), ids(Peer::takes_spares, &self.peers), Spares::Quick)
+            }
+            Policy::Multi => (Vec::new(), ids(Peer::fit, &self.peers), Spares::Queue),
+        };
         let (mut looks, mut tries, mut assigned) = (LOOKS, SHAPES_TRIED, 0);
         while !free.is_empty() || !quick.is_empty() {
             let Some(place) = self.queue.next(after) else { break };
@@ -76,7 +82,7 @@ impl Master {
                 self.queue.take(place);
                 continue;
             };
-            match self.place(&spec, &free, false).or_else(|| self.place(&spec, &quick, true)) {
+            match self.place(&spec, &free, Spares::None).or_else(|| self.place(&spec, &quick, ahead)) {
                 Some(node) => {
                     self.queue.take(place);
                     commands.extend(self.assign(job, attempt, &spec, node));
@@ -101,8 +107,8 @@ impl Master {
         Some((job, Arc::clone(terms), attempts as u32 + 1))
     }
 
-    /// The node for a job among these; with `spares`, one where it waits for the next free slot.
-    pub(crate) fn place(&self, spec: &JobSpec, among: &[NodeId], spares: bool) -> Option<NodeId> {
+    /// The node for a job among these; with `spares`, one where it waits for a free slot.
+    pub(crate) fn place(&self, spec: &JobSpec, among: &[NodeId], spares: Spares) -> Option<NodeId> {
         let me = self.settings.me;
         let peers = among.iter().filter_map(|id| self.peers.get(id));
         let seats = peers.map(|peer| peer.seat(me, &spec.class, spares));
@@ -113,7 +119,7 @@ impl Master {
             self.peers.values().any(|peer| peer.shown.id != me && might(peer))
                 || others_could(spec, present, Some(me))
         };
-        choose(spec, seats, self.settings.runs_jobs, others, self.last_chosen)
+        choose(spec, seats, (self.settings.runs_jobs, self.settings.policy), others, self.last_chosen)
     }
 
     fn assign(&mut self, job: JobId, attempt: u32, spec: &Arc<JobSpec>, node: NodeId) -> Option<Command> {

@@ -4,7 +4,7 @@
 //! equals the older is first, a waiting job gains one level in 30 s over newcomers, and none is overtaken by a job that
 //! was accepted more than 270 s after it. Nothing has to be recomputed as time goes by.
 //!
-//! **Shapes.** Jobs that ask for the same (class, headers, processor, memory) are one shape: where its first job finds
+//! **Shapes.** Jobs that ask for the same (class, headers, processor, memory, resources) are one shape: where its first job finds
 //! no place, none of the others will. So one turn looks at shapes, not at jobs, and at most at a bounded number of them;
 //! it goes on where it stopped in the next turn.
 //!
@@ -26,6 +26,7 @@ struct Shape {
     requires: BTreeMap<String, String>,
     cpu_milli: u32,
     memory_bytes: u64,
+    resources: BTreeMap<String, u64>,
 }
 
 impl Shape {
@@ -35,6 +36,7 @@ impl Shape {
             requires: spec.requires.clone(),
             cpu_milli: spec.cpu_milli,
             memory_bytes: spec.memory_bytes,
+            resources: spec.more.resources.clone(),
         }
     }
 }

@@ -16,6 +16,7 @@
 
 extern crate alloc;
 
+pub mod amount;
 pub mod cbw;
 pub mod command;
 pub mod duration;
@@ -28,6 +29,7 @@ pub mod message;
 pub mod more;
 pub mod native;
 pub mod request;
+pub mod requires;
 pub mod submit;
 
 pub use command::{Change, Command, Entry, LossCause, Origin};
