@@ -55,6 +55,7 @@ impl Cast {
             replace_after_ms: self.settings.replace_after_ms,
             tick_ms: self.settings.tick_ms,
             runs_jobs: self.settings.runs_jobs,
+            policy: self.settings.policy,
             max_offers: self.settings.max_offers,
             disk: self.settings.disk,
             retention: self.settings.retention,

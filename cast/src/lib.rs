@@ -70,6 +70,8 @@ pub struct Settings {
     pub windows: Windows,
     /// Whether a leader runs jobs itself.
     pub runs_jobs: master::RunsJobs,
+    /// How a leader hands jobs to workers.
+    pub policy: master::Policy,
     /// Attached workers that may hold one job at a time.
     pub max_offers: u32,
     /// When a voter's disk counts as nearly full.

@@ -31,6 +31,7 @@ fn settings() -> Settings {
         offer: Offer::default(),
         windows: Windows { default_ms: 2_000, by_class: BTreeMap::new() },
         runs_jobs: master::RunsJobs::Auto,
+        policy: master::Policy::Single,
         max_offers: 1,
         disk: master::DiskBounds::default(),
         bounds: master::Bounds::default(),

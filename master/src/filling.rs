@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 use crate::ledger::Ledger;
 use crate::limits::{LOOKS, REMIND_MS, SHAPES_TRIED};
 use crate::master::{Master, Output, Planned};
-use crate::placement::{RunsJobs, choose, could_ever, others_could};
-use crate::roster::{Peer, Slot};
+use crate::placement::{Policy, RunsJobs, choose, could_ever, others_could};
+use crate::roster::{Peer, Slot, Spares};
 use protocol::{AttemptRef, Chosen, Command, IfUnsatisfiable, JobId, JobSpec, NodeId, Reason};
 
 impl Master {
@@ -62,7 +62,13 @@ impl Master {
         let ids = |which: fn(&Peer) -> bool, peers: &BTreeMap<NodeId, Peer>| -> Vec<NodeId> {
             peers.values().filter(|peer| which(peer)).map(|peer| peer.shown.id).collect()
         };
-        let (mut free, mut quick) = (ids(Peer::has_room, &self.peers), ids(Peer::takes_spares, &self.peers));
+        // Whoever may be sent something ahead of a free slot. With a queue for each worker that is every one of them, in turn.
+        let (mut free, mut quick, ahead) = match self.settings.policy {
+            Policy::Single => {
+                (ids(Peer::has_room, &self.peers), ids(Peer::takes_spares, &self.peers), Spares::Quick)
+            }
+            Policy::Multi => (Vec::new(), ids(Peer::fit, &self.peers), Spares::Queue),
+        };
         let (mut looks, mut tries, mut assigned) = (LOOKS, SHAPES_TRIED, 0);
         while !free.is_empty() || !quick.is_empty() {
             let Some(place) = self.queue.next(after) else { break };
@@ -76,7 +82,7 @@ impl Master {
                 self.queue.take(place);
                 continue;
             };
-            match self.place(&spec, &free, false).or_else(|| self.place(&spec, &quick, true)) {
+            match self.place(&spec, &free, Spares::None).or_else(|| self.place(&spec, &quick, ahead)) {
                 Some((node, why)) => {
                     self.queue.take(place);
                     commands.extend(self.assign(job, attempt, &spec, (node, why)));
@@ -108,12 +114,10 @@ impl Master {
         Some((job, Arc::clone(terms), attempts as u32 + 1))
     }
 
-    /// The node for a job among these, and why; with `spares`, one where it waits for the next free slot. (What may have one
-    /// attempt at most is not sent ahead: where it is given back before it has begun, that was its attempt.)
-    pub(crate) fn place(&self, spec: &JobSpec, among: &[NodeId], spares: bool) -> Option<(NodeId, Chosen)> {
-        if spares && spec.more.at_most_once {
-            return None;
-        }
+    /// The node for a job among these, and why; with `spares`, one where it waits for a free slot. (What may have one attempt at
+    /// most is not sent ahead: where it is given back before it has begun, that was its attempt.)
+    pub(crate) fn place(&self, spec: &JobSpec, among: &[NodeId], spares: Spares) -> Option<(NodeId, Chosen)> {
+        let spares = if spec.more.at_most_once { Spares::None } else { spares };
         let me = self.settings.me;
         let peers = among.iter().filter_map(|id| self.peers.get(id));
         let seats = peers.map(|peer| peer.seat(me, &spec.class, spares));
@@ -124,11 +128,13 @@ impl Master {
             self.peers.values().any(|peer| peer.shown.id != me && might(peer))
                 || others_could(spec, present, Some(me))
         };
-        let (node, why) = choose(spec, seats, self.settings.runs_jobs, others, self.last_chosen)?;
+        let by = (self.settings.runs_jobs, self.settings.policy);
+        let (node, why) = choose(spec, seats, by, others, self.last_chosen)?;
         let why = match (spares, why) {
-            (false, why) => why,
-            (true, Chosen::Least { of, .. }) => Chosen::Ahead { of },
-            (true, Chosen::Only | Chosen::Ahead { .. }) => Chosen::Ahead { of: 1 },
+            (Spares::Quick, Chosen::Least { of, .. }) => Chosen::Ahead { of },
+            (Spares::Quick, _) => Chosen::Ahead { of: 1 },
+            (Spares::Queue, Chosen::Least { of, .. }) => Chosen::Turn { of },
+            (_, why) => why,
         };
         Some((node, why))
     }

@@ -48,6 +48,7 @@ mod members;
 mod pace;
 pub mod placement;
 mod queue;
+mod reserved;
 pub mod retention;
 mod roster;
 mod shards;
@@ -64,7 +65,7 @@ pub use limits::Bounds;
 #[cfg(feature = "mutants")]
 pub use master::Mutant;
 pub use master::{Master, Output, Settings};
-pub use placement::{ReasonLine, RunsJobs, Verdict, Why, why};
+pub use placement::{Cluster, Policy, ReasonLine, RunsJobs, Verdict, Why, warning, why};
 pub use retention::{Forgotten, Retention};
 pub use shortage::DiskBounds;
 pub use snapshot::{BadSnapshot, Restoring, SNAPSHOT_VERSION};

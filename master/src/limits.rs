@@ -64,6 +64,11 @@ pub const MARK_JOBS: u64 = 10_000;
 pub const MARK_BYTES: u64 = 16 << 20;
 /// What a slot in use adds to a worker's score, per mille, when all slots are in use.
 pub const SLOTS_PERMILLE: u64 = 400;
+/// What it adds to a worker's score, per mille, when something always waits there for a processor. Little: the average
+/// that the kernel tells moves slowly, and two nodes of one machine read it at different moments.
+pub const CPU_PRESSURE_PERMILLE: u64 = 250;
+/// What it adds when something always waits there for memory.
+pub const MEMORY_PRESSURE_PERMILLE: u64 = 1_000;
 /// What an attempt that is not in its worker's load yet is taken to use, thousandths of a core.
 pub const SENT_CPU_MILLI: u64 = 1_000;
 

@@ -18,7 +18,7 @@ use crate::deadlines::Deadlines;
 use crate::electorate::Electorate;
 use crate::ledger::Ledger;
 use crate::limits::{REMIND_MS, UNDECIDED_LOOKS, WAITING_PER_ENTRY};
-use crate::placement::RunsJobs;
+use crate::placement::{Policy, RunsJobs};
 use crate::queue::Queue;
 use crate::retention::Retention;
 use crate::roster::{Peer, Slot};
@@ -44,6 +44,8 @@ pub struct Settings {
     pub tick_ms: u64,
     /// Whether the leader runs jobs itself.
     pub runs_jobs: RunsJobs,
+    /// How it hands jobs to workers.
+    pub policy: Policy,
     /// Attached workers that may hold one job at a time.
     pub max_offers: u32,
     /// When a voter's disk counts as nearly full.

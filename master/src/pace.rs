@@ -5,6 +5,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 
 use crate::limits::{SPARE_MS, SPARES};
+use crate::reserved::Reserved;
 use crate::roster::Slot;
 use protocol::Offer;
 use protocol::limits::REPORT_MS;
@@ -20,10 +21,8 @@ pub(crate) struct Use {
     pub(crate) attached_free: u32,
     /// Attempts that no report held yet.
     pub(crate) unseen: u32,
-    /// Reserved by all of them, thousandths of a core.
-    pub(crate) reserved_cpu_milli: u64,
     /// Reserved by all of them.
-    pub(crate) reserved_memory_bytes: u64,
+    pub(crate) reserved: Reserved,
 }
 
 impl Use {
@@ -52,9 +51,7 @@ impl Use {
         self.attached_free -= u32::from(held <= attached);
         self.own += u32::from(held > attached && offer.takes_own_slot(class));
         self.unseen += u32::from(!slot.seen);
-        let (cpu_milli, memory_bytes) = slot.reserved();
-        self.reserved_cpu_milli += cpu_milli;
-        self.reserved_memory_bytes += memory_bytes;
+        self.reserved.take(slot.spec.as_deref());
     }
 
     /// A slot that was taken is free.
@@ -69,9 +66,7 @@ impl Use {
         self.attached_free += u32::from(held <= attached);
         self.own -= u32::from(held > attached && offer.takes_own_slot(class));
         self.unseen -= u32::from(!slot.seen);
-        let (cpu_milli, memory_bytes) = slot.reserved();
-        self.reserved_cpu_milli -= cpu_milli;
-        self.reserved_memory_bytes -= memory_bytes;
+        self.reserved.give(slot.spec.as_deref());
     }
 
     /// Attempts that may be at work, without those that wait for a slot.

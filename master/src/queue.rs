@@ -4,7 +4,7 @@
 //! equals the older is first, a waiting job gains one level in 30 s over newcomers, and none is overtaken by a job that
 //! was accepted more than 270 s after it. Nothing has to be recomputed as time goes by.
 //!
-//! **Shapes.** Jobs that ask for the same (class, headers, processor, memory) are one shape: where its first job finds
+//! **Shapes.** Jobs that ask for the same (class, headers, processor, memory, resources) are one shape: where its first job finds
 //! no place, none of the others will. So one turn looks at shapes, not at jobs, and at most at a bounded number of them;
 //! it goes on where it stopped in the next turn.
 //!
@@ -28,6 +28,7 @@ struct Shape {
     memory_bytes: u64,
     /// It is not sent ahead of a free slot.
     at_most_once: bool,
+    resources: BTreeMap<String, u64>,
 }
 
 impl Shape {
@@ -38,6 +39,7 @@ impl Shape {
             cpu_milli: spec.cpu_milli,
             memory_bytes: spec.memory_bytes,
             at_most_once: spec.more.at_most_once,
+            resources: spec.more.resources.clone(),
         }
     }
 }

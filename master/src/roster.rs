@@ -5,6 +5,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::limits::SPARES;
 use crate::pace::{Pace, Use};
 use crate::placement::Seat;
 use protocol::limits::{LIVENESS_MS, PROGRESS_SHOWN};
@@ -63,11 +64,17 @@ impl Slot {
     pub(crate) fn class(&self) -> &str {
         self.spec.as_ref().map_or("", |spec| &spec.class)
     }
+}
 
-    /// What it reserves: thousandths of a core, and bytes.
-    pub(crate) fn reserved(&self) -> (u64, u64) {
-        self.spec.as_ref().map_or((0, 0), |spec| (u64::from(spec.cpu_milli), spec.memory_bytes))
-    }
+/// How many attempts may wait on a node for a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spares {
+    /// None.
+    None,
+    /// As many as end there soon.
+    Quick,
+    /// As many as a queue of its own holds.
+    Queue,
 }
 
 /// What a report meant for placement.
@@ -182,10 +189,13 @@ impl Peer {
         self.shown.alive && self.reported && self.member_boot == Some(self.boot)
     }
 
-    /// This node as a place for a job of this class; with `spares`, also for one that is to wait there for the next free
-    /// slot.
-    pub(crate) fn seat(&self, leader: NodeId, class: &str, spares: bool) -> Seat<'_> {
-        let spares = if spares { self.pace.spares(class) } else { 0 };
+    /// This node as a place for a job of this class; with `spares`, also for one that is to wait there for a free slot.
+    pub(crate) fn seat(&self, leader: NodeId, class: &str, spares: Spares) -> Seat<'_> {
+        let spares = match spares {
+            Spares::None => 0,
+            Spares::Quick => self.pace.spares(class),
+            Spares::Queue => SPARES,
+        };
         let attached = self.shown.offer.attached_to(class);
         Seat {
             node: &self.shown,
@@ -193,8 +203,7 @@ impl Peer {
             own_slots: self.shown.offer.slots.saturating_add(spares),
             own_used: self.sums.own,
             sent: self.sums.unseen,
-            reserved_cpu_milli: self.sums.reserved_cpu_milli,
-            reserved_memory_bytes: self.sums.reserved_memory_bytes,
+            reserved: &self.sums.reserved,
             leads: self.shown.id == leader,
         }
     }

@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 use crate::ledger::Ledger;
 use crate::limits::SPARE_PATIENCE_MS;
 use crate::master::Master;
-use crate::roster::Peer;
+use crate::placement::Policy;
+use crate::roster::{Peer, Spares};
 use protocol::{NodeId, Report, ToNode};
 
 impl Master {
@@ -14,7 +15,8 @@ impl Master {
     /// gives back what it has not begun ([`protocol::LossCause::Unbegun`]) and keeps the rest.
     pub(crate) fn ask_back(&mut self, ledger: &Ledger, from: NodeId, report: &Report) {
         let Some(peer) = self.peers.get(&from) else { return };
-        if report.waiting.is_empty() {
+        // With a queue for each worker, what waits stays where it is.
+        if report.waiting.is_empty() || self.settings.policy == Policy::Multi {
             return;
         }
         let others = |peer: &&Peer| peer.shown.id != from && peer.has_room();
@@ -34,7 +36,7 @@ impl Master {
             });
             // What may have one attempt at most would not get another one.
             let current = current.filter(|job| !job.spec.more.at_most_once);
-            if is_late && current.is_some_and(|job| self.place(&job.spec, &free, false).is_some()) {
+            if is_late && current.is_some_and(|job| self.place(&job.spec, &free, Spares::None).is_some()) {
                 back.push(*attempt);
             }
         }

@@ -64,7 +64,14 @@ pub(crate) fn offer(settings: &Settings) -> Offer {
     let open = classes.iter().filter(is_open).cloned().collect();
     let mut headers = settings.headers.clone();
     headers.insert(LAB_HEADER.to_string(), open);
-    Offer { slots: settings.slots, classes, headers, draining: false, attached: BTreeMap::new() }
+    Offer {
+        slots: settings.slots,
+        classes,
+        headers,
+        resources: settings.resources.clone(),
+        draining: false,
+        attached: BTreeMap::new(),
+    }
 }
 
 pub(crate) fn runner_settings(settings: &Settings) -> RunnerSettings {
@@ -135,6 +142,10 @@ pub(crate) fn cast_settings(
             crate::settings::RunsJobs::Auto => master::RunsJobs::Auto,
             crate::settings::RunsJobs::Always => master::RunsJobs::Always,
             crate::settings::RunsJobs::Never => master::RunsJobs::Never,
+        },
+        policy: match settings.policy {
+            crate::settings::Policy::Single => master::Policy::Single,
+            crate::settings::Policy::Multi => master::Policy::Multi,
         },
         bounds: master::Bounds { ended_jobs: settings.ended_jobs, ..master::Bounds::default() },
         retention: settings.retention,

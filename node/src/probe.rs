@@ -3,11 +3,13 @@
 //! ```text
 //!   processor   quota in the cgroup?  yes: the cgroup's use over its quota    no: node and children, over all cores
 //!   memory      limit in the cgroup?  yes: the cgroup's use over its limit    no: the machine's
+//!   pressure    files in the cgroup?  yes: the cgroup's                       no: the machine's
 //! ```
 //! Integers only. What the kernel's files cannot tell counts as no limit, never as an error.
 
 pub(crate) mod cgroup;
 mod host;
+mod pressure;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +20,7 @@ use protocol::Load;
 
 use self::cgroup::Cgroup;
 use self::host::Host;
+use self::pressure::Pressure;
 
 /// Two calls closer than this tell nothing: the last answer is given again.
 const LEAST_INTERVAL: Duration = Duration::from_millis(20);
@@ -30,6 +33,7 @@ const DIPS_DOUBTED: u32 = 8;
 pub struct Probe {
     cgroup: Cgroup,
     host: Host,
+    pressure: Pressure,
     data: PathBuf,
     last: Option<Sample>,
     dips: u32,
@@ -51,7 +55,15 @@ impl Probe {
     #[must_use]
     pub fn new(root: &Path, data: &Path) -> Self {
         let data = data.to_path_buf();
-        Self { cgroup: Cgroup::new(root), host: Host::new(root), data, last: None, dips: 0, shown_milli: 0 }
+        Self {
+            cgroup: Cgroup::new(root),
+            host: Host::new(root),
+            pressure: Pressure::new(root),
+            data,
+            last: None,
+            dips: 0,
+            shown_milli: 0,
+        }
     }
 
     /// The load now; processor time as used since the last call (0 at the first), lightly smoothed. Under a
@@ -73,6 +85,8 @@ impl Probe {
             memory_total_bytes,
             disk_free_bytes: disk.map_or(0, |room| room.free_bytes),
             disk_total_bytes: disk.map_or(0, |room| room.total_bytes),
+            cpu_pressure_permille: self.pressure.permille(&self.cgroup, "cpu"),
+            memory_pressure_permille: self.pressure.permille(&self.cgroup, "memory"),
         }
     }
 

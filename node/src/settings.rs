@@ -57,12 +57,16 @@ pub struct Settings {
     pub slots: u32,
     /// Capability headers it carries.
     pub headers: BTreeMap<String, BTreeSet<String>>,
+    /// Countable things it has, in thousandths of one.
+    pub resources: BTreeMap<String, u64>,
     /// Script classes it may serve: `sh`, `python`.
     pub allow: BTreeSet<String>,
     /// Classes from its configuration.
     pub classes: BTreeMap<String, ClassCommand>,
     /// Whether a leader runs jobs itself.
     pub runs_jobs: RunsJobs,
+    /// How a leader hands jobs to workers.
+    pub policy: Policy,
     /// The key that seals the links between nodes; none: they are not sealed.
     pub cluster_key: Option<crate::cluster_key::ClusterKey>,
     /// The token its HTTP asks for, and names to others; none: nobody is asked who he is.
@@ -151,6 +155,16 @@ pub struct ClassCommand {
     pub timeout_ms: Option<u64>,
     /// Memory it may take.
     pub memory_bytes: Option<u64>,
+}
+
+/// How a leader hands jobs to workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// One queue; a job goes to the least busy worker as soon as one has room.
+    #[default]
+    Single,
+    /// A queue for each worker; a job goes to the next one in turn at once, and stays there while that lives.
+    Multi,
 }
 
 /// Whether a leader runs jobs itself.

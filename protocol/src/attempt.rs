@@ -44,6 +44,11 @@ pub enum Chosen {
         /// Of so many nodes that it could be sent ahead to.
         of: u32,
     },
+    /// Its turn had come (policy `multi`).
+    Turn {
+        /// Of so many nodes that could take it.
+        of: u32,
+    },
 }
 
 impl Chosen {
@@ -54,6 +59,7 @@ impl Chosen {
             Self::Only => "only",
             Self::Least { .. } => "least-loaded",
             Self::Ahead { .. } => "ahead",
+            Self::Turn { .. } => "turn",
         }
     }
 
@@ -66,6 +72,7 @@ impl Chosen {
                 format!("the least loaded of {of} nodes that could take it, score {score}")
             }
             Self::Ahead { .. } => "no slot was free: it was sent ahead of the next one here".to_string(),
+            Self::Turn { of } => format!("its turn had come, among {of} nodes that could take it"),
         }
     }
 }

@@ -16,6 +16,7 @@
 
 extern crate alloc;
 
+pub mod amount;
 pub mod attempt;
 pub mod cbw;
 pub mod command;
@@ -29,6 +30,7 @@ pub mod message;
 pub mod more;
 pub mod native;
 pub mod request;
+pub mod requires;
 pub mod submit;
 
 pub use attempt::{AttemptMore, Chosen, Refused};

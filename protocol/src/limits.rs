@@ -22,6 +22,12 @@ pub const SUBMITTER_BYTES: usize = 200;
 pub const LABELS: usize = 64;
 /// Entries of any other map or list of one job.
 pub const JOB_LIST: usize = 256;
+/// Countable resources of one node, or asked for by one job.
+pub const RESOURCES: usize = 32;
+/// The name of a resource.
+pub const RESOURCE_NAME_BYTES: usize = 100;
+/// Most of one resource.
+pub const RESOURCE_MOST: u64 = 1_000_000;
 /// An idempotency key, printable ASCII.
 pub const KEY_BYTES: usize = 255;
 /// The longest `wait` of a request.

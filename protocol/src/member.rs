@@ -43,6 +43,8 @@ pub struct Offer {
     pub classes: BTreeSet<String>,
     /// Capability headers; one name may have several values.
     pub headers: BTreeMap<String, BTreeSet<String>>,
+    /// Countable things it has, in thousandths of one.
+    pub resources: BTreeMap<String, u64>,
     /// It takes no new attempts.
     pub draining: bool,
     /// Foreign workers attached to this node, by the one class each serves; each holds one attempt at a time.
@@ -92,6 +94,12 @@ impl Offer {
         self.classes.iter().chain(attached).map(String::as_str)
     }
 
+    /// How much it has of a resource, in thousandths of one.
+    #[must_use]
+    pub fn resource_milli(&self, name: &str) -> u64 {
+        self.resources.get(name).copied().unwrap_or(0)
+    }
+
     /// Whether somebody without a token may have this node itself run this class.
     #[must_use]
     pub fn is_open(&self, class: &str) -> bool {
@@ -118,6 +126,10 @@ pub struct Load {
     pub disk_free_bytes: u64,
     /// Size of that disk; 0: not known.
     pub disk_total_bytes: u64,
+    /// Share of the last ten seconds in which something waited for a processor, per mille; 0 also where nobody can tell.
+    pub cpu_pressure_permille: u32,
+    /// Share of the last ten seconds in which something waited for memory, per mille; 0 also where nobody can tell.
+    pub memory_pressure_permille: u32,
 }
 
 /// How far a running attempt says it is. Told from node to node, never written down.
@@ -146,4 +158,12 @@ pub struct NodeLoad {
     pub running: u32,
     /// How far those say they are that say so, at most [`crate::limits::PROGRESS_SHOWN`].
     pub progress: Vec<Progress>,
+}
+
+impl NodeLoad {
+    /// Whether it has said what it has: of a member that is only known from the ledger nothing can be said.
+    #[must_use]
+    pub fn has_spoken(&self) -> bool {
+        self.load.cpu_total_milli > 0 || self.offer != Offer::default()
+    }
 }

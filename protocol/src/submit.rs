@@ -14,11 +14,13 @@ use crate::limits;
 use crate::more::More;
 use reader::Reader;
 
+mod placing;
 mod reader;
 mod retry;
 #[cfg(test)]
 mod tests;
 
+pub use placing::{check_resource, resource_range};
 pub use reader::parse_bytes;
 
 /// One fault of a submission.
@@ -34,18 +36,8 @@ pub struct FieldError {
 }
 
 /// Fields of the public surface that this version does not do yet; naming one is an error, never silence.
-const NOT_YET: [&str; 12] = [
-    "after",
-    "delay",
-    "expires",
-    "files",
-    "limits",
-    "outputs",
-    "ref",
-    "resources",
-    "run_at",
-    "webhook",
-    "batch",
+const NOT_YET: [&str; 11] = [
+    "after", "delay", "expires", "files", "limits", "outputs", "ref", "run_at", "webhook", "batch",
     "schedule",
 ];
 
@@ -146,13 +138,14 @@ fn check_payload_size(bytes: usize, errors: &mut Vec<FieldError>) {
     }
 }
 
-const KNOWN: [&str; 19] = [
+const KNOWN: [&str; 20] = [
     "class",
     "payload",
     "payload_base64",
     "requires",
     "cpu",
     "memory",
+    "resources",
     "priority",
     "submitter",
     "timeout",
@@ -186,11 +179,12 @@ impl Reader<'_> {
         check_payload_size(spec.payload.len() + spec.stdin.as_ref().map_or(0, Bytes::len), &mut self.errors);
         spec.args = self.list("args");
         spec.env = self.map("env", limits::JOB_LIST);
-        spec.requires = self.map("requires", limits::JOB_LIST);
+        spec.requires = self.requires();
         spec.labels = self.map("labels", limits::LABELS);
         self.check_headers(&spec);
         spec.cpu_milli = self.cores();
         spec.memory_bytes = self.memory();
+        spec.more.resources = self.resources();
         spec.priority = self.number("priority", 0, 9).map_or(spec.priority, |n| n as u8);
         spec.submitter = self.text("submitter").unwrap_or_default();
         if spec.submitter.len() > limits::SUBMITTER_BYTES {

@@ -10,7 +10,7 @@ use worker::Told;
 
 use crate::fold::Fold;
 use crate::limits::{BURST_JOBS, BURST_PERMILLE, MS, OPEN_JOBS, SECOND};
-use crate::node::{CLASS, LAB_CLASS};
+use crate::node::{CLASS, LAB_CLASS, RESOURCE, RESOURCE_EVERY, RESOURCE_MILLI};
 use crate::runner::Work;
 use crate::watch::{self, Asked, Held, must};
 use crate::world::{Event, World};
@@ -332,7 +332,11 @@ fn paper(wish: &Wish) -> (JobSpec, [u8; 32]) {
     fold.bytes(&payload);
     fingerprint[..8].copy_from_slice(&fold.value().to_le_bytes());
     let asked = JobSpec { payload, priority, retry_base_ms: 200, ..submit::defaults(class) };
-    (tried(asked, wish.work.number), fingerprint)
+    let mut spec = tried(asked, wish.work.number);
+    if !wish.is_lab && wish.work.number.is_multiple_of(RESOURCE_EVERY) {
+        spec.more.resources.insert(RESOURCE.to_string(), RESOURCE_MILLI);
+    }
+    (spec, fingerprint)
 }
 
 /// Some jobs may have one attempt at most, and some are not tried again after a failure.

@@ -19,6 +19,13 @@ pub(crate) const CLASS: &str = "pretend";
 /// The class of jobs that only attached workers do.
 pub(crate) const LAB_CLASS: &str = "lab";
 
+/// What every node has one of,
+pub(crate) const RESOURCE: &str = "gpu";
+/// and how many thousandths of it one job in so many asks for: two of them have room at once.
+pub(crate) const RESOURCE_MILLI: u64 = 400;
+/// See [`RESOURCE_MILLI`].
+pub(crate) const RESOURCE_EVERY: u64 = 6;
+
 /// Ids of one place are so far apart: a node whose disk is new is another node.
 const PLACES: u64 = 8;
 
@@ -195,6 +202,7 @@ pub(crate) struct Common {
     pub(crate) expect: usize,
     pub(crate) voters: usize,
     pub(crate) runs_jobs: master::RunsJobs,
+    pub(crate) policy: master::Policy,
     /// How long an attached worker has for a job.
     pub(crate) window_ms: u64,
     /// Ended jobs that history keeps.
@@ -214,9 +222,15 @@ pub(crate) fn settings(common: Common, node: &Node) -> Settings {
         expect: common.expect,
         voters: common.voters,
         replace_after_ms: REPLACE_AFTER_MS,
-        offer: Offer { slots: node.slots, classes: BTreeSet::from([CLASS.to_string()]), ..Offer::default() },
+        offer: Offer {
+            slots: node.slots,
+            classes: BTreeSet::from([CLASS.to_string()]),
+            resources: BTreeMap::from([(RESOURCE.to_string(), 1_000)]),
+            ..Offer::default()
+        },
         windows: cast::Windows { default_ms: common.window_ms, ..cast::Windows::default() },
         runs_jobs: common.runs_jobs,
+        policy: common.policy,
         max_offers: protocol::limits::MAX_OFFERS,
         disk: master::DiskBounds::default(),
         bounds: master::Bounds { ended_jobs: ENDED_JOBS, ..master::Bounds::default() },

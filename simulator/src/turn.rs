@@ -7,7 +7,7 @@ use protocol::{Boot, Command, Dispatch, Entry, Envelope, NodeId, ToMaster, ToNod
 use crate::disk::Ill;
 use crate::limits::{MS, PACE_US, WALK_ENTRIES};
 use crate::network::{Body, Post, Way};
-use crate::node;
+use crate::node::{self, RESOURCE_EVERY, RESOURCE_MILLI};
 use crate::runner::Work;
 use crate::watch::{Held, must};
 use crate::world::{Event, World};
@@ -198,14 +198,23 @@ impl World<'_> {
     }
 
     /// `never_over_capacity`: a leader never sends more than a worker has slots for, counting what still occupies one there
-    /// whatever became of its job; and ahead of them only as many as the worker's pace allows.
+    /// whatever became of its job; and ahead of them only as many as the worker's pace allows (with a queue for each worker: any
+    /// number). Nor more than it has of a resource, counting all of them.
     fn holds_no_more_than_it_can(&self, place: usize) -> Held {
         let node = &self.nodes[place];
         let Some(live) = &node.live else { return Ok(()) };
         let own =
             |attempt: &protocol::AttemptRef| self.watch.jobs.get(&attempt.job).is_some_and(|job| !job.is_lab);
         let held = live.cast.worker().held().filter(own).count();
-        if held <= node.slots as usize {
+        let asks = |attempt: &protocol::AttemptRef| {
+            let work = self.watch.jobs.get(&attempt.job).and_then(|job| Work::read(&job.payload));
+            own(attempt) && work.is_some_and(|work| work.number.is_multiple_of(RESOURCE_EVERY))
+        };
+        let asking = live.cast.worker().held().filter(asks).count() as u64;
+        must(asking * RESOURCE_MILLI <= 1_000, "never_over_capacity", || {
+            format!("n{} holds {asking} attempts of which two have room", place + 1)
+        })?;
+        if held <= node.slots as usize || self.common.policy == master::Policy::Multi {
             return Ok(());
         }
         let [calm_us, late_us] = PACE_US;

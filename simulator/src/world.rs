@@ -101,7 +101,9 @@ impl<'a> World<'a> {
         let keep_jobs = if chance.percent(25) { KEEP_JOBS } else { u64::MAX };
         let window_ms = chance.between(500, 2_000);
         let seed = plan.seed;
-        let common = Common { seed, expect: 3, voters, runs_jobs, keep_jobs, window_ms, mutant: plan.mutant };
+        let policy = if chance.percent(20) { master::Policy::Multi } else { master::Policy::Single };
+        let mutant = plan.mutant;
+        let common = Common { seed, expect: 3, voters, runs_jobs, policy, keep_jobs, window_ms, mutant };
         let length_us = plan.minutes * 60 * SECOND;
         let mut this = Self {
             common,
@@ -253,6 +255,8 @@ impl<'a> World<'a> {
             memory_total_bytes: 4 << 30,
             disk_free_bytes: 0,
             disk_total_bytes: 0,
+            cpu_pressure_permille: self.chance.below(1_000) as u32,
+            memory_pressure_permille: 0,
         };
         self.hand(place, Input::Load(load));
         self.after(PROBE_US, Event::Probe(place, boot));
@@ -322,7 +326,12 @@ impl<'a> World<'a> {
         let live = self.nodes.iter().filter_map(|node| node.live.as_ref());
         let spares = live.flat_map(|live| live.cast.worker().waiting()).map(|attempt| attempt.job);
         let is_lab = |id: protocol::JobId| ledger.terms(id).is_some_and(|terms| terms.class == LAB_CLASS);
-        let (lab, own): (Vec<_>, Vec<_>) = ledger.queued().chain(spares).partition(|id| is_lab(*id));
+        // With a queue for each worker it waits for that worker alone. And what asks for a resource may wait for that.
+        let spares = spares.filter(|_| self.common.policy == master::Policy::Single);
+        let needs_slot =
+            |id: &protocol::JobId| ledger.terms(*id).is_some_and(|t| t.more.resources.is_empty());
+        let waiting = ledger.queued().chain(spares).filter(needs_slot);
+        let (lab, own): (Vec<_>, Vec<_>) = waiting.partition(|id| is_lab(*id));
         let always = self.common.runs_jobs == master::RunsJobs::Always;
         let (mut own_free, mut lab_free) = (0, 0);
         for (place, node) in self.nodes.iter().enumerate() {

@@ -38,6 +38,7 @@ fn settings(id: u64) -> Settings {
         offer: Offer { slots: 1, classes: BTreeSet::from(["echo".to_string()]), ..Offer::default() },
         windows: Windows::default(),
         runs_jobs: master::RunsJobs::Auto,
+        policy: master::Policy::Single,
         max_offers: 3,
         hold_dispatch: false,
         disk: master::DiskBounds::default(),

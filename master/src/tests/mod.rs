@@ -1,5 +1,5 @@
 //! Scenarios: what a ledger does with commands (`rules`, `repeats`, `ending`, `recovering`, `random`), and what a leader makes of what it hears
-//! (`leading`, `losses`, `joining`, `electing`, `comparing`, `choosing`, `spares`, `shortage`,
+//! (`leading`, `losses`, `joining`, `electing`, `comparing`, `choosing`, `placing`, `explaining`, `spares`, `shortage`,
 //! `attached`, `batches`, `queue`).
 
 mod attached;
@@ -9,10 +9,12 @@ mod choosing;
 mod comparing;
 mod electing;
 mod ending;
+mod explaining;
 mod faults;
 mod joining;
 mod leading;
 mod losses;
+mod placing;
 mod queue;
 mod random;
 mod recovering;

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::limits::SPARES;
-use crate::{Bounds, Effect, Ledger, Master, Output, RunsJobs, Settings};
+use crate::{Bounds, Effect, Ledger, Master, Output, Policy, RunsJobs, Settings};
 use protocol::limits::REPORT_MS;
 use protocol::{
     Answer, AttemptRef, Boot, Change, Command, Entry, Forward, Job, JobId, JobSpec, JobState, Load,
@@ -189,6 +189,7 @@ impl Worker {
             memory_total_bytes: 8 << 30,
             disk_free_bytes: 8 << 30,
             disk_total_bytes: 16 << 30,
+            ..Load::default()
         };
         Self {
             boot: 1,
@@ -310,6 +311,7 @@ impl Scene {
             replace_after_ms: 10_000,
             tick_ms: 50,
             runs_jobs: RunsJobs::Auto,
+            policy: Policy::Single,
             max_offers: protocol::limits::MAX_OFFERS,
             disk: crate::DiskBounds::default(),
             retention: crate::Retention::default(),

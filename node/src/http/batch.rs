@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::desk::Desk;
 use super::params::{self, Params};
 use super::problem::{self, Kind, Problem};
-use super::{body, shown};
+use super::{body, shown, warning};
 
 /// Faults told of one batch; more are not looked for.
 const FAULTS: usize = 100;
@@ -24,6 +24,8 @@ const FAULTS: usize = 100;
 struct Taken {
     batch: Option<String>,
     ids: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
 }
 
 pub(super) async fn submit(State(desk): State<Desk>, request: HttpRequest) -> Result<Response, Problem> {
@@ -32,6 +34,7 @@ pub(super) async fn submit(State(desk): State<Desk>, request: HttpRequest) -> Re
     let key = params::idempotency_key(&parts.headers).map_err(Problem::not_accepted)?;
     let read = read(&parts.headers, body, key.is_some()).await;
     let (specs, fingerprint) = read.map_err(Problem::not_accepted)?;
+    let warning = warning::of_batch(&desk, &specs).await;
     let first = desk.mint_all(specs.len())?;
     let batch = Batch { first, specs, key, fingerprint };
     let answer = desk.request(Request::SubmitAll(batch)).await?;
@@ -41,12 +44,12 @@ pub(super) async fn submit(State(desk): State<Desk>, request: HttpRequest) -> Re
     if desk.is_stopped() {
         return Err(problem::outcome_unknown(Some(first)));
     }
-    Ok(answered(first, jobs as usize, replayed))
+    Ok(answered(first, jobs as usize, replayed, warning))
 }
 
-fn answered(first: JobId, jobs: usize, replayed: bool) -> Response {
+fn answered(first: JobId, jobs: usize, replayed: bool, warning: Option<String>) -> Response {
     let ids = first.following(jobs).map(|id| id.to_string()).collect();
-    let mut response = shown::json(&Taken { batch: None, ids });
+    let mut response = shown::json(&Taken { batch: None, ids, warning });
     *response.status_mut() = if replayed { StatusCode::OK } else { StatusCode::CREATED };
     if replayed {
         let yes = axum::http::HeaderValue::from_static("true");

@@ -15,6 +15,7 @@ use super::limits::{
     APPLY_PATIENCE, CONFIRM_PAUSE, EVENT_STREAMS, PEER_PATIENCE, SEEN_FRESH, VIEW_PATIENCE, WRITE_GRACE,
 };
 use super::problem::{self, Kind, Problem};
+use super::warning::Known;
 use super::{Served, guard, shown};
 use crate::admit;
 use crate::ask::{Ask, DigestAt, Event, Held, Reply, Told, View};
@@ -39,6 +40,7 @@ pub(super) struct Inner {
     /// Who was refused to join of late.
     pub(super) refusals: Mutex<Refusals>,
     seen: Mutex<Option<(Instant, Arc<Seen>)>>,
+    known: Mutex<Option<(Instant, Arc<Known>)>>,
     minted: Mutex<Mint>,
 }
 
@@ -67,6 +69,8 @@ pub(super) struct Seen {
     pub(super) stamps: Vec<(HeaderName, HeaderValue)>,
     /// Hosts of the members, for the `Host` allow-list.
     pub(super) hosts: Vec<String>,
+    /// What the nodes can do, as of some moment not much earlier.
+    pub(super) nodes: Arc<Known>,
 }
 
 impl Desk {
@@ -93,6 +97,7 @@ impl Desk {
             probes: Mutex::new(BTreeMap::new()),
             refusals: Mutex::default(),
             seen: Mutex::new(None),
+            known: Mutex::new(None),
             minted: Mutex::default(),
         }))
     }
@@ -179,8 +184,22 @@ impl Desk {
         let seen = Seen {
             stamps: stamps.into_iter().filter_map(ready).collect(),
             hosts: shown::member_hosts(&view.ledger),
+            nodes: self.known(view),
         };
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), Arc::new(seen)));
+    }
+
+    /// What the nodes can do; not put together anew for every look.
+    fn known(&self, view: &View) -> Arc<Known> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some((at, known)) if at.elapsed() < SEEN_FRESH => Arc::clone(known),
+            _ => {
+                let anew = Arc::new(Known::of(view));
+                *known = Some((Instant::now(), Arc::clone(&anew)));
+                anew
+            }
+        }
     }
 
     /// What was known at the last look, however old.

@@ -34,6 +34,7 @@ pub(crate) mod shown;
 mod submit;
 mod transfer;
 mod views;
+mod warning;
 
 use std::sync::Arc;
 

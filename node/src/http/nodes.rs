@@ -16,7 +16,7 @@ use super::peers;
 use super::problem::{Kind, Problem};
 use super::shown::{self, NodeShown};
 use crate::ask::View;
-use crate::settings::RunsJobs;
+use crate::settings::{Policy, RunsJobs};
 
 #[derive(Serialize)]
 struct Status {
@@ -114,12 +114,30 @@ fn unknown(name: &str) -> Problem {
 
 /// Why a job stands where it stands, in this node's view.
 pub(super) fn why(desk: &Desk, job: &Job, view: &View) -> Why {
-    let runs_jobs = match desk.served.settings.runs_jobs {
+    let settings = &desk.served.settings;
+    let cluster = master::Cluster {
+        roster: &view.roster,
+        leader: view.leader,
+        runs_jobs: runs_jobs(settings.runs_jobs),
+        policy: policy(settings.policy),
+        name: &|id| shown::node_name(&view.ledger, id),
+    };
+    master::why(job, &view.ledger, &cluster, crate::clock::wall_ms())
+}
+
+pub(super) fn runs_jobs(setting: RunsJobs) -> master::RunsJobs {
+    match setting {
         RunsJobs::Auto => master::RunsJobs::Auto,
         RunsJobs::Always => master::RunsJobs::Always,
         RunsJobs::Never => master::RunsJobs::Never,
-    };
-    master::why(job, &view.roster, &view.ledger, view.leader, runs_jobs)
+    }
+}
+
+pub(super) fn policy(setting: Policy) -> master::Policy {
+    match setting {
+        Policy::Single => master::Policy::Single,
+        Policy::Multi => master::Policy::Multi,
+    }
 }
 
 pub(super) async fn stop(

@@ -253,7 +253,26 @@ pub(super) struct NodeShown {
     running: u32,
     classes: BTreeSet<String>,
     headers: BTreeMap<String, BTreeSet<String>>,
+    resources: BTreeMap<String, Amount>,
     version: Option<&'static str>,
+}
+
+/// A number down to thousandths; a whole one is shown as such.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Amount {
+    Whole(u64),
+    Part(f64),
+}
+
+/// Thousandths as numbers people read.
+#[expect(clippy::float_arithmetic, reason = "only shown")]
+pub(crate) fn amounts(thousandths: &BTreeMap<String, u64>) -> BTreeMap<String, Amount> {
+    let amount = |milli: u64| match milli % 1_000 {
+        0 => Amount::Whole(milli / 1_000),
+        _ => Amount::Part(milli as f64 / 1_000.0),
+    };
+    thousandths.iter().map(|(name, milli)| (name.clone(), amount(*milli))).collect()
 }
 
 /// A member as everybody sees it. `stopped`: its HTTP said so.
@@ -279,6 +298,7 @@ pub(super) fn node(member: &Member, view: &View, stopped: bool) -> NodeShown {
         running: line.map_or(0, |line| line.running),
         classes: offer.served().map(String::from).collect(),
         headers: offer.headers,
+        resources: amounts(&offer.resources),
         version: is_self.then_some(env!("CARGO_PKG_VERSION")),
     }
 }

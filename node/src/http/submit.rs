@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use protocol::submit::{self, FieldError};
 use protocol::{Answer, Job, JobId, JobSpec, JobState, Refusal, Request, Rev, limits};
+use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -17,6 +18,7 @@ use super::desk::{Awaited, Desk};
 use super::params::{self, Params};
 use super::problem::{self, Kind, Problem};
 use super::shown::{self, Extent};
+use super::warning;
 use crate::ask::{Held, View};
 
 /// A submission, read and checked.
@@ -64,12 +66,25 @@ pub(super) async fn take(
     if desk.is_stopped() {
         return Err(unknown());
     }
-    Ok(answered(&held, replayed))
+    let warning = match held.job.state {
+        JobState::Queued => warning::of_one(&desk, &held.job.spec).await,
+        _ => None,
+    };
+    Ok(answered(&held, replayed, warning))
+}
+
+/// The job, and what its user should know besides.
+#[derive(Serialize)]
+struct Acknowledged<'a> {
+    #[serde(flatten)]
+    job: shown::JobShown<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
 }
 
 /// 201 (or 200 for a repeat) with the job as this node's ledger holds it.
-fn answered(held: &Held, replayed: bool) -> Response {
-    let mut response = shown::json(&shown::held(held));
+fn answered(held: &Held, replayed: bool, warning: Option<String>) -> Response {
+    let mut response = shown::json(&Acknowledged { job: shown::held(held), warning });
     *response.status_mut() = if replayed { StatusCode::OK } else { StatusCode::CREATED };
     let headers = response.headers_mut();
     if let Ok(location) = HeaderValue::try_from(format!("/api/v1/jobs/{}", held.job.id)) {

@@ -8,6 +8,7 @@ use protocol::{Boot, ClusterId, Load, Member, NodeId, Offer};
 use serde::Serialize;
 
 use super::host::{self, Pressure};
+use crate::http::shown::{Amount, amounts};
 
 /// `HOST:PORT` of the ports where other nodes tell their news, each with the start that told it.
 pub(crate) type Addresses = BTreeMap<NodeId, (Boot, String)>;
@@ -64,13 +65,14 @@ impl Common {
 }
 
 /// What it has.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Static {
     cores: usize,
     memory_bytes: u64,
     kernel: String,
     slots: u32,
     headers: BTreeMap<String, BTreeSet<String>>,
+    resources: BTreeMap<String, Amount>,
     classes: BTreeSet<String>,
 }
 
@@ -83,6 +85,7 @@ impl Static {
             kernel: host::kernel(Path::new("/")),
             slots: offer.slots,
             headers: offer.headers.clone(),
+            resources: amounts(&offer.resources),
             classes: offer.classes.clone(),
         }
     }

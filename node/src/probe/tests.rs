@@ -154,3 +154,25 @@ fn a_burning_child_is_seen_and_a_look_is_cheap() {
     burner.wait().unwrap();
     assert!(fastest < Duration::from_millis(5), "{fastest:?}");
 }
+
+#[test]
+fn pressure_is_the_cgroups_else_the_machines_else_none() {
+    let some = |percent: &str| {
+        format!("some avg10={percent} avg60=99.00 avg300=0.00 total=7\nfull avg10=98.00 avg60=0.00\n")
+    };
+    let root = root(&[("proc/self/cgroup", "0::/a\n"), ("sys/fs/cgroup/a/cpu.max", "max 100000\n")]);
+    let mut probe = Probe::new(root.path(), root.path());
+    let mut told = || {
+        let load = probe.load();
+        (load.cpu_pressure_permille, load.memory_pressure_permille)
+    };
+    assert_eq!(told(), (0, 0));
+    write(root.path(), "proc/pressure/cpu", &some("12.39"));
+    write(root.path(), "proc/pressure/memory", &some("0.05"));
+    assert_eq!(told(), (123, 0));
+    write(root.path(), "sys/fs/cgroup/a/cpu.pressure", &some("100.00"));
+    write(root.path(), "sys/fs/cgroup/a/memory.pressure", "no such form\n");
+    assert_eq!(told(), (1_000, 0), "what cannot be read is not there");
+    write(root.path(), "sys/fs/cgroup/a/memory.pressure", &some("7.50"));
+    assert_eq!(told(), (1_000, 75));
+}

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use super::FieldError;
+use crate::amount;
 use crate::duration;
 use crate::limits;
 
@@ -130,19 +131,19 @@ impl<'a> Reader<'a> {
 
     /// `cpu` is cores with a fraction down to a thousandth: `0.5`, `"2"`.
     pub(super) fn cores(&mut self) -> u32 {
-        let most_milli = 1_000_000;
+        let most = 1_000;
         let text = match self.get("cpu") {
             None => return 0,
             Some(Value::Number(number)) => number.to_string(),
             Some(Value::String(text)) => text.clone(),
             Some(_) => String::new(),
         };
-        match duration::parse_seconds_or_duration_ms(&text) {
-            Ok(milli) if milli <= most_milli && text.bytes().all(|b| b.is_ascii_digit() || b == b'.') => {
-                milli as u32
-            }
-            _ => {
-                self.fault("cpu", "must be cores from 0 to 1000, such as 0.5".to_string(), Some(1000));
+        match amount::parse_milli(&text, most) {
+            Some(milli) => milli as u32,
+            None => {
+                let detail =
+                    format!("must be cores from 0 to {most} with at most three decimals, such as 0.5");
+                self.fault("cpu", detail, Some(most));
                 0
             }
         }

@@ -112,3 +112,28 @@ fn a_key_is_1_to_255_printable_characters() {
         assert!(check_key(bad).is_err());
     }
 }
+
+#[test]
+fn what_is_required_is_in_a_known_form_or_named() {
+    let spec =
+        read(r#"{"class":"a","requires":{"env":"c|python","threads":8,"gpu":"*","ram":">=16"}}"#).unwrap();
+    assert_eq!(spec.requires["threads"], "8");
+    let bad = r#"{"class":"a","requires":{"a":">=x","b":"x||y","c":"","d":"<3","e":["x"],"f":"x|*"}}"#;
+    let named: Vec<String> = ["e", "a", "b", "c", "d", "f"].map(|name| format!("requires.{name}")).into();
+    assert_eq!(fields(bad), named);
+}
+
+#[test]
+fn resources_are_numbers_down_to_thousandths() {
+    let spec = read(r#"{"class":"a","resources":{"gpu":2,"licence":"0.5","disk":1.125,"none":0}}"#).unwrap();
+    let asked = [("gpu", 2_000), ("licence", 500), ("disk", 1_125)];
+    assert_eq!(spec.more.resources, asked.map(|(name, milli)| (name.to_string(), milli)).into());
+    for bad in ["-1", "1000000.001", "1e300", "0.0001", "\"2GB\"", "null", "true", "\"\"", "[1]"] {
+        let errors = read(&format!(r#"{{"class":"a","resources":{{"gpu":{bad}}}}}"#)).unwrap_err();
+        assert_eq!((errors[0].field.as_str(), errors[0].limit), ("resources.gpu", Some(1_000_000)), "{bad}");
+    }
+    assert_eq!(fields(r#"{"class":"a","resources":[1]}"#), ["resources"]);
+    assert_eq!(fields(r#"{"class":"a","resources":{"":1,"a=b":1}}"#), ["resources.", "resources.a=b"]);
+    let many: Vec<String> = (0..33).map(|n| format!("\"r{n}\":1")).collect();
+    assert_eq!(fields(&format!(r#"{{"class":"a","resources":{{{}}}}}"#, many.join(","))), ["resources"]);
+}

@@ -128,6 +128,114 @@ async fn a_job_of_an_unknown_class_waits_and_says_why_until_a_worker_comes() {
     assert_eq!(ran_on(&ended), cluster.node(k).name);
 }
 
+/// What `why` says of a job, printed.
+async fn why(cluster: &Cluster, job: &str) -> Value {
+    let (_, why) = cluster.get(1, &format!("/api/v1/jobs/{job}/why")).await.expect("an answer");
+    println!("{}: {}", why["state"].as_str().unwrap_or_default(), why["text"].as_str().unwrap_or_default());
+    why
+}
+
+/// Waits until `why` says of a job what it should.
+async fn says(cluster: &Cluster, job: &str, sentence: &str) {
+    let (_, first) = cluster.get(1, &format!("/api/v1/jobs/{job}/why")).await.expect("an answer");
+    eventually(&format!("why says {sentence:?}; it said {}", first["text"]), async || {
+        let (_, why) = cluster.get(1, &format!("/api/v1/jobs/{job}/why")).await?;
+        (why["text"].as_str()? == sentence).then_some(())
+    })
+    .await;
+    why(cluster, job).await;
+}
+
+#[tokio::test]
+async fn why_tells_five_situations_apart_and_then_where_it_runs() {
+    // Node 1 leads and leaves jobs to node 2, which alone has what is asked for.
+    let plan = Plan::of(2).slots(2).environment_of(2, "UNDERSTUDY_HEADER", "env=c,env=python,threads=8");
+    let cluster = Cluster::start(plan.environment_of(2, "UNDERSTUDY_RESOURCE", "gpu=1.5")).await;
+    let client = cluster.client(1);
+    let submit = async |job: Value| id(&client.submit(&job).await).to_string();
+    let (_, node) = cluster.get(1, "/api/v1/nodes/worker1").await.expect("an answer");
+    assert_eq!(node["resources"], json!({"gpu": 1.5}), "{node}");
+    assert_eq!(node["headers"]["env"], json!(["c", "python"]), "{node}");
+
+    let unserved = client.submit(&json!({"class": "knit"})).await;
+    let none = "no present node serves class knit";
+    assert_eq!(unserved["warning"], format!("no present node could ever run this job: {none}"));
+    says(&cluster, id(&unserved), &format!("waits: {none}")).await;
+
+    let header = submit(json!({"class": "echo", "requires": {"env": "java|c#"}})).await;
+    let lacks = "waits: no present node that serves class echo carries the header env=java|c#";
+    says(&cluster, &header, lacks).await;
+
+    let huge =
+        submit(json!({"class": "echo", "resources": {"gpu": 2}, "requires": {"threads": ">=4"}})).await;
+    let has = "no present node that serves class echo and carries what it requires has more than 1.5";
+    says(&cluster, &huge, &format!("waits: it asks for 2 gpu, and {has}")).await;
+
+    let holder = submit(json!({"class": "sh", "payload": "sleep 600", "resources": {"gpu": "1"}})).await;
+    cluster.runner(&client, &holder, 1).await;
+    let asks =
+        json!({"class": "sh", "payload": "sleep 600", "resources": {"gpu": 0.75}, "requires": {"env": "*"}});
+    let waits = submit(asks).await;
+    let left = "waits: only worker1 could run it, and there 0.5 of 1.5 gpu left, 0.75 asked for";
+    says(&cluster, &waits, left).await;
+
+    let failing =
+        json!({"class": "sh", "payload": "exit 3", "retry": {"base": "5m"}, "requires": {"env": "python"}});
+    let pausing = submit(failing).await;
+    eventually("its first attempt has failed", async || {
+        (client.look(&pausing).await["state"] == "scheduled").then_some(())
+    })
+    .await;
+    let pause = why(&cluster, &pausing).await;
+    let text = pause["text"].as_str().expect("a text");
+    let begins = "waits: attempt 1 failed (exit), and the pause before the next one ends in ";
+    let left = text.strip_prefix(begins).and_then(|left| left.strip_suffix('s')).expect(text);
+    let seconds: f64 = left.parse().expect("seconds");
+    assert!(seconds > 0.0 && seconds <= 300.0, "{text}");
+
+    let other = submit(json!({"class": "sh", "payload": "sleep 600"})).await;
+    cluster.runner(&client, &other, 1).await;
+    let slots = submit(json!({"class": "echo", "requires": {"env": "c"}})).await;
+    says(&cluster, &slots, "waits: only worker1 could run it, and there 2 of 2 slots are in use").await;
+
+    let cancel = format!("/api/v1/jobs/{holder}/cancel");
+    assert_eq!(cluster.post(1, &cancel, &json!({})).await.expect("an answer").0, 200);
+    cluster.runner(&client, &waits, 1).await;
+    says(&cluster, &waits, "runs on worker1 because it is the only present node that could run it").await;
+    let running = why(&cluster, &waits).await;
+    assert_eq!((&running["state"], &running["chosen"]), (&json!("running"), &json!("worker1")), "{running}");
+}
+
+#[tokio::test]
+async fn what_a_job_asks_of_its_node_is_checked_and_named() {
+    let cluster = Cluster::start(Plan::of(1)).await;
+    let table = [
+        (json!({"requires": {"env": ">=x"}}), "requires.env"),
+        (json!({"requires": {"env": "a||b"}}), "requires.env"),
+        (json!({"requires": {"env": "<8"}}), "requires.env"),
+        (json!({"requires": {"env": ["a"]}}), "requires.env"),
+        (json!({"resources": {"gpu": -1}}), "resources.gpu"),
+        (json!({"resources": {"gpu": 1e30}}), "resources.gpu"),
+        (json!({"resources": {"gpu": 0.0001}}), "resources.gpu"),
+        (json!({"resources": {"gpu": "2GB"}}), "resources.gpu"),
+        (json!({"cpu": -1}), "cpu"),
+        (json!({"cpu": "2GHz"}), "cpu"),
+        (json!({"memory": "-5MiB"}), "memory"),
+        (json!({"memory": "5 parsecs"}), "memory"),
+    ];
+    for (fields, named) in table {
+        let mut body = fields.clone();
+        body["class"] = json!("echo");
+        let (status, problem) = cluster.post(1, "/api/v1/jobs", &body).await.expect("an answer");
+        assert_eq!(
+            (status.as_u16(), &problem["errors"][0]["field"]),
+            (422, &json!(named)),
+            "{fields}: {problem}"
+        );
+        println!("{fields}: {} {}", named, problem["errors"][0]["detail"]);
+    }
+}
+
 #[tokio::test]
 async fn a_job_that_nobody_can_run_ends_at_once_when_it_asks_for_that() {
     let cluster = Cluster::start(Plan::of(1)).await;

@@ -43,6 +43,9 @@ pub(crate) struct JobWords {
     /// Memory to reserve, such as 512MiB
     #[arg(long)]
     memory: Option<String>,
+    /// Countable thing to reserve, such as gpu=1 or licence=0.5 (repeatable)
+    #[arg(long, value_name = "NAME=NUMBER", value_parser = pair)]
+    resource: Vec<(String, String)>,
     /// 0 to 9, 9 first
     #[arg(long)]
     priority: Option<u8>,
@@ -97,7 +100,7 @@ pub(crate) async fn run(client: &Client, words: &JobWords) -> Outcome {
     Ok(Exit::Ok)
 }
 
-/// Submits under a key made before the first try, so that repeats to other nodes stay one job.
+/// Submits, and says what the answer warns of. Under a key made before the first try, so that repeats to other nodes stay one job.
 pub(crate) async fn submit(client: &Client, words: &JobWords) -> Result<Value, Failure> {
     let body = words.body().await?;
     let key = match &words.key {
@@ -105,7 +108,11 @@ pub(crate) async fn submit(client: &Client, words: &JobWords) -> Result<Value, F
         None => api::new_key()?,
     };
     let ask = Ask::post("/api/v1/jobs", &key).body(&body).patient(api::PATIENCE);
-    Ok(client.api.json(ask).await?)
+    let job = client.api.json(ask).await?;
+    if let Some(warning) = job["warning"].as_str() {
+        show::talk(&format!("warning: {}", show::safe(warning)));
+    }
+    Ok(job)
 }
 
 impl JobWords {
@@ -144,6 +151,7 @@ impl JobWords {
         put("requires", object(&self.require));
         put("cpu", json!(self.cpu));
         put("memory", json!(self.memory));
+        put("resources", object(&self.resource));
         put("priority", json!(self.priority));
         put("submitter", json!(self.submitter));
         put("timeout", json!(self.timeout));
@@ -240,9 +248,11 @@ mod tests {
             "3s",
             "--quiet-limit",
             "1s",
+            "--resource",
+            "gpu=0.5",
         ]);
         let fields = Value::Object(line.words.fields());
-        let expected = json!({"class":"sh","args":["-n"],"env":{"A":"b=c"},"priority":9,"timeout":"3s","quiet_limit":"1s"});
+        let expected = json!({"class":"sh","args":["-n"],"env":{"A":"b=c"},"priority":9,"timeout":"3s","quiet_limit":"1s","resources":{"gpu":"0.5"}});
         assert_eq!(fields, expected);
         assert!(Line::try_parse_from(["x", "sh", "--env", "A"]).is_err());
     }

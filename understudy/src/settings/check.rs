@@ -6,11 +6,13 @@ use std::path::Path;
 
 use node::cluster_key::ClusterKey;
 use node::news::{Kind, Share, share_all};
-use node::settings::{ClassCommand, DiskSettings, LabSettings, Retention, RunsJobs, Settings, Windows};
-use protocol::{duration, limits, submit};
+use node::settings::{
+    ClassCommand, DiskSettings, LabSettings, Policy, Retention, RunsJobs, Settings, Windows,
+};
+use protocol::{amount, duration, limits, submit};
 
 use super::Role;
-use super::table::{Answer, ClassTable, DiskTable, LabTable, OneOrMany, RetentionTable, Table};
+use super::table::{Amount, Answer, ClassTable, DiskTable, LabTable, OneOrMany, RetentionTable, Table};
 use crate::api::token;
 use crate::exit::Failure;
 use crate::nearest;
@@ -35,6 +37,7 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         worker,
         class,
         master,
+        queue,
         lab,
         share,
         logs,
@@ -55,7 +58,6 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
     let (heartbeat_ms, election_ms) =
         times(raft.heartbeat_ms.unwrap_or(100), raft.election_ms.unwrap_or(500))?;
     let replace_after_ms = replace_after(cluster.replace_after.as_deref(), election_ms)?;
-    let join = addresses(cluster.join.unwrap_or_default())?;
     sheltered(Settings {
         name,
         data: node.data.unwrap_or_default(),
@@ -63,7 +65,7 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         http_port,
         advertise,
         founds: role == Role::Master,
-        join,
+        join: addresses(cluster.join.unwrap_or_default())?,
         expect,
         voters,
         replace_after_ms,
@@ -79,9 +81,11 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         disk: disk_settings(disk)?,
         slots: slots(worker.slots)?,
         headers: headers(worker.headers)?,
+        resources: resources(worker.resources)?,
         allow: allow(worker.allow.unwrap_or_default())?,
         classes: class.into_iter().map(|(name, class)| one_class(name, class)).collect::<Result<_, _>>()?,
         runs_jobs: runs_jobs(master.runs_jobs.as_deref().unwrap_or("auto"))?,
+        policy: policy(queue.policy.as_deref().unwrap_or("single"))?,
         cluster_key,
         token,
         insecure: http.insecure.unwrap_or(false),
@@ -312,6 +316,24 @@ fn headers(told: BTreeMap<String, OneOrMany>) -> Result<BTreeMap<String, BTreeSe
     Ok(headers)
 }
 
+/// Countable things, in thousandths of one.
+fn resources(told: BTreeMap<String, Amount>) -> Result<BTreeMap<String, u64>, Failure> {
+    if told.len() > limits::RESOURCES {
+        return Err(bad(
+            "worker.resources",
+            format!("has {}, the limit is {}", told.len(), limits::RESOURCES),
+        ));
+    }
+    let one = |(name, number): (String, Amount)| {
+        let setting = format!("worker.resources.{name}");
+        submit::check_resource(&name).map_err(|why| bad(&setting, why))?;
+        let milli = amount::parse_milli(&number.text(), limits::RESOURCE_MOST);
+        let why = || format!("{}, this is {:?}", submit::resource_range(), number.text());
+        Ok((name, milli.ok_or_else(|| bad(&setting, why()))?))
+    };
+    told.into_iter().map(one).collect()
+}
+
 fn allow(told: Vec<String>) -> Result<BTreeSet<String>, Failure> {
     let told = told.into_iter().filter(|class| !class.is_empty());
     told.map(|class| match SCRIPTS.contains(&class.as_str()) {
@@ -391,5 +413,13 @@ fn runs_jobs(text: &str) -> Result<RunsJobs, Failure> {
         "always" => Ok(RunsJobs::Always),
         "never" => Ok(RunsJobs::Never),
         _ => Err(bad("master.runs_jobs", format!("must be auto, always or never, this is {text:?}"))),
+    }
+}
+
+fn policy(text: &str) -> Result<Policy, Failure> {
+    match text {
+        "single" => Ok(Policy::Single),
+        "multi" => Ok(Policy::Multi),
+        _ => Err(bad("queue.policy", format!("must be single or multi, this is {text:?}"))),
     }
 }

@@ -7,8 +7,8 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, CommandFactory as _};
 
 use super::table::{
-    ChaosTable, ClassTable, ClusterTable, HttpTable, LogsTable, NodeTable, OneOrMany, ShareTable, Table,
-    TestTable, WorkerTable,
+    Amount, ChaosTable, ClassTable, ClusterTable, HttpTable, LogsTable, NodeTable, OneOrMany, ShareTable,
+    Table, TestTable, WorkerTable,
 };
 
 /// How a node shall be. What is not named here comes from the file (`--config`), else is a default.
@@ -62,6 +62,9 @@ pub(crate) struct NodeFlags {
     /// Capability it has (repeatable)
     #[arg(long, env = "UNDERSTUDY_HEADER", value_name = "NAME=VALUE", value_parser = pair, value_delimiter = ',')]
     pub(crate) header: Vec<(String, String)>,
+    /// Countable thing it has, such as gpu=2 or licence=0.5 (repeatable)
+    #[arg(long, env = "UNDERSTUDY_RESOURCE", value_name = "NAME=NUMBER", value_parser = pair, value_delimiter = ',')]
+    pub(crate) resource: Vec<(String, String)>,
     /// Script classes it may serve
     #[arg(long, env = "UNDERSTUDY_ALLOW", value_name = "sh,python", value_delimiter = ',')]
     pub(crate) allow: Option<Vec<String>>,
@@ -148,6 +151,8 @@ impl NodeFlags {
         }
         let headers = headers.into_iter().map(|(name, values)| (name, OneOrMany::Many(values))).collect();
         let class = self.class.clone().zip(self.script.as_deref().map(command_of)).into_iter().collect();
+        let resource = |(name, number): &(String, String)| (name.clone(), Amount::Text(number.clone()));
+        let resources = self.resource.iter().map(resource).collect();
         Table {
             class,
             node: NodeTable {
@@ -173,7 +178,7 @@ impl NodeFlags {
                 token_file: self.token_file.clone(),
                 ..HttpTable::default()
             },
-            worker: WorkerTable { slots: self.slots, headers, allow: self.allow.clone() },
+            worker: WorkerTable { slots: self.slots, headers, allow: self.allow.clone(), resources },
             share: ShareTable { kinds: self.share.clone() },
             logs: LogsTable { store: self.logdb.clone(), logger: logger_url(self.logger.clone()) },
             chaos: ChaosTable { enabled: self.chaos },

@@ -20,6 +20,7 @@ pub(crate) struct Table {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) class: BTreeMap<String, ClassTable>,
     pub(crate) master: MasterTable,
+    pub(crate) queue: QueueTable,
     pub(crate) lab: LabTable,
     pub(crate) share: ShareTable,
     pub(crate) logs: LogsTable,
@@ -112,6 +113,31 @@ pub(crate) struct WorkerTable {
     pub(crate) headers: BTreeMap<String, OneOrMany>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) allow: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) resources: BTreeMap<String, Amount>,
+}
+
+/// `gpu = 2`, `gpu = 0.5` or `gpu = "0.5"`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Amount {
+    /// A whole number.
+    Whole(i64),
+    /// One with a fraction.
+    Part(f64),
+    /// As text.
+    Text(String),
+}
+
+impl Amount {
+    /// As it was written.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Whole(number) => number.to_string(),
+            Self::Part(number) => number.to_string(),
+            Self::Text(text) => text.clone(),
+        }
+    }
 }
 
 /// `gpu = "a100"` or `gpu = ["a100", "h100"]`.
@@ -153,6 +179,14 @@ pub(crate) struct ClassTable {
 pub(crate) struct MasterTable {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) runs_jobs: Option<String>,
+}
+
+/// How jobs wait.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct QueueTable {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) policy: Option<String>,
 }
 
 /// How strangers at the lab's ports are served.
@@ -231,8 +265,8 @@ pub(crate) struct TestTable {
 const NOT_YET: [&str; 9] = [
     "http.tls_cert",
     "http.tls_key",
-    "worker.resources",
-    "queue",
+    "queue.max_jobs",
+    "queue.max_bytes",
     "recodex",
     "logs.keep_bytes",
     "logs.keep_days",
@@ -271,6 +305,7 @@ impl Table {
             },
             raft: RaftTable { heartbeat_ms: Some(100), election_ms: Some(500) },
             master: MasterTable { runs_jobs: Some("auto".into()) },
+            queue: QueueTable { policy: Some("single".into()) },
             ..Self::default()
         }
     }

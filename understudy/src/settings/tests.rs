@@ -62,6 +62,29 @@ fn a_script_serves_its_class() {
 }
 
 #[test]
+fn resources_are_numbers_down_to_thousandths_and_a_policy_is_one_of_two() {
+    let file =
+        file("[worker]\nresources = { gpu = 2, licence = 0.5, disk = '1.125' }\n[queue]\npolicy = 'multi'\n");
+    let path = file.path().to_str().unwrap();
+    let settings =
+        read(&flags(&["-c", path, "--resource", "gpu=4", "--resource", "port=1"]), Role::Worker).unwrap();
+    let has = [("gpu", 4_000), ("licence", 500), ("disk", 1_125), ("port", 1_000)];
+    assert_eq!(settings.resources, has.map(|(name, milli)| (name.to_string(), milli)).into());
+    assert_eq!(settings.policy, node::settings::Policy::Multi);
+    assert_eq!(read(&flags(&[]), Role::Master).unwrap().policy, node::settings::Policy::Single);
+    for (text, words) in [
+        ("[worker]\nresources = { gpu = -1 }\n", "worker.resources.gpu"),
+        ("[worker]\nresources = { gpu = 0.0005 }\n", "at most three decimals"),
+        ("[worker]\nresources = { gpu = 1e12 }\n", "worker.resources.gpu"),
+        ("[worker]\nresources = { gpu = true }\n", "worker.resources.gpu"),
+        ("[queue]\npolicy = 'fifo'\n", "must be single or multi"),
+    ] {
+        let said = refusal(text);
+        assert!(said.contains(words), "{text}: {said}");
+    }
+}
+
+#[test]
 fn a_variable_is_a_flag_that_a_flag_beats() {
     use clap::CommandFactory as _;
     let command = Line::command();

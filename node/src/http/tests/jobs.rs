@@ -5,7 +5,7 @@ use bytes::Bytes;
 use protocol::{JobId, Outcome, Reason, Refusal};
 
 use super::stage::start;
-use super::{call, get, submit};
+use super::{JSON, call, get, submit};
 
 #[tokio::test]
 async fn a_list_goes_page_by_page_newest_first_and_narrows() {
@@ -140,6 +140,27 @@ async fn why_names_each_node_with_its_reasons() {
     assert_eq!((why["state"].as_str(), &why["chosen"]), (Some("queued"), &().into()));
     assert_eq!(why["nodes"][1]["name"], "n2");
     assert_eq!(why["nodes"][1]["reasons"][0]["code"], "class");
+}
+
+#[tokio::test]
+async fn a_job_that_no_present_node_could_ever_run_is_taken_with_a_warning() {
+    let (app, _hand) = start();
+    let said = submit(&app, r#"{"class":"knit"}"#).await;
+    assert_eq!(said.status, 201);
+    let warning = "no present node could ever run this job: no present node serves class knit";
+    assert_eq!(said.json()["warning"], warning);
+    let fine = submit(&app, r#"{"class":"echo"}"#).await.json();
+    assert!(fine.get("warning").is_none(), "{fine}");
+    let jobs = r#"[{"class":"echo"},{"class":"knit"},{"class":"echo","cpu":3}]"#;
+    let batch = call(&app, "POST /api/v1/jobs/batch", &[JSON], jobs).await.json();
+    let more = "; and 1 more jobs of this batch that none could";
+    assert_eq!(batch["warning"], format!("[1]: {warning}{more}"));
+    let bad = r#"{"class":"echo","requires":{"env":">=x"},"resources":{"gpu":-1}}"#;
+    let refused = submit(&app, bad).await;
+    assert_eq!(refused.status, 422);
+    let fields: Vec<String> =
+        refused.json()["errors"].as_array().unwrap().iter().map(|e| e["field"].to_string()).collect();
+    assert_eq!(fields, ["\"requires.env\"", "\"resources.gpu\""]);
 }
 
 #[tokio::test]

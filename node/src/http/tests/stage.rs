@@ -246,6 +246,7 @@ fn line(id: NodeId) -> NodeLoad {
         memory_total_bytes: 4 << 30,
         disk_free_bytes: 1 << 30,
         disk_total_bytes: 4 << 30,
+        ..Load::default()
     };
     NodeLoad { id, alive: true, offer, load, running: 0, progress: Vec::new() }
 }
@@ -278,9 +279,11 @@ fn settings(chaos: bool, logdb: Option<String>) -> Settings {
         disk: crate::settings::DiskSettings::default(),
         slots: 4,
         headers: BTreeMap::new(),
+        resources: BTreeMap::new(),
         allow: BTreeSet::new(),
         classes: BTreeMap::new(),
         runs_jobs: RunsJobs::Auto,
+        policy: crate::settings::Policy::Single,
         cluster_key: None,
         token: None,
         insecure: false,
