@@ -58,33 +58,41 @@ impl Master {
 
     /// Assigns waiting jobs, at most `room` of them: to free slots, and where there is none for a job, ahead of one.
     pub(crate) fn fill(&mut self, ledger: &Ledger, room: usize, commands: &mut Vec<Command>) {
-        let Some(mut after) = self.queue.look() else { return };
+        let Some(mut look) = self.queue.look(LOOKS) else { return };
         let ids = |which: fn(&Peer) -> bool, peers: &BTreeMap<NodeId, Peer>| -> Vec<NodeId> {
             peers.values().filter(|peer| which(peer)).map(|peer| peer.shown.id).collect()
         };
         let (mut free, quick) = (ids(Peer::has_room, &self.peers), ids(Peer::takes_spares, &self.peers));
-        let (mut looks, mut tries, mut assigned) = (LOOKS, SHAPES_TRIED, 0);
+        let (mut tries, mut assigned) = (SHAPES_TRIED, 0);
         while !free.is_empty() || !quick.is_empty() {
-            let Some(place) = self.queue.next(after) else { break };
-            if assigned >= room || looks < free.len() + quick.len() || tries == 0 {
-                self.queue.pause(after);
+            let place = self.queue.next(&mut look);
+            let is_enough = place.is_some() && (assigned >= room || tries == 0);
+            if is_enough || !look.affords(free.len() + quick.len()) {
+                self.queue.pause(look);
                 break;
             }
-            looks -= free.len() + quick.len();
-            let job = self.queue.job_at(ledger, place);
+            let Some(place) = place else { break };
+            let job = self.queue.job_at(ledger, &place);
             let Some((job, spec, attempt)) = job.and_then(|job| self.wanted(ledger, job)) else {
-                self.queue.take(place);
+                self.queue.strike(&place);
                 continue;
             };
-            match self.place(&spec, &free, false).or_else(|| self.place(&spec, &quick, true)) {
+            if self.must_wait(ledger, &spec) {
+                self.queue.hold_back(&place);
+                continue;
+            }
+            // How fast jobs of a rate begin, a worker that has some waiting would decide.
+            let paced = spec.more.limits.as_ref().is_some_and(|share| share.rate.is_some());
+            let spare = || self.place(&spec, &quick, true).filter(|_| !paced);
+            match self.place(&spec, &free, false).or_else(spare) {
                 Some(node) => {
-                    self.queue.take(place);
+                    self.queue.take(&place);
                     commands.extend(self.assign(job, attempt, &spec, node));
                     assigned += 1;
                     free.retain(|id| *id != node || self.peers.get(id).is_some_and(Peer::has_room));
                 }
                 None => {
-                    after = Some(place);
+                    look.pass(&place);
                     tries -= 1;
                 }
             }
@@ -122,6 +130,7 @@ impl Master {
         peer.occupy(AttemptRef { job, attempt }, Slot::new(Some(spec), true, 0, self.now_ms));
         self.last_chosen = node;
         self.planned.insert(job, Planned { attempt, node, boot });
+        self.turnstile.goes(job, spec);
         Some(Command::Assign { job, attempt, node, boot })
     }
 

@@ -51,10 +51,12 @@ mod queue;
 pub mod retention;
 mod roster;
 mod shards;
+mod shares;
 mod shortage;
 mod snapshot;
 mod spares;
 mod tail;
+mod turnstile;
 
 pub use electorate::Configuration;
 #[cfg(feature = "mutants")]

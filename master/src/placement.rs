@@ -26,6 +26,7 @@ use alloc::vec::Vec;
 use crate::ledger::Ledger;
 use crate::limits::{SENT_CPU_MILLI, SLOTS_PERMILLE};
 use crate::roster::attached_free;
+use crate::shares::held_back;
 use protocol::{Job, JobSpec, JobState, NodeId, NodeLoad, Offer};
 
 /// Whether the leader runs jobs itself.
@@ -248,6 +249,7 @@ pub fn why(
     let nodes: Vec<Verdict> = seats.iter().map(|seat| judged(&job.spec, seat, runs_jobs, others)).collect();
     let chosen = match job.state {
         JobState::Running => job.current().map(|attempt| attempt.node),
+        JobState::Queued if held_back(ledger, job).is_some() => None,
         JobState::Queued => choose(&job.spec, seats.iter().copied(), runs_jobs, others, NodeId(0)),
         _ => None,
     };
@@ -317,6 +319,9 @@ impl Hurdle<'_> {
 }
 
 fn sentence(job: &Job, roster: &[NodeLoad], ledger: &Ledger, chosen: Option<NodeId>) -> String {
+    if let Some(text) = held_back(ledger, job) {
+        return text;
+    }
     let name = |id: NodeId| ledger.member(id).map_or_else(|| id.to_string(), |member| member.name.clone());
     let attempt = job.attempts.len();
     match (job.state, chosen) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use protocol::{AttemptRef, Boot, End, Fact, Job, JobId, JobState, LossCause, NodeId, What};
+use protocol::{AttemptRef, Boot, End, Fact, Job, JobId, JobState, LossCause, NodeId, Share, What};
 
 use crate::fold::Fold;
 use crate::node::LAB_CLASS;
@@ -19,6 +19,8 @@ pub(crate) struct Known {
     pub(crate) acknowledged_us: Option<u64>,
     /// Only attached workers do it.
     pub(crate) is_lab: bool,
+    /// The bounds it shares by its key.
+    share: Option<Share>,
     /// Digest of state and result at its end.
     end: Option<u64>,
     /// Its place among the ends.
@@ -112,6 +114,7 @@ impl Watch {
             attempts: Vec::new(),
             acknowledged_us: None,
             is_lab: job.is_some_and(|job| job.spec.class == LAB_CLASS),
+            share: job.and_then(|job| job.spec.more.limits.clone()),
             end: None,
             number: None,
         };
@@ -128,7 +131,19 @@ impl Watch {
         must(free, "no_run_while_held", || format!("{attempt:?} is given to {node:?} while {known:?}"))?;
         known.attempts.push(Given { node, boot, at_us: now_us, given_back: false });
         known.state = JobState::Running;
-        Ok(())
+        self.shares_hold(attempt.job)
+    }
+
+    /// `shares_hold`: of the jobs of one key never more run than the one that begins allows.
+    fn shares_hold(&mut self, job: JobId) -> Held {
+        let Some(share) = self.jobs.get(&job).and_then(|known| known.share.clone()) else { return Ok(()) };
+        let Some(most) = share.concurrency else { return Ok(()) };
+        let running = self.sharing.entry(share.key.clone()).or_default();
+        running.insert(job);
+        running.retain(|id| self.jobs.get(id).is_some_and(|known| known.state == JobState::Running));
+        must(running.len() <= most as usize, "shares_hold", || {
+            format!("{job} begins as one of {} of the key {}, allowed are {most}", running.len(), share.key)
+        })
     }
 
     /// `no_run_while_held`: only a failure of the attempt that counts takes the job from it.

@@ -131,7 +131,7 @@ pub struct Violation {
 }
 
 /// All promises, by the names that code, tests and documents use.
-pub const INVARIANTS: [&str; 12] = [
+pub const INVARIANTS: [&str; 13] = [
     "acked_survives",
     "one_result",
     "result_is_of_its_payload",
@@ -142,6 +142,7 @@ pub const INVARIANTS: [&str; 12] = [
     "one_leader_a_term",
     "same_ledger",
     "never_over_capacity",
+    "shares_hold",
     "queue_moves",
     "logs_complete",
 ];

@@ -322,7 +322,9 @@ impl<'a> World<'a> {
         let live = self.nodes.iter().filter_map(|node| node.live.as_ref());
         let spares = live.flat_map(|live| live.cast.worker().waiting()).map(|attempt| attempt.job);
         let is_lab = |id: protocol::JobId| ledger.terms(id).is_some_and(|terms| terms.class == LAB_CLASS);
-        let (lab, own): (Vec<_>, Vec<_>) = ledger.queued().chain(spares).partition(|id| is_lab(*id));
+        // What its key holds back may wait beside a free slot.
+        let queued = ledger.queued().filter(|id| !ledger.is_held_back(*id));
+        let (lab, own): (Vec<_>, Vec<_>) = queued.chain(spares).partition(|id| is_lab(*id));
         let always = self.common.runs_jobs == master::RunsJobs::Always;
         let (mut own_free, mut lab_free) = (0, 0);
         for (place, node) in self.nodes.iter().enumerate() {

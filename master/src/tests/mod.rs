@@ -1,6 +1,6 @@
 //! Scenarios: what a ledger does with commands (`rules`, `repeats`, `ending`, `recovering`, `random`), and what a leader makes of what it hears
 //! (`leading`, `losses`, `joining`, `electing`, `comparing`, `choosing`, `spares`, `shortage`,
-//! `attached`, `batches`, `queue`).
+//! `attached`, `batches`, `queue`, `turns`, `sharing`).
 
 mod attached;
 mod batches;
@@ -18,6 +18,8 @@ mod recovering;
 mod repeats;
 mod rules;
 mod scene;
+mod sharing;
 mod shortage;
 mod snapshots;
 mod spares;
+mod turns;

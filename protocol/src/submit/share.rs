@@ -57,7 +57,8 @@ impl Reader<'_> {
     fn rate(&mut self, value: &Value) -> Option<(u32, u64)> {
         let rate = value.as_str().and_then(rate_of);
         if rate.is_none() {
-            let detail = format!("must be text such as 5/s, 100/m or 2000/h, the number from 1 to {SHARE_STARTS}");
+            let detail =
+                format!("must be text such as 5/s, 100/m or 2000/h, the number from 1 to {SHARE_STARTS}");
             self.fault("limits.rate", detail, Some(SHARE_STARTS));
         }
         rate
@@ -92,7 +93,10 @@ mod tests {
         for (limits, expected) in [
             (json!({"key": "shop", "concurrency": 2}), share(Some(2), None)),
             (json!({"key": "shop", "rate": "5/s", "concurrency": null}), share(None, Some((5, 1_000)))),
-            (json!({"key": "shop", "rate": "100/m", "concurrency": 100_000}), share(Some(100_000), Some((100, 60_000)))),
+            (
+                json!({"key": "shop", "rate": "100/m", "concurrency": 100_000}),
+                share(Some(100_000), Some((100, 60_000))),
+            ),
             (json!({"key": "shop", "rate": "1000000/h"}), share(None, Some((1_000_000, 3_600_000)))),
         ] {
             assert_eq!(read(&limits), Ok(Some(expected)), "{limits}");
@@ -121,8 +125,25 @@ mod tests {
         ] {
             assert_eq!(read(&limits), Err(fields.iter().map(ToString::to_string).collect()), "{limits}");
         }
-        for rate in ["5", "5/d", "0/s", "-5/s", "+5/s", "1000001/s", "5/", "/s", " 5/s", "1.5/s", "5/sec", "99999999999999999999/s"] {
-            assert_eq!(read(&json!({"key": "k", "rate": rate})), Err([String::from("limits.rate")].into()), "{rate}");
+        for rate in [
+            "5",
+            "5/d",
+            "0/s",
+            "-5/s",
+            "+5/s",
+            "1000001/s",
+            "5/",
+            "/s",
+            " 5/s",
+            "1.5/s",
+            "5/sec",
+            "99999999999999999999/s",
+        ] {
+            assert_eq!(
+                read(&json!({"key": "k", "rate": rate})),
+                Err([String::from("limits.rate")].into()),
+                "{rate}"
+            );
         }
         assert_eq!(read(&json!({"key": "k", "rate": 5})), Err([String::from("limits.rate")].into()));
     }
