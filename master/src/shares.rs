@@ -220,7 +220,8 @@ impl Shares {
         let Some(window) = window else {
             let aging = &self.aging[place];
             let many = aging.next - aging.first >= RATE_KEYS;
-            let until_ms = aging.first().filter(|_| many).map(|(at_ms, _)| (*at_ms).max(now_ms + 1));
+            // The first that is over makes room for the next that starts.
+            let until_ms = aging.first().map(|(at_ms, _)| *at_ms).filter(|at_ms| many && *at_ms > now_ms);
             return match until_ms {
                 Some(until_ms) => Some(Full::Keys { until_ms }),
                 None if starts >= u64::from(most) => Some(Full::Started { starts, until_ms: 0 }),
@@ -293,4 +294,55 @@ pub(crate) fn held_back(ledger: &Ledger, job: &Job) -> Option<String> {
             format!("waits: starts of {RATE_KEYS} keys are counted already, as many as can be")
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn share(n: u64) -> Share {
+        Share { key: format!("key {n}"), concurrency: None, rate: Some((2, 1_000)) }
+    }
+
+    #[test]
+    fn starts_that_count_no_more_are_forgotten() {
+        let mut shares = Shares::new();
+        for n in 0..5_000 {
+            shares.started(&share(n), n * 10);
+            shares.started(&share(0), n * 10);
+        }
+        let left = shares.all_started().count();
+        assert_eq!(left, shares.keys.len());
+        assert!((100..=110).contains(&left), "{left}");
+        assert!(shares.full(&share(0), 50_000, (0, 0)).is_some(), "it started all the time");
+    }
+
+    #[test]
+    fn a_start_counts_for_its_period_and_at_most_a_slice_longer() {
+        let mut shares = Shares::new();
+        for at_ms in [1_049, 1_400] {
+            shares.started(&share(1), at_ms);
+        }
+        let at = |now_ms| shares.full(&share(1), now_ms, (0, 0));
+        assert_eq!(at(1_400), Some(Full::Started { starts: 2, until_ms: 2_050 }));
+        assert_eq!((at(2_049).is_some(), at(2_050)), (true, None));
+        assert!(shares.full(&share(1), 2_050, (0, 1)).is_some(), "what is on its way counts, too");
+        let other = Share { rate: Some((1, 60_000)), ..share(1) };
+        assert_eq!(shares.full(&other, 1_400, (0, 0)), None, "another unit is counted for itself");
+    }
+
+    #[test]
+    fn when_as_many_keys_are_counted_as_can_be_others_wait_until_one_is_over() {
+        let mut shares = Shares::new();
+        for n in 0..RATE_KEYS {
+            shares.started(&share(n), 100);
+        }
+        assert_eq!(shares.full(&share(RATE_KEYS), 500, (0, 0)), Some(Full::Keys { until_ms: 1_150 }));
+        assert_eq!(shares.full(&share(7), 500, (0, 0)), None, "who is counted goes on");
+        assert_eq!(shares.full(&share(RATE_KEYS), 1_150, (0, 0)), None);
+        for n in 0..10 {
+            shares.started(&share(RATE_KEYS + n), 1_150);
+        }
+        assert!(shares.all_started().count() as u64 <= RATE_KEYS - 9);
+    }
 }
