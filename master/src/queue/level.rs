@@ -150,9 +150,7 @@ impl Level {
         let from = seen.claim.take().map_or(Bound::Unbounded, Bound::Included);
         for claim in self.claims.range((from, Bound::Unbounded)) {
             seen.claim = Some(claim.clone());
-            let Some(party) = self.parties.get(&claim.submitter).filter(|_| look.affords(1)) else {
-                return None;
-            };
+            let party = self.parties.get(&claim.submitter).filter(|_| look.affords(1))?;
             let from = seen.heads.get(&claim.submitter).copied();
             let mut last = None;
             for head in party.heads.range((from.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
