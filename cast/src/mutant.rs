@@ -67,6 +67,9 @@ pub enum Mutant {
     /// A leader leaves its attempts with a worker that started anew.
     #[cfg(feature = "mutants")]
     ForgetsRestarts,
+    /// A leader lets jobs begin whatever bounds they share by their key.
+    #[cfg(feature = "mutants")]
+    IgnoresShares,
     /// A worker ends what it runs when the lead changes.
     #[cfg(feature = "mutants")]
     EndsWithLead,
@@ -102,6 +105,7 @@ impl Mutant {
         Self::SlotFreedByJobsEnd,
         Self::OverCapacity,
         Self::ForgetsRestarts,
+        Self::IgnoresShares,
         Self::EndsWithLead,
         Self::SwapsResults,
         Self::FloorTooHigh,
@@ -139,6 +143,7 @@ impl Mutant {
             Self::SlotFreedByJobsEnd => Some(master::Mutant::SlotFreedByJobsEnd),
             Self::OverCapacity => Some(master::Mutant::OverCapacity),
             Self::ForgetsRestarts => Some(master::Mutant::ForgetsRestarts),
+            Self::IgnoresShares => Some(master::Mutant::IgnoresShares),
             _ => None,
         }
     }

@@ -247,7 +247,16 @@ impl Turn<'_> {
             job.started_wall_ms.get_or_insert(attempt.started_wall_ms);
             job.attempts.push(attempt);
         });
+        self.count_start(id);
         Some(())
+    }
+
+    /// The bounds that a job shares by its key count this start.
+    fn count_start(&mut self, id: JobId) {
+        let ledger = &mut *self.ledger;
+        if let Some(share) = ledger.jobs.get(&id).and_then(|held| held.terms().more.limits.as_ref()) {
+            ledger.shares.started(share, ledger.clock_ms);
+        }
     }
 
     fn finish(

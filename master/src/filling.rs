@@ -58,7 +58,7 @@ impl Master {
 
     /// Assigns waiting jobs, at most `room` of them: to free slots, and where there is none for a job, ahead of one.
     pub(crate) fn fill(&mut self, ledger: &Ledger, room: usize, commands: &mut Vec<Command>) {
-        let Some(mut after) = self.queue.look() else { return };
+        let Some(mut look) = self.queue.look(LOOKS) else { return };
         let ids = |which: fn(&Peer) -> bool, peers: &BTreeMap<NodeId, Peer>| -> Vec<NodeId> {
             peers.values().filter(|peer| which(peer)).map(|peer| peer.shown.id).collect()
         };
@@ -69,35 +69,40 @@ impl Master {
             }
             Policy::Multi => (Vec::new(), ids(Peer::fit, &self.peers), Spares::Queue),
         };
-        let (mut looks, mut tries, mut assigned) = (LOOKS, SHAPES_TRIED, 0);
+        let (mut tries, mut assigned) = (SHAPES_TRIED, 0);
         while !free.is_empty() || !quick.is_empty() {
-            let Some(place) = self.queue.next(after) else { break };
-            if assigned >= room || looks < free.len() + quick.len() || tries == 0 {
-                self.queue.pause(after);
+            let place = self.queue.next(&mut look);
+            let is_enough = place.is_some() && (assigned >= room || tries == 0);
+            if is_enough || !look.affords(free.len() + quick.len()) {
+                self.queue.pause(look);
                 break;
             }
-            looks -= free.len() + quick.len();
-            let job = self.queue.job_at(ledger, place);
+            let Some(place) = place else { break };
+            let job = self.queue.job_at(ledger, &place);
             let Some((job, spec, attempt)) = job.and_then(|job| self.wanted(ledger, job)) else {
-                self.queue.take(place);
+                self.queue.strike(&place);
                 continue;
             };
+            if self.must_wait(ledger, &spec) {
+                self.queue.hold_back(&place);
+                continue;
+            }
             match self.place(&spec, &free, Spares::None).or_else(|| self.place(&spec, &quick, ahead)) {
                 Some((node, why)) => {
-                    self.queue.take(place);
+                    self.queue.take(&place);
                     commands.extend(self.assign(job, attempt, &spec, (node, why)));
                     assigned += 1;
                     free.retain(|id| *id != node || self.peers.get(id).is_some_and(Peer::has_room));
                 }
                 None => {
-                    if spec.more.at_most_once {
+                    if !may_go_ahead(&spec) {
                         // Where the next free slot is for it, nothing younger is sent ahead.
                         let is_for_it = |id: &NodeId| {
                             self.peers.get(id).is_some_and(|peer| could_ever(&spec, &peer.shown))
                         };
                         quick.retain(|id| !is_for_it(id));
                     }
-                    after = Some(place);
+                    look.pass(&place);
                     tries -= 1;
                 }
             }
@@ -114,10 +119,9 @@ impl Master {
         Some((job, Arc::clone(terms), attempts as u32 + 1))
     }
 
-    /// The node for a job among these, and why; with `spares`, one where it waits for a free slot. (What may have one attempt at
-    /// most is not sent ahead: where it is given back before it has begun, that was its attempt.)
+    /// The node for a job among these, and why; with `spares`, one where it waits for a free slot.
     pub(crate) fn place(&self, spec: &JobSpec, among: &[NodeId], spares: Spares) -> Option<(NodeId, Chosen)> {
-        let spares = if spec.more.at_most_once { Spares::None } else { spares };
+        let spares = if may_go_ahead(spec) { spares } else { Spares::None };
         let me = self.settings.me;
         let peers = among.iter().filter_map(|id| self.peers.get(id));
         let seats = peers.map(|peer| peer.seat(me, &spec.class, spares));
@@ -151,6 +155,7 @@ impl Master {
         peer.occupy(AttemptRef { job, attempt }, Slot::new(Some(spec), true, 0, self.now_ms));
         self.last_chosen = node;
         self.planned.insert(job, Planned { attempt, node, boot });
+        self.turnstile.goes(job, spec);
         Some(Command::AssignWhy { job, attempt, node, boot, why })
     }
 
@@ -175,4 +180,11 @@ impl Master {
         }
         members().all(|peer| peer.reported).then_some(true)
     }
+}
+
+/// Whether a job may wait on a worker for a slot. What may have one attempt at most may not: where it is given back before it
+/// has begun, that was its attempt. And how fast jobs of a rate begin, that worker would decide.
+fn may_go_ahead(spec: &JobSpec) -> bool {
+    let paced = spec.more.limits.as_ref().is_some_and(|share| share.rate.is_some());
+    !spec.more.at_most_once && !paced
 }

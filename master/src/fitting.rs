@@ -1,5 +1,6 @@
 //! Whether a ledger fits together: every count, index and promise, walked through from end to end.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::ledger::{Ledger, Totals, bytes_of, place_of};
@@ -53,8 +54,19 @@ impl Ledger {
             let current = self.changed_job(attempt.job).and_then(|job| job.current());
             assert!(current.is_some_and(|a| a.node == node && a.boot == boot), "it is on the node it is on");
         }
+        self.check_shares();
         self.members.check();
         self.gateways.check();
+    }
+
+    /// Of each key as many run as are counted.
+    fn check_shares(&self) {
+        let mut running: BTreeMap<&str, u32> = BTreeMap::new();
+        let held = self.jobs.iter().filter(|(_, held)| held.state() == JobState::Running);
+        for share in held.filter_map(|(_, held)| held.terms().more.limits.as_ref()) {
+            *running.entry(&share.key).or_default() += 1;
+        }
+        assert!(running == self.shares.all_running(), "running jobs of each key are counted right");
     }
 
     /// Every accepted job is open, held as ended, or history: none is lost on the way.

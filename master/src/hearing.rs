@@ -27,6 +27,7 @@ impl Master {
             let ended = Asker { gateway: from, boot, number: 0 };
             self.submits.retain(|asker| asker.gateway != from || *asker >= ended);
             self.take_back(ledger, from);
+            self.queue.release_all();
         }
         match message {
             ToMaster::Forward(forward) => self.forward(ledger, from, boot, forward),
@@ -130,7 +131,7 @@ impl Master {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let spec_of = |attempt: &AttemptRef| ledger.terms(attempt.job);
         let (echo, answered, now_ms) = (report.echo, peer.answered, self.now_ms);
-        let (mut freed, mut missing) = (false, Vec::new());
+        let (mut woken, mut freed, mut missing) = (false, Vec::new(), Vec::new());
         peer.change_slots(|slots| {
             for attempt in held.iter().chain(&wanted) {
                 if held.contains(attempt) || !ended(attempt) {
@@ -150,15 +151,17 @@ impl Master {
                         missing.push(*attempt);
                     }
                 } else if had_its_chance || ended(attempt) {
-                    freed = true;
+                    freed.extend(slot.share().cloned());
+                    woken = true;
                     return false;
                 }
                 true
             });
         });
-        if freed {
+        if woken {
             self.queue.wake();
         }
+        freed.iter().for_each(|share| self.share_freed(ledger, Some(share)));
         missing.into_iter().for_each(|attempt| self.dispatch(ledger, from, attempt));
     }
 
@@ -195,8 +198,11 @@ impl Master {
 
     fn result(&mut self, ledger: &Ledger, from: NodeId, attempt: AttemptRef, outcome: Arc<Outcome>) {
         // Its slot is free from here on: the next assignment travels with this result.
+        let slot = self.peers.get(&from).and_then(|peer| peer.slots().get(&attempt));
+        let share = slot.and_then(Slot::share).cloned();
         if self.peers.get_mut(&from).is_some_and(|peer| peer.ended(attempt)) {
             self.queue.wake();
+            self.share_freed(ledger, share.as_ref());
         }
         let Some(known) = attempt_of(ledger, attempt).filter(|known| known.node == from) else {
             self.send(from, ToNode::Settled { attempt, verdict: Verdict::Forgotten });

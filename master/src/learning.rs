@@ -48,6 +48,7 @@ impl Master {
             What::Left { node } => {
                 self.peers.remove(node);
                 self.comparing.forget(*node);
+                self.queue.release_all();
                 self.take_back(ledger, *node);
             }
             What::Opened => self.opening = false,
@@ -64,6 +65,7 @@ impl Master {
         let planned = self.planned.get(&attempt.job).copied();
         if let Some(planned) = planned.filter(|planned| planned.attempt == attempt.attempt) {
             self.planned.remove(&attempt.job);
+            self.turnstile.gone(attempt.job);
             if planned.node != node {
                 self.free(planned.node, attempt);
             }
@@ -89,6 +91,7 @@ impl Master {
     pub(crate) fn compare(&mut self, ledger: &Ledger, id: JobId) {
         let job = ledger.changed_job(id);
         let state = ledger.state(id);
+        let mut gone = None;
         if let Some(planned) = self.planned.get(&id).copied() {
             let attempts = job.map_or(0, |job| job.attempts.len());
             let waits = state == Some(JobState::Queued) || self.queue.arriving(id).is_some();
@@ -96,6 +99,7 @@ impl Master {
             // Where its `Assign` would still be carried out, it is on its way; else it did, or will do, nothing.
             if !(waits && attempts + 1 == planned.attempt as usize && same_start) {
                 self.planned.remove(&id);
+                gone = self.turnstile.gone(id);
                 self.free(planned.node, AttemptRef { job: id, attempt: planned.attempt });
             }
         }
@@ -116,6 +120,8 @@ impl Master {
                 }
             }
         }
+        let share = gone.as_ref().or_else(|| ledger.terms(id)?.more.limits.as_ref());
+        self.share_freed(ledger, share);
     }
 
     /// Frees a slot that was only planned, unless the very attempt is committed there.

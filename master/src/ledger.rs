@@ -17,6 +17,7 @@ use crate::marks::{Mark, Marks};
 use crate::members::Members;
 use crate::retention::Forgotten;
 use crate::shards::{Order, Places, Shards};
+use crate::shares::Shares;
 use crate::tail::Tail;
 use protocol::{
     Answer, AttemptRef, AttemptState, Boot, ClusterId, Ending, Fact, Job, JobId, JobSpec, JobState, Member,
@@ -55,6 +56,7 @@ pub struct Ledger {
     scheduled: Places,
     /// Places of running jobs, by the node their current attempt is committed to.
     running: Arc<BTreeMap<NodeId, Places>>,
+    pub(crate) shares: Shares,
 }
 
 /// What is counted and not searched for.
@@ -147,6 +149,7 @@ impl Ledger {
             queued: Default::default(),
             scheduled: Places::default(),
             running: Arc::default(),
+            shares: Shares::new(),
         }
     }
 
@@ -433,6 +436,9 @@ impl Ledger {
                 put(places);
                 if places.len() == 0 {
                     running.remove(&attempt.node);
+                }
+                if let Some(share) = &job.spec.more.limits {
+                    self.shares.runs(&share.key, into);
                 }
             }
             _ => {}

@@ -52,10 +52,12 @@ mod reserved;
 pub mod retention;
 mod roster;
 mod shards;
+mod shares;
 mod shortage;
 mod snapshot;
 mod spares;
 mod tail;
+mod turnstile;
 
 pub use electorate::Configuration;
 #[cfg(feature = "mutants")]

@@ -25,6 +25,12 @@ pub const PIECE_ITEMS: usize = 4_096;
 pub const LOST_PAUSE_MS: u64 = 1_000;
 /// A job waits this much as though it were one priority level higher.
 pub const AGEING_MS: u64 = 30_000;
+/// Slices of the period of a rate: a start counts at most one of them longer than the period.
+pub const RATE_SLICES: u64 = 20;
+/// Keys whose starts are counted at once, for each period; while it is full, jobs of other keys that name a rate wait.
+pub const RATE_KEYS: u64 = 100_000;
+/// Submitters that have no job in the queue now and whose place in the round is remembered.
+pub const SUBMITTERS_AWAY: usize = 10_000;
 /// Shapes of work that one filling may fail to place before it pauses until the next turn.
 pub const SHAPES_TRIED: usize = 256;
 /// Looks at a worker that one filling may take before it pauses until the next turn.

@@ -23,6 +23,7 @@ use crate::queue::Queue;
 use crate::retention::Retention;
 use crate::roster::{Peer, Slot};
 use crate::shortage::DiskBounds;
+use crate::turnstile::Turnstile;
 use protocol::limits::{ENTRY_BYTES, ENTRY_COMMANDS, LIVENESS_MS};
 use protocol::{
     AttemptRef, Boot, Change, Command, Entry, IfUnsatisfiable, JobId, JobSpec, Load, LossCause, Member,
@@ -71,6 +72,8 @@ pub enum Mutant {
     OverCapacity,
     /// That a worker started anew is not seen: its attempts stay with it.
     ForgetsRestarts,
+    /// Jobs begin whatever bounds they share by their key.
+    IgnoresShares,
 }
 
 /// What the leader wants done.
@@ -125,6 +128,7 @@ pub struct Master {
     pub(crate) peers: BTreeMap<NodeId, Peer>,
     pub(crate) queue: Queue,
     pub(crate) deadlines: Deadlines,
+    pub(crate) turnstile: Turnstile,
     /// Commands for the next entries, in order, and about how many bytes they are.
     pub(crate) waiting: VecDeque<Command>,
     pub(crate) waiting_bytes: usize,
@@ -185,6 +189,7 @@ impl Master {
             peers: BTreeMap::new(),
             queue: Queue::default(),
             deadlines: Deadlines::default(),
+            turnstile: Turnstile::default(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             returned: VecDeque::new(),
@@ -244,11 +249,13 @@ impl Master {
             self.take_back(ledger, node);
             // What only others could run before may be for the leader now.
             self.queue.wake();
+            self.queue.release_all();
         }
         self.look_at_transfers();
         while let Some(job) = self.deadlines.pop(now_ms) {
             self.push(Command::Release { job });
         }
+        self.let_through();
         #[cfg(feature = "mutants")]
         self.take_back_too_early(ledger);
         self.forget(ledger);

@@ -15,6 +15,8 @@ use protocol::limits::REPORT_MS;
 pub(crate) struct Use {
     /// Attempts held of each class; of a class nobody knows any more, the empty one.
     by_class: BTreeMap<String, u32>,
+    /// Attempts held of jobs that share bounds, by their key.
+    by_key: BTreeMap<String, u32>,
     /// Attempts that take a slot of the node's own, or wait for one.
     pub(crate) own: u32,
     /// Attached workers that are free, of all classes.
@@ -36,6 +38,9 @@ impl Use {
 
     /// A slot is taken.
     pub(crate) fn take(&mut self, offer: &Offer, slot: &Slot) {
+        if let Some(share) = slot.share() {
+            *self.by_key.entry(share.key.clone()).or_default() += 1;
+        }
         let class = slot.class();
         let held = match self.by_class.get_mut(class) {
             Some(held) => {
@@ -56,6 +61,12 @@ impl Use {
 
     /// A slot that was taken is free.
     pub(crate) fn give(&mut self, offer: &Offer, slot: &Slot) {
+        if let Some(share) = slot.share() {
+            match self.by_key.get_mut(&share.key) {
+                Some(held) if *held > 1 => *held -= 1,
+                _ => drop(self.by_key.remove(&share.key)),
+            }
+        }
         let class = slot.class();
         let held = self.held(class);
         match self.by_class.get_mut(class) {
@@ -73,6 +84,11 @@ impl Use {
     pub(crate) fn running(&self, offer: &Offer) -> u32 {
         let attached: u32 = offer.attached.values().sum();
         self.own.min(offer.slots) + (attached - self.attached_free)
+    }
+
+    /// Attempts of a key's jobs that are held.
+    pub(crate) fn held_of_key(&self, key: &str) -> u32 {
+        self.by_key.get(key).copied().unwrap_or(0)
     }
 
     /// Attempts of a class that are held.

@@ -9,7 +9,7 @@ use crate::limits::SPARES;
 use crate::pace::{Pace, Use};
 use crate::placement::Seat;
 use protocol::limits::{LIVENESS_MS, PROGRESS_SHOWN};
-use protocol::{AttemptRef, Boot, JobSpec, NodeId, NodeLoad, Offer, Report};
+use protocol::{AttemptRef, Boot, JobSpec, NodeId, NodeLoad, Offer, Report, Share};
 
 /// A node, heard or only known from the ledger.
 #[derive(Clone, Debug)]
@@ -63,6 +63,11 @@ impl Slot {
 
     pub(crate) fn class(&self) -> &str {
         self.spec.as_ref().map_or("", |spec| &spec.class)
+    }
+
+    /// The bounds that its job shares with others.
+    pub(crate) fn share(&self) -> Option<&Share> {
+        self.spec.as_ref().and_then(|spec| spec.more.limits.as_ref())
     }
 }
 
@@ -222,6 +227,11 @@ impl Peer {
     /// Whether attempts may be sent here ahead of a free slot.
     pub(crate) fn takes_spares(&self) -> bool {
         self.fit() && self.pace.is_quick()
+    }
+
+    /// Sums over the slots in use.
+    pub(crate) fn uses(&self) -> &Use {
+        &self.sums
     }
 
     /// The slots in use.

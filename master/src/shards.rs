@@ -2,6 +2,7 @@
 //! clone copies the one piece it touches.
 
 use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -24,9 +25,19 @@ impl Spread for JobId {
 
 impl Spread for Arc<str> {
     fn spread(&self) -> u64 {
-        let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
-        self.bytes().fold(0xCBF2_9CE4_8422_2325, step) >> 16
+        spread_of(self)
     }
+}
+
+impl Spread for String {
+    fn spread(&self) -> u64 {
+        spread_of(self)
+    }
+}
+
+fn spread_of(text: &str) -> u64 {
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
+    text.bytes().fold(0xCBF2_9CE4_8422_2325, step) >> 16
 }
 
 impl Spread for u64 {

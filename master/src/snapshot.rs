@@ -1,7 +1,7 @@
 //! The whole ledger as bytes, piece by piece, and back.
 //!
 //! ```text
-//!   Head │ Former │ Members │ Gateway… │ Facts… │ Jobs… (as accepted) │ Keys… │ EndedKeys… │ End
+//!   Head │ Former │ Members │ Gateway… │ Facts… │ Jobs… (as accepted) │ Keys… │ EndedKeys… │ Started… │ End
 //! ```
 //!
 //! Equal ledgers give equal pieces. A piece is bounded, so that neither side needs room for all of it; taking them from a
@@ -21,10 +21,12 @@ use crate::ledger::Ledger;
 use crate::limits::{PIECE_BYTES, PIECE_ITEMS, RECOVERIES};
 use crate::marks::Marks;
 use crate::retention::Forgotten;
+use crate::shares::Started;
 
 /// The form of the pieces. Raised when an older program could not read them; [`Restoring`] reads all up to this one.
 ///
 /// 2: a job may ask for more ([`protocol::More`]), and the piece `Former` says which clusters this one was recovered from.
+/// 3: a job may ask for still more, and the pieces `Started` have the starts that rates count, where there are any.
 pub const SNAPSHOT_VERSION: u32 = 3;
 
 /// One piece. The order of variants is the form: new ones come last.
@@ -39,6 +41,7 @@ enum Part {
     EndedKeys(Vec<EndedKey>),
     End(Counts),
     Former(Vec<ClusterId>),
+    Started(Vec<Started>),
 }
 
 /// What comes first.
@@ -123,6 +126,7 @@ impl Ledger {
         let jobs = batches(self.jobs_in_order().map(HeldJob::of), job_bytes, Part::Jobs);
         let keys = batches(self.keys.records(), |(key, _)| key.len(), Part::Keys);
         let ended = batches(self.keys.ended_records(), |ended| ended.key.len(), Part::EndedKeys);
+        let started = batches(self.shares.all_started(), |one| one.key.len() + 256, Part::Started);
         let end = Part::End(self.counts_of_all());
         core::iter::once(head)
             .chain([former])
@@ -132,6 +136,7 @@ impl Ledger {
             .chain(jobs)
             .chain(keys)
             .chain(ended)
+            .chain(started)
             .chain([end])
             .map(|part| protocol::native::encode(&part))
     }
@@ -251,6 +256,7 @@ impl Restoring {
                 keys.into_iter().for_each(|key| self.ledger.keys.take_back_ended(key));
                 true
             }
+            Part::Started(starts) => starts.into_iter().all(|started| self.ledger.shares.take_back(started)),
         };
         if fits {
             Ok(())

@@ -18,6 +18,14 @@ pub const HEADERS_BYTES: usize = 16 << 10;
 pub const CLASS_BYTES: usize = 200;
 /// The name of a submitter.
 pub const SUBMITTER_BYTES: usize = 200;
+/// The key of a job's shared limits.
+pub const SHARE_KEY_BYTES: usize = 200;
+/// Jobs of one key that may run at once, at most.
+pub const SHARE_CONCURRENCY: u64 = 100_000;
+/// Starts of one key in a period, at most.
+pub const SHARE_STARTS: u64 = 1_000_000;
+/// The periods that a rate may name: a second, a minute, an hour.
+pub const RATE_PERIODS_MS: [u64; 3] = [1_000, 60_000, 3_600_000];
 /// Labels of one job.
 pub const LABELS: usize = 64;
 /// Entries of any other map or list of one job.

@@ -57,14 +57,17 @@ impl More {
     }
 }
 
-/// Jobs of one key share these bounds, whoever sent them. The last one accepted says how large they are.
+/// Bounds that a job shares with all jobs of one key, in the whole cluster and whoever sent them. Each job brings its own:
+/// it starts only while fewer than `concurrency` jobs of its key run, and while fewer than `rate` of those that name the
+/// same period have started in the last such period (a sliding one). So jobs that name other bounds under one key are each
+/// held to their own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Share {
     /// What they have in common.
     pub key: String,
     /// At most so many of them run at once.
     pub concurrency: Option<u32>,
-    /// At most so many of them start in so many milliseconds.
+    /// At most so many attempts of them start in any so many milliseconds: one of [`crate::limits::RATE_PERIODS_MS`].
     pub rate: Option<(u32, u64)>,
 }
 

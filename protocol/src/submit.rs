@@ -17,6 +17,7 @@ use reader::Reader;
 mod placing;
 mod reader;
 mod retry;
+mod share;
 #[cfg(test)]
 mod tests;
 
@@ -36,10 +37,8 @@ pub struct FieldError {
 }
 
 /// Fields of the public surface that this version does not do yet; naming one is an error, never silence.
-const NOT_YET: [&str; 11] = [
-    "after", "delay", "expires", "files", "limits", "outputs", "ref", "run_at", "webhook", "batch",
-    "schedule",
-];
+const NOT_YET: [&str; 10] =
+    ["after", "delay", "expires", "files", "outputs", "ref", "run_at", "webhook", "batch", "schedule"];
 
 /// A job with nothing but its class: all defaults.
 #[must_use]
@@ -138,7 +137,7 @@ fn check_payload_size(bytes: usize, errors: &mut Vec<FieldError>) {
     }
 }
 
-const KNOWN: [&str; 20] = [
+const KNOWN: [&str; 21] = [
     "class",
     "payload",
     "payload_base64",
@@ -159,6 +158,7 @@ const KNOWN: [&str; 20] = [
     "args",
     "stdin",
     "if_unsatisfiable",
+    "limits",
 ];
 
 impl Reader<'_> {
@@ -199,6 +199,7 @@ impl Reader<'_> {
         spec.more.quiet_limit_ms = self.duration("quiet_limit", self.fields.get("quiet_limit"));
         self.tries(&mut spec);
         spec.if_unsatisfiable = self.if_unsatisfiable();
+        spec.more.limits = self.share();
         spec
     }
 

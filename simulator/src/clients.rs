@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cast::Input;
-use protocol::{Answer, Boot, JobId, JobSpec, More, Reason, Refusal, Request, RetryRule, submit};
+use protocol::{Answer, Boot, JobId, JobSpec, More, Reason, Refusal, Request, RetryRule, Share, submit};
 use worker::Told;
 
 use crate::fold::Fold;
@@ -326,12 +326,20 @@ impl World<'_> {
 fn paper(wish: &Wish) -> (JobSpec, [u8; 32]) {
     let payload = wish.work.payload();
     let class = if wish.is_lab { LAB_CLASS } else { CLASS };
-    let priority = 2 + (wish.work.number % 5) as u8;
+    let number = wish.work.number;
+    let priority = 2 + (number % 5) as u8;
+    let submitter = ["", "anna", "bert"][(number % 3) as usize].to_string();
+    // Of one key one job at a time, of the next two, of the third three.
+    let share = (number.is_multiple_of(8) && !wish.is_lab).then(|| {
+        let of = (number / 8 % 3) as u32 + 1;
+        Share { key: format!("share-{of}"), concurrency: Some(of), rate: None }
+    });
+    let more = More { limits: share, ..More::default() };
     let mut fingerprint = [u8::from(wish.misuse); 32];
     let mut fold = Fold::new();
     fold.bytes(&payload);
     fingerprint[..8].copy_from_slice(&fold.value().to_le_bytes());
-    let asked = JobSpec { payload, priority, retry_base_ms: 200, ..submit::defaults(class) };
+    let asked = JobSpec { payload, priority, submitter, more, retry_base_ms: 200, ..submit::defaults(class) };
     let mut spec = tried(asked, wish.work.number);
     if !wish.is_lab && wish.work.number.is_multiple_of(RESOURCE_EVERY) {
         spec.more.resources.insert(RESOURCE.to_string(), RESOURCE_MILLI);
@@ -341,7 +349,7 @@ fn paper(wish: &Wish) -> (JobSpec, [u8; 32]) {
 
 /// Some jobs may have one attempt at most, and some are not tried again after a failure.
 fn tried(asked: JobSpec, number: u64) -> JobSpec {
-    let usual = More::default();
+    let usual = asked.more.clone();
     match number % 10 {
         3 => {
             let more = More { at_most_once: true, ..usual };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use protocol::{AttemptRef, Boot, End, Fact, Job, JobId, JobState, LossCause, NodeId, What};
+use protocol::{AttemptRef, Boot, End, Fact, Job, JobId, JobState, LossCause, NodeId, Share, What};
 
 use crate::fold::Fold;
 use crate::node::LAB_CLASS;
@@ -21,6 +21,8 @@ pub(crate) struct Known {
     pub(crate) is_lab: bool,
     /// It may have one attempt at most.
     is_once: bool,
+    /// The bounds it shares by its key.
+    share: Option<Share>,
     /// Digest of state and result at its end.
     end: Option<u64>,
     /// Its place among the ends.
@@ -115,6 +117,7 @@ impl Watch {
             acknowledged_us: None,
             is_lab: job.is_some_and(|job| job.spec.class == LAB_CLASS),
             is_once: job.is_some_and(|job| job.spec.more.at_most_once),
+            share: job.and_then(|job| job.spec.more.limits.clone()),
             end: None,
             number: None,
         };
@@ -135,7 +138,19 @@ impl Watch {
         })?;
         known.attempts.push(Given { node, boot, at_us: now_us, given_back: false });
         known.state = JobState::Running;
-        Ok(())
+        self.shares_hold(attempt.job)
+    }
+
+    /// `shares_hold`: of the jobs of one key never more run than the one that begins allows.
+    fn shares_hold(&mut self, job: JobId) -> Held {
+        let Some(share) = self.jobs.get(&job).and_then(|known| known.share.clone()) else { return Ok(()) };
+        let Some(most) = share.concurrency else { return Ok(()) };
+        let running = self.sharing.entry(share.key.clone()).or_default();
+        running.insert(job);
+        running.retain(|id| self.jobs.get(id).is_some_and(|known| known.state == JobState::Running));
+        must(running.len() <= most as usize, "shares_hold", || {
+            format!("{job} begins as one of {} of the key {}, allowed are {most}", running.len(), share.key)
+        })
     }
 
     /// `no_run_while_held`: only a failure of the attempt that counts takes the job from it.

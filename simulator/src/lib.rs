@@ -131,7 +131,7 @@ pub struct Violation {
 }
 
 /// All promises, by the names that code, tests and documents use.
-pub const INVARIANTS: [&str; 13] = [
+pub const INVARIANTS: [&str; 14] = [
     "acked_survives",
     "one_result",
     "result_is_of_its_payload",
@@ -143,6 +143,7 @@ pub const INVARIANTS: [&str; 13] = [
     "one_leader_a_term",
     "same_ledger",
     "never_over_capacity",
+    "shares_hold",
     "queue_moves",
     "logs_complete",
 ];

@@ -59,6 +59,8 @@ pub(crate) struct Watch {
     pub(crate) wall_ms: u64,
     /// Every start of an attempt: who ran it, in which start.
     pub(crate) starts: BTreeMap<AttemptRef, (NodeId, Boot)>,
+    /// Jobs that run, by the key they share bounds by; some that ended since.
+    pub(crate) sharing: BTreeMap<String, BTreeSet<JobId>>,
     /// Jobs in the order in which clients heard that they are safe.
     pub(crate) acknowledged: Vec<JobId>,
     /// Jobs of which somebody was told that they have ended, in this order.

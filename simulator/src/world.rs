@@ -326,11 +326,13 @@ impl<'a> World<'a> {
         let live = self.nodes.iter().filter_map(|node| node.live.as_ref());
         let spares = live.flat_map(|live| live.cast.worker().waiting()).map(|attempt| attempt.job);
         let is_lab = |id: protocol::JobId| ledger.terms(id).is_some_and(|terms| terms.class == LAB_CLASS);
-        // With a queue for each worker it waits for that worker alone. And what asks for a resource may wait for that.
+        // With a queue for each worker it waits for that worker alone. What asks for a resource may wait for that, and what its
+        // key holds back waits beside a free slot.
         let spares = spares.filter(|_| self.common.policy == master::Policy::Single);
         let needs_slot =
             |id: &protocol::JobId| ledger.terms(*id).is_some_and(|t| t.more.resources.is_empty());
-        let waiting = ledger.queued().chain(spares).filter(needs_slot);
+        let queued = ledger.queued().filter(|id| !ledger.is_held_back(*id));
+        let waiting = queued.chain(spares).filter(needs_slot);
         let (lab, own): (Vec<_>, Vec<_>) = waiting.partition(|id| is_lab(*id));
         let always = self.common.runs_jobs == master::RunsJobs::Always;
         let (mut own_free, mut lab_free) = (0, 0);

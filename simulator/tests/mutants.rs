@@ -31,6 +31,7 @@ const MEANT: &[(Mutant, &[&str])] = &[
     (Mutant::SlotFreedByJobsEnd, &["never_over_capacity"]),
     (Mutant::OverCapacity, &["never_over_capacity"]),
     (Mutant::ForgetsRestarts, &["queue_moves"]),
+    (Mutant::IgnoresShares, &["shares_hold"]),
     (Mutant::EndsWithLead, &["no_repeat_in_calm"]),
     (Mutant::SwapsResults, &["result_is_of_its_payload"]),
     (Mutant::FloorTooHigh, &["acked_survives"]),

@@ -12,6 +12,7 @@ use super::{Hurdle, Policy, RunsJobs, Seat, choose, hurdles, others_could, score
 use crate::ledger::Ledger;
 use crate::reserved::Reserved;
 use crate::roster::attached_free;
+use crate::shares::held_back;
 use protocol::{Job, JobSpec, JobState, NodeId, NodeLoad};
 
 /// The nodes, as the one who explains knows them.
@@ -94,7 +95,9 @@ pub fn why(job: &Job, ledger: &Ledger, cluster: &Cluster<'_>, wall_ms: u64) -> W
             Judged { node: seat.node, hurdles: found, score: score(seat) }
         })
         .collect();
+    let held_back = held_back(ledger, job);
     let chosen = match job.state {
+        _ if held_back.is_some() => None,
         JobState::Running => job.current().map(|attempt| attempt.node),
         JobState::Queued if cluster.leader.is_some() => {
             let rules = (cluster.runs_jobs, cluster.policy);
@@ -103,6 +106,7 @@ pub fn why(job: &Job, ledger: &Ledger, cluster: &Cluster<'_>, wall_ms: u64) -> W
         _ => None,
     };
     let text = match (job.state, chosen) {
+        (JobState::Queued, _) if let Some(text) = held_back => text,
         (JobState::Running, Some(node)) => sentence::runs(job, node, &judged, cluster),
         (JobState::Queued, Some(node)) => {
             format!("could start on {} now, and waits for its turn", (cluster.name)(node))

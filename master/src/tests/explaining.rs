@@ -9,7 +9,12 @@ use protocol::{JobId, JobSpec, More, NodeId, Offer};
 
 const NAMES: [&str; 5] = ["nobody", "anna", "bert", "carl", "dora"];
 
-fn with_cluster<T>(scene: &Scene, leader: Option<NodeId>, look: impl FnOnce(&Cluster<'_>) -> T) -> T {
+/// A look at the cluster as a leader tells it.
+pub(super) fn with_cluster<T>(
+    scene: &Scene,
+    leader: Option<NodeId>,
+    look: impl FnOnce(&Cluster<'_>) -> T,
+) -> T {
     let roster = scene.master.roster(&scene.ledger);
     let name = |id: NodeId| NAMES[id.0 as usize].to_string();
     look(&Cluster { roster: &roster, leader, runs_jobs: RunsJobs::Auto, policy: Policy::Single, name: &name })
@@ -179,7 +184,7 @@ fn a_pause_says_after_what_and_how_long() {
     let at = |wall_ms| {
         with_cluster(&scene, Some(NodeId(9)), |cluster| why(&known, &scene.ledger, cluster, wall_ms).text)
     };
-    assert!(at(2_003_350).ends_with("ends in 0.7s"), "{}", at(2_003_350));
+    assert!(at(2_002_350).ends_with("ends in 0.7s"), "{}", at(2_002_350));
     assert!(at(2_004_000).ends_with("before the next one is over"));
 }
 

@@ -1,6 +1,6 @@
 //! Scenarios: what a ledger does with commands (`rules`, `repeats`, `ending`, `recovering`, `random`), and what a leader makes of what it hears
 //! (`leading`, `losses`, `joining`, `electing`, `comparing`, `choosing`, `placing`, `explaining`, `spares`, `shortage`,
-//! `attached`, `batches`, `queue`).
+//! `attached`, `batches`, `queue`, `turns`, `sharing`, `retries`, `cancelling`).
 
 mod attached;
 mod batches;
@@ -22,6 +22,8 @@ mod repeats;
 mod retries;
 mod rules;
 mod scene;
+mod sharing;
 mod shortage;
 mod snapshots;
 mod spares;
+mod turns;

@@ -9,6 +9,7 @@ mod history;
 mod holes;
 mod lines;
 mod membership;
+mod order;
 mod patterns;
 mod placement;
 mod programs;

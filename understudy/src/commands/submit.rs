@@ -52,6 +52,15 @@ pub(crate) struct JobWords {
     /// Who asks
     #[arg(long)]
     submitter: Option<String>,
+    /// What it shares the two following bounds by, with whichever jobs name the same
+    #[arg(long, value_name = "KEY")]
+    limit_key: Option<String>,
+    /// So many jobs of its key run at once
+    #[arg(long, value_name = "N", requires = "limit_key")]
+    limit_concurrency: Option<u32>,
+    /// So many jobs of its key start in a second, minute or hour, such as 5/s
+    #[arg(long, value_name = "RATE", requires = "limit_key")]
+    limit_rate: Option<String>,
     /// Longest run of one attempt, such as 30s
     #[arg(long)]
     timeout: Option<String>,
@@ -154,6 +163,12 @@ impl JobWords {
         put("resources", object(&self.resource));
         put("priority", json!(self.priority));
         put("submitter", json!(self.submitter));
+        if let Some(key) = &self.limit_key {
+            put(
+                "limits",
+                json!({"key": key, "concurrency": self.limit_concurrency, "rate": self.limit_rate}),
+            );
+        }
         put("timeout", json!(self.timeout));
         put("quiet_limit", json!(self.quiet_limit));
         put("max_attempts", json!(self.max_attempts));
@@ -244,6 +259,10 @@ mod tests {
             "A=b=c",
             "--priority",
             "9",
+            "--limit-key",
+            "k",
+            "--limit-rate",
+            "5/s",
             "--timeout",
             "3s",
             "--quiet-limit",
@@ -252,9 +271,11 @@ mod tests {
             "gpu=0.5",
         ]);
         let fields = Value::Object(line.words.fields());
-        let expected = json!({"class":"sh","args":["-n"],"env":{"A":"b=c"},"priority":9,"timeout":"3s","quiet_limit":"1s","resources":{"gpu":"0.5"}});
+        let expected = json!({"class":"sh","args":["-n"],"env":{"A":"b=c"},"priority":9,
+            "limits":{"key":"k","concurrency":null,"rate":"5/s"},"timeout":"3s","quiet_limit":"1s","resources":{"gpu":"0.5"}});
         assert_eq!(fields, expected);
         assert!(Line::try_parse_from(["x", "sh", "--env", "A"]).is_err());
+        assert!(Line::try_parse_from(["x", "sh", "--limit-rate", "5/s"]).is_err());
     }
 
     #[test]
