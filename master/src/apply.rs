@@ -213,7 +213,7 @@ impl Turn<'_> {
         let state = self.ledger.state(id)?;
         let attempts = self.changed_job(id).map_or(0, |job| job.attempts.len());
         let fits = state == JobState::Queued && attempts + 1 == number as usize;
-        if !fits || self.ledger.member(node)?.boot != boot {
+        if !fits || self.ledger.member(node)?.boot != boot || self.ledger.is_draining(node) {
             return None;
         }
         let attempt = Attempt {
@@ -428,6 +428,10 @@ impl Turn<'_> {
                 self.ledger.members.leave(*node).then_some(())?;
                 self.ledger.gateways.retire(*node);
                 self.fact(What::Left { node: *node });
+            }
+            Change::Drain { node, draining } => {
+                self.ledger.members.drain(*node, *draining).then_some(())?;
+                self.fact(What::Drained { node: *node, draining: *draining });
             }
         }
         Some(())

@@ -216,6 +216,12 @@ impl Ledger {
         self.members.named(name)
     }
 
+    /// Whether a member gets no new attempts because somebody asked.
+    #[must_use]
+    pub fn is_draining(&self, id: NodeId) -> bool {
+        self.members.is_draining(id)
+    }
+
     /// Whether enough voters were in sync once, so that jobs are taken.
     #[must_use]
     pub fn is_open(&self) -> bool {

@@ -137,6 +137,8 @@ pub struct Master {
     pub(crate) submits: BTreeSet<Asker>,
     pub(crate) cancels: BTreeMap<JobId, Vec<Asker>>,
     pub(crate) joins: BTreeMap<NodeId, (Member, Vec<Asker>)>,
+    /// Who asked to drain a node, or to take that back.
+    pub(crate) drains: Vec<(Asker, NodeId, bool)>,
     /// Queued jobs that fail where nobody could run them, while that cannot be said yet.
     pub(crate) undecided: BTreeSet<JobId>,
     pub(crate) last_chosen: NodeId,
@@ -192,6 +194,7 @@ impl Master {
             submits: BTreeSet::new(),
             cancels: BTreeMap::new(),
             joins: BTreeMap::new(),
+            drains: Vec::new(),
             undecided: BTreeSet::new(),
             last_chosen: NodeId(0),
             electorate: Electorate::default(),
@@ -207,6 +210,7 @@ impl Master {
         for member in ledger.members() {
             let mut peer = Peer::new(member.id, now_ms);
             (peer.boot, peer.member_boot, peer.trusted) = (member.boot, Some(member.boot), true);
+            peer.drain(ledger.is_draining(member.id));
             master.peers.insert(member.id, peer);
         }
         for node in ledger.busy_nodes() {

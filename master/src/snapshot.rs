@@ -1,7 +1,7 @@
 //! The whole ledger as bytes, piece by piece, and back.
 //!
 //! ```text
-//!   Head │ Former │ Members │ Gateway… │ Facts… │ Jobs… (as accepted) │ Keys… │ EndedKeys… │ End
+//!   Head │ Former │ Members │ [Draining] │ Gateway… │ Facts… │ Jobs… (as accepted) │ Keys… │ EndedKeys… │ End
 //! ```
 //!
 //! Equal ledgers give equal pieces. A piece is bounded, so that neither side needs room for all of it; taking them from a
@@ -31,14 +31,24 @@ pub const SNAPSHOT_VERSION: u32 = 3;
 #[derive(Debug, Serialize, Deserialize)]
 enum Part {
     Head(Head),
-    Members { given: u32, members: Vec<Member> },
-    Gateway { node: NodeId, boot: Boot, floor: u64, answers: Vec<(u64, Answer)> },
+    Members {
+        given: u32,
+        members: Vec<Member>,
+    },
+    Gateway {
+        node: NodeId,
+        boot: Boot,
+        floor: u64,
+        answers: Vec<(u64, Answer)>,
+    },
     Facts(Vec<Arc<Fact>>),
     Jobs(Vec<HeldJob>),
     Keys(Vec<(Arc<str>, KeyRecord)>),
     EndedKeys(Vec<EndedKey>),
     End(Counts),
     Former(Vec<ClusterId>),
+    /// Not there when no member is drained.
+    Draining(Vec<NodeId>),
 }
 
 /// What comes first.
@@ -114,6 +124,8 @@ impl Ledger {
         let former = Part::Former(self.former.clone());
         let members =
             Part::Members { given: self.members.given(), members: self.members.iter().cloned().collect() };
+        let draining: Vec<NodeId> = self.members.draining().collect();
+        let draining = (!draining.is_empty()).then_some(Part::Draining(draining));
         let gateways = self.gateways.records().flat_map(|(node, boot, floor, answers)| {
             let part = move |answers| Part::Gateway { node, boot, floor, answers };
             // A gateway without an open answer has a floor all the same.
@@ -127,6 +139,7 @@ impl Ledger {
         core::iter::once(head)
             .chain([former])
             .chain([members])
+            .chain(draining)
             .chain(gateways)
             .chain(facts)
             .chain(jobs)
@@ -236,6 +249,7 @@ impl Restoring {
             }
             Part::Former(former) => self.take_former(former),
             Part::Members { given, members } => self.ledger.members.take_back(given, members),
+            Part::Draining(nodes) => nodes.into_iter().all(|node| self.ledger.members.drain(node, true)),
             Part::Gateway { node, boot, floor, answers } => {
                 self.ledger.gateways.take_back(node, boot, floor, answers)
             }

@@ -260,6 +260,15 @@ fn tale(what: &What, members: Members<'_>) -> Tale {
                 "Recovered by hand from the disk of {name}, epoch {epoch}: what was not on that disk is lost"
             ),
         ),
+        What::Drained { node, draining } => {
+            let name = name_of(*node, members);
+            let message = if *draining {
+                format!("{name} gets no new attempts; what runs there goes on")
+            } else {
+                format!("{name} gets attempts again")
+            };
+            info(if *draining { "draining" } else { "undrained" }, Some(*node), message)
+        }
         What::Left { node } => {
             let name = name_of(*node, members);
             warn("left", Some(*node), format!("{name} is no member any more"))
@@ -286,6 +295,9 @@ fn lost_sentence(attempt: AttemptRef, name: &str, cause: LossCause) -> String {
             )
         }
         LossCause::Left => format!("Lost attempt {attempt} of {job}: the worker attached to {name} is gone"),
+        LossCause::Abandoned => {
+            format!("Took back attempt {attempt} of {job}: {name} was told to end and left it unfinished")
+        }
         LossCause::Unbegun => {
             format!("Took back attempt {attempt} of {job}: {name} has not begun it and another node is free")
         }

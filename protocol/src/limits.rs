@@ -79,6 +79,8 @@ pub const REPORT_MS: u64 = 250;
 pub const MAX_LIVENESS: u64 = 10;
 /// Silence after which a worker is lost.
 pub const LIVENESS_MS: u64 = REPORT_MS * MAX_LIVENESS;
+/// What runs on a node that is told to end has so long to end, unless the node says otherwise.
+pub const DRAIN_DEADLINE_MS: u64 = 10_000;
 /// A result or a forward without an answer is sent again after this.
 pub const RESEND_MS: u64 = 1_000;
 /// A disk whose write takes longer than this hangs: its leader hands over.

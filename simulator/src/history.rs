@@ -61,7 +61,15 @@ impl Watch {
         })?;
         match &fact.what {
             What::Accepted { job: id, .. } => return self.accepted(*id, job),
-            What::Joined { .. } | What::Opened | What::Left { .. } | What::Recovered { .. } => return Ok(()),
+            What::Joined { .. } | What::Opened | What::Recovered { .. } => return Ok(()),
+            What::Left { node } | What::Drained { node, draining: false } => {
+                self.draining.remove(node);
+                return Ok(());
+            }
+            What::Drained { node, draining: true } => {
+                self.draining.insert(*node);
+                return Ok(());
+            }
             What::Forgotten { upto } => return self.forgotten(*upto),
             _ => {}
         }
@@ -120,9 +128,13 @@ impl Watch {
         must(before.is_none(), "key_is_one_job", || format!("{id} is accepted twice"))
     }
 
-    /// `no_run_while_held`: a job is given away only while nobody holds it.
+    /// `no_run_while_held`: a job is given away only while nobody holds it. `never_over_capacity`: a drained node is
+    /// given none.
     fn assigned(&mut self, now_us: u64, attempt: AttemptRef, node: NodeId, after: &Arc<Job>) -> Held {
         let boot = after.attempts.get(attempt.attempt as usize - 1).map_or(Boot(0), |a| a.boot);
+        must(!self.draining.contains(&node), "never_over_capacity", || {
+            format!("{attempt:?} is given to {node:?}, which is drained")
+        })?;
         let Some(known) = self.jobs.get_mut(&attempt.job) else { return Ok(()) };
         let free = known.state == JobState::Queued && known.attempts.len() + 1 == attempt.attempt as usize;
         must(free, "no_run_while_held", || format!("{attempt:?} is given to {node:?} while {known:?}"))?;

@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 
 use protocol::limits::{ATTACHED, PROGRESS_SHOWN, REPORT_MS, RESEND_MS};
 use protocol::{
-    Answered, AttemptRef, Checkpoint, Dispatch, LAB_HEADER, Load, LossCause, Offer, Outcome, Progress,
+    Answered, AttemptRef, Checkpoint, Dispatch, End, LAB_HEADER, Load, LossCause, Offer, Outcome, Progress,
     Reason, Report, ToMaster, ToNode,
 };
 
@@ -54,6 +54,8 @@ enum Held {
     Running,
     /// The leader no longer wants it and the runner was told.
     Ending,
+    /// This node ends and the runner was told: without a success it goes back to the leader.
+    GivenUp,
 }
 
 /// A result the leader has not settled yet.
@@ -69,6 +71,10 @@ pub struct Worker {
     offer: Offer,
     /// Nothing new is to come here for now.
     holds_back: bool,
+    /// This node is about to end.
+    leaves: bool,
+    /// Somebody asked that nothing new comes here.
+    rests: bool,
     load: Load,
     checkpoint: Option<Checkpoint>,
     progress: Vec<Progress>,
@@ -105,6 +111,8 @@ impl Worker {
         Self {
             offer,
             holds_back: false,
+            leaves: false,
+            rests: false,
             load: Load::default(),
             checkpoint: None,
             progress: Vec::new(),
@@ -170,7 +178,10 @@ impl Worker {
 
     /// The runner says that an attempt is gone: its slot is free, its result is kept until the leader settles it.
     pub fn ended(&mut self, attempt: AttemptRef, outcome: Outcome) {
-        if self.held.remove(&attempt).is_none() {
+        let Some(was) = self.held.remove(&attempt) else { return };
+        if was == Held::GivenUp && outcome.end != End::Success {
+            self.give_back(attempt, LossCause::Abandoned);
+            self.report();
             return;
         }
         #[cfg(feature = "mutants")]
@@ -221,9 +232,42 @@ impl Worker {
 
     /// This node is about to end: it wants no further attempts, and says so at once.
     pub fn leave(&mut self) {
-        self.offer.draining = true;
+        self.leaves = true;
+        self.drains();
+    }
+
+    /// Somebody asked that nothing new comes here, or took it back. What runs goes on.
+    pub fn rest(&mut self, rests: bool) {
+        if self.rests != rests {
+            self.rests = rests;
+            self.drains();
+        }
+    }
+
+    fn drains(&mut self) {
+        self.offer.draining = self.leaves || self.rests;
         self.give_back_waiting();
         self.report();
+    }
+
+    /// This node ends, and the time of what runs here is over: it is ended, and what has not succeeded by then is the
+    /// leader's again, to be given to somebody else. So is what attached workers hold.
+    pub fn give_up(&mut self) {
+        for (attempt, held) in &mut self.held {
+            if *held == Held::Running {
+                self.outputs.push(Output::Kill(*attempt));
+            }
+            *held = Held::GivenUp;
+        }
+        let handed: Vec<AttemptRef> = self.attached.held().collect();
+        handed.into_iter().for_each(|attempt| self.give_back(attempt, LossCause::Abandoned));
+        self.report();
+    }
+
+    /// Whether attempts are to be given to somebody else that the leader has not taken back yet.
+    #[must_use]
+    pub fn gives_back(&self) -> bool {
+        !self.back.is_empty()
     }
 
     /// Whether results wait for the leader's word.
@@ -317,7 +361,8 @@ impl Worker {
             || self.waiting.contains(attempt)
             || self.kept.contains_key(&attempt)
             || self.back.contains_key(&attempt);
-        if !known && !self.begin(&dispatch) {
+        let takes_none = self.offer.draining || self.holds_back;
+        if !known && (takes_none || !self.begin(&dispatch)) {
             self.waiting.push(dispatch);
             self.give_back_unserved();
             self.give_back_waiting();

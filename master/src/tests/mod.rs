@@ -6,6 +6,7 @@ mod attached;
 mod batches;
 mod choosing;
 mod comparing;
+mod draining;
 mod electing;
 mod ending;
 mod faults;

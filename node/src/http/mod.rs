@@ -96,6 +96,8 @@ fn api(desk: Desk) -> Router {
         .route("/api/v1/status", get(nodes::status))
         .route("/api/v1/nodes", get(nodes::list))
         .route("/api/v1/nodes/{name}", get(nodes::one))
+        .route("/api/v1/nodes/{name}/drain", post(nodes::drain))
+        .route("/api/v1/nodes/{name}/undrain", post(nodes::undrain))
         .route("/api/v1/nodes/{name}/stop", post(nodes::stop))
         .route("/api/v1/nodes/{name}/resume", post(nodes::resume))
         .route("/api/v1/nodes/{name}/digest", get(digest::digest))

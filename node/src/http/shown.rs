@@ -258,7 +258,7 @@ pub(super) fn node(member: &Member, view: &View, stopped: bool) -> NodeShown {
         voter: view.voters.contains(&member.id),
         alive: is_self || is_leader || line.is_some_and(|line| line.alive),
         stopped,
-        draining: offer.draining,
+        draining: offer.draining || view.ledger.is_draining(member.id),
         cpu_percent: (u64::from(load.cpu_used_milli) * 100 / u64::from(load.cpu_total_milli.max(1))) as u32,
         memory_used_bytes: load.memory_used_bytes,
         memory_total_bytes: load.memory_total_bytes,

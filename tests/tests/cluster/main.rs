@@ -4,6 +4,7 @@ mod bad_input;
 mod bench;
 mod disks;
 mod door;
+mod drain;
 mod failover;
 mod history;
 mod holes;

@@ -166,7 +166,12 @@ impl NodeFlags {
                 token_file: self.token_file.clone(),
                 ..HttpTable::default()
             },
-            worker: WorkerTable { slots: self.slots, headers, allow: self.allow.clone() },
+            worker: WorkerTable {
+                slots: self.slots,
+                headers,
+                allow: self.allow.clone(),
+                ..WorkerTable::default()
+            },
             share: ShareTable { kinds: self.share.clone() },
             logs: LogsTable { store: self.logdb.clone(), logger: logger_url(self.logger.clone()) },
             chaos: ChaosTable { enabled: self.chaos },

@@ -277,6 +277,7 @@ fn settings(chaos: bool, logdb: Option<String>) -> Settings {
         election_ms: 500,
         disk: crate::settings::DiskSettings::default(),
         slots: 4,
+        drain_deadline_ms: protocol::limits::DRAIN_DEADLINE_MS,
         headers: BTreeMap::new(),
         allow: BTreeSet::new(),
         classes: BTreeMap::new(),
