@@ -40,7 +40,7 @@ use self::order::Order;
 use self::outputs::locked;
 use crate::settings::ClassCommand;
 
-pub use self::outputs::Outputs;
+pub use self::outputs::{Follower, Outputs};
 
 /// The script classes and their interpreters.
 const SCRIPTS: [(&str, &str); 2] = [("sh", "sh"), ("python", "python3")];

@@ -13,6 +13,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::desk::{Awaited, Desk, aged};
+use super::follow::{self, Wish};
 use super::limits::CONFIRM_PATIENCE;
 use super::params::{Params, job_id};
 use super::problem::{self, Kind, Problem};
@@ -117,16 +118,22 @@ pub(super) async fn output(
     request: Request,
 ) -> Result<Response, Problem> {
     let id = job_id(&id)?;
-    let params = Params::read(request.uri(), &["stream", "attempt", "stale", "follow"])?;
-    if params.flag("follow")? {
-        return Err(Problem::field(Kind::Invalid, "follow", "is not supported by this version yet", None));
-    }
+    let params = Params::read(request.uri(), &["stream", "attempt", "stale", "follow", "from"])?;
     let is_stderr = match params.get("stream") {
         None | Some("stdout") => false,
         Some("stderr") => true,
         Some(_) => return Err(Problem::field(Kind::Invalid, "stream", "must be stdout or stderr", None)),
     };
     let wanted = params.number("attempt", 1, u64::from(u32::MAX))?.map(|number| number as u32);
+    let passed_on = peers::is_passed_on(request.headers());
+    if params.flag("follow")? {
+        let from = params.number("from", 0, u64::MAX)?.unwrap_or(0);
+        if !passed_on {
+            // That there is such a job is said before the stream begins.
+            find(&desk, id, params.flag("stale")?).await?;
+        }
+        return follow::answer(desk, Wish { job: id, is_stderr, attempt: wanted, from, passed_on });
+    }
     let found = find(&desk, id, params.flag("stale")?).await?;
     let decided = found.job.result.as_ref();
     let number = wanted.or_else(|| found.job.attempts.last().map(|attempt| attempt.number));
@@ -155,7 +162,7 @@ pub(super) async fn output(
 }
 
 /// Whether this attempt brought the job's result.
-fn decides(job: &Job, number: u32) -> bool {
+pub(super) fn decides(job: &Job, number: u32) -> bool {
     let deciding = job.attempts.iter().rev().find(|attempt| attempt.state.word() == job.state.word());
     deciding.is_some_and(|attempt| attempt.number == number)
 }

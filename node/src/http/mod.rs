@@ -17,6 +17,7 @@ mod cluster_log;
 mod desk;
 mod digest;
 mod events;
+mod follow;
 mod guard;
 mod internal;
 mod job;

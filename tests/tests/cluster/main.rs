@@ -6,6 +6,7 @@ mod disks;
 mod door;
 mod drain;
 mod failover;
+mod following;
 mod history;
 mod holes;
 mod lines;
