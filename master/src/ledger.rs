@@ -476,6 +476,5 @@ pub(crate) fn bytes_of(job: &Job) -> u64 {
 
 fn result_bytes(outcome: &Outcome) -> u64 {
     let fixed = 200;
-    let error = outcome.error.as_ref().map_or(0, alloc::string::String::len);
-    (outcome.output.len() + outcome.stderr.len() + error + fixed) as u64
+    (outcome.weight_bytes() + fixed) as u64
 }

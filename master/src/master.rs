@@ -26,7 +26,7 @@ use crate::shortage::DiskBounds;
 use protocol::limits::{ENTRY_BYTES, ENTRY_COMMANDS, LIVENESS_MS};
 use protocol::{
     AttemptRef, Boot, Change, Command, Entry, IfUnsatisfiable, JobId, JobSpec, Load, LossCause, Member,
-    NodeId, NodeLoad, Outcome, Reason, ToNode,
+    NodeId, NodeLoad, Reason, ToNode,
 };
 
 /// What the leader is told once.
@@ -423,12 +423,11 @@ impl Master {
 /// About how many bytes a command takes in the log.
 fn weight_bytes(command: &Command) -> usize {
     let fixed = 64;
-    let outcome_bytes = |outcome: &Outcome| outcome.output.len() + outcome.stderr.len();
     fixed
         + match command {
             Command::Submit { spec, .. } => spec.weight_bytes() as usize + protocol::limits::KEY_BYTES,
             Command::SubmitAll { batch, .. } => batch.weight_bytes() as usize,
-            Command::Finish { outcome, .. } => outcome_bytes(outcome),
+            Command::Finish { outcome, .. } => outcome.weight_bytes(),
             _ => 0,
         }
 }

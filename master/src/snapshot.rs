@@ -185,7 +185,7 @@ impl Ledger {
 }
 
 fn job_bytes(held: &HeldJob) -> usize {
-    let result = held.job.result.as_ref().map_or(0, |result| result.output.len() + result.stderr.len());
+    let result = held.job.result.as_ref().map_or(0, |result| result.weight_bytes());
     // Fits: it is in memory.
     held.job.spec.weight_bytes() as usize + result
 }

@@ -20,6 +20,12 @@ pub const CLASS_BYTES: usize = 200;
 pub const SUBMITTER_BYTES: usize = 200;
 /// Labels of one job.
 pub const LABELS: usize = 64;
+/// Files given to one job, and files named as its outputs, each.
+pub const JOB_FILES: usize = 64;
+/// The name of such a file.
+pub const FILE_NAME_BYTES: usize = 200;
+/// Bytes of the files that belong to one result, together.
+pub const RESULT_FILES_BYTES: usize = 1 << 20;
 /// Entries of any other map or list of one job.
 pub const JOB_LIST: usize = 256;
 /// An idempotency key, printable ASCII.

@@ -111,6 +111,21 @@ pub(super) async fn payload(
     Ok(found.answer(response))
 }
 
+/// `GET /jobs/{id}/files/{name}`: a file of the result, else one that came with the job.
+pub(super) async fn file(
+    State(desk): State<Desk>,
+    Path((id, name)): Path<(String, String)>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let params = Params::read(&uri, &["stale"])?;
+    let found = find(&desk, job_id(&id)?, params.flag("stale")?).await?;
+    let made = found.job.result.as_ref().and_then(|outcome| outcome.files.get(&name));
+    match made.or_else(|| found.job.spec.more.files.get(&name)) {
+        Some(bytes) => Ok(found.answer(raw(bytes.clone()))),
+        None => Err(Problem::new(Kind::NotFound, "the job has no such file")),
+    }
+}
+
 /// `GET /jobs/{id}/output`: of an ended job its result; before, what came so far, from the node that runs it.
 pub(super) async fn output(
     State(desk): State<Desk>,

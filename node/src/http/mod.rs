@@ -91,6 +91,7 @@ fn api(desk: Desk) -> Router {
         .route("/api/v1/jobs/{id}", get(job::get))
         .route("/api/v1/jobs/{id}/output", get(job::output))
         .route("/api/v1/jobs/{id}/payload", get(job::payload))
+        .route("/api/v1/jobs/{id}/files/{*name}", get(job::file))
         .route("/api/v1/jobs/{id}/why", get(job::why))
         .route("/api/v1/jobs/{id}/logs", get(logs::of_job))
         .route("/api/v1/jobs/{id}/cancel", post(submit::cancel))

@@ -82,7 +82,15 @@ struct ResultShown {
     truncated: bool,
     exit_code: Option<i32>,
     error: Option<String>,
-    files: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files: Option<Vec<FileShown>>,
+}
+
+/// A file of a result; its bytes are at `/jobs/{id}/files/{name}`.
+#[derive(Serialize)]
+struct FileShown {
+    name: String,
+    bytes: u64,
 }
 
 /// The job, as everybody sees it.
@@ -213,8 +221,14 @@ fn result(job: &Job, extent: Extent) -> ResultShown {
         truncated: outcome.truncated,
         exit_code: outcome.exit_code,
         error,
-        files: BTreeMap::new(),
+        files: (extent == Extent::Whole).then(|| files(outcome)),
     }
+}
+
+fn files(outcome: &Outcome) -> Vec<FileShown> {
+    let shown =
+        |(name, bytes): (&String, &bytes::Bytes)| FileShown { name: name.clone(), bytes: bytes.len() as u64 };
+    outcome.files.iter().map(shown).collect()
 }
 
 /// The beginning of a payload, for lists.

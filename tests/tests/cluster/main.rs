@@ -6,6 +6,7 @@ mod disks;
 mod door;
 mod drain;
 mod failover;
+mod files;
 mod following;
 mod history;
 mod holes;
