@@ -260,20 +260,21 @@ fn tale(what: &What, members: Members<'_>) -> Tale {
                 "Recovered by hand from the disk of {name}, epoch {epoch}: what was not on that disk is lost"
             ),
         ),
-        What::Drained { node, draining } => {
-            let name = name_of(*node, members);
-            let message = if *draining {
-                format!("{name} gets no new attempts; what runs there goes on")
-            } else {
-                format!("{name} gets attempts again")
-            };
-            info(if *draining { "draining" } else { "undrained" }, Some(*node), message)
-        }
+        What::Drained { node, draining } => drained(*node, name_of(*node, members), *draining),
         What::Left { node } => {
             let name = name_of(*node, members);
             warn("left", Some(*node), format!("{name} is no member any more"))
         }
     }
+}
+
+fn drained(node: NodeId, name: &str, draining: bool) -> Tale {
+    let (event, message) = if draining {
+        ("draining", format!("{name} gets no new attempts; what runs there goes on"))
+    } else {
+        ("undrained", format!("{name} gets attempts again"))
+    };
+    Tale { level: Level::Info, event, node: Some(node), message }
 }
 
 fn ending(state: JobState, reason: Option<Reason>) -> String {

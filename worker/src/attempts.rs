@@ -9,6 +9,8 @@
 //! Where foreign workers are attached ([`crate::attached`]), an attempt of their class goes to a free one of them first. It
 //! stays with that worker until it answers; when it is late or gone, the leader is asked to give the job to another one too.
 
+mod leaving;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::ToString;
 use alloc::sync::Arc;
@@ -230,46 +232,6 @@ impl Worker {
         }
     }
 
-    /// This node is about to end: it wants no further attempts, and says so at once.
-    pub fn leave(&mut self) {
-        self.leaves = true;
-        self.drains();
-    }
-
-    /// Somebody asked that nothing new comes here, or took it back. What runs goes on.
-    pub fn rest(&mut self, rests: bool) {
-        if self.rests != rests {
-            self.rests = rests;
-            self.drains();
-        }
-    }
-
-    fn drains(&mut self) {
-        self.offer.draining = self.leaves || self.rests;
-        self.give_back_waiting();
-        self.report();
-    }
-
-    /// This node ends, and the time of what runs here is over: it is ended, and what has not succeeded by then is the
-    /// leader's again, to be given to somebody else. So is what attached workers hold.
-    pub fn give_up(&mut self) {
-        for (attempt, held) in &mut self.held {
-            if *held == Held::Running {
-                self.outputs.push(Output::Kill(*attempt));
-            }
-            *held = Held::GivenUp;
-        }
-        let handed: Vec<AttemptRef> = self.attached.held().collect();
-        handed.into_iter().for_each(|attempt| self.give_back(attempt, LossCause::Abandoned));
-        self.report();
-    }
-
-    /// Whether attempts are to be given to somebody else that the leader has not taken back yet.
-    #[must_use]
-    pub fn gives_back(&self) -> bool {
-        !self.back.is_empty()
-    }
-
     /// Whether results wait for the leader's word.
     #[must_use]
     pub fn keeps_results(&self) -> bool {
@@ -314,20 +276,6 @@ impl Worker {
     /// Takes what is to be done, in order.
     pub fn drain(&mut self) -> Vec<Output> {
         core::mem::take(&mut self.outputs)
-    }
-
-    /// Asks for no more work, or does again: this node cannot start anything for now. What runs goes on; what waits goes back.
-    pub fn hold(&mut self, holds_back: bool) {
-        self.holds_back = holds_back;
-        self.give_back_waiting();
-    }
-
-    /// A node that wants no more work begins nothing that waits.
-    fn give_back_waiting(&mut self) {
-        if self.offer.draining || self.holds_back {
-            let waiting: Vec<AttemptRef> = self.waiting.attempts().collect();
-            self.recalled(&waiting);
-        }
     }
 
     /// What it offers now.
