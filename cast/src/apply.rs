@@ -128,6 +128,9 @@ impl Cast {
 
     /// Members came or moved: the body dials them, and the broker link may need another address.
     fn note(&mut self, fact: &Fact) {
+        if let What::Drained { .. } | What::Left { .. } = &fact.what {
+            self.obey_drain();
+        }
         if let What::Joined { node, .. } | What::Left { node } = &fact.what {
             self.outputs.push(Output::Members);
             if self.following.is_some_and(|f| f.node == *node) {

@@ -148,6 +148,7 @@ impl Cast {
             // Nobody tells of members who joined before the snapshot.
             cast.outputs.push(Output::Members);
         }
+        cast.obey_drain();
         // Before anything else is asked here: the founder is to be the first member.
         cast.ask_to_join();
         Ok(cast)
@@ -186,6 +187,7 @@ impl Cast {
             }
             Input::Late => self.late(),
             Input::Leave => self.leave(),
+            Input::GiveUp => self.give_up(),
             Input::DiskHangs(hangs) => self.disk_hangs(hangs),
             Input::SessionLost => {
                 let leader = self.following.map(|f| (f.node, f.term));

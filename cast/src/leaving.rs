@@ -15,16 +15,31 @@ const LEADER_PATIENCE_MS: u64 = 1_000;
 pub(crate) struct Leaving {
     waited_ms: u64,
     since_asked_ms: u64,
+    gave_up: bool,
 }
 
 impl Cast {
     /// The process is to end.
     pub(crate) fn leave(&mut self) {
         if self.leaving.is_none() {
-            self.leaving = Some(Leaving { waited_ms: 0, since_asked_ms: AGAIN_MS });
+            self.leaving = Some(Leaving { waited_ms: 0, since_asked_ms: AGAIN_MS, gave_up: false });
             self.worker.leave();
             self.hand_over();
         }
+    }
+
+    /// What still runs here has had its time.
+    pub(crate) fn give_up(&mut self) {
+        if let Some(leaving) = &mut self.leaving {
+            leaving.gave_up = true;
+            self.worker.give_up();
+        }
+    }
+
+    /// The worker does as the ledger has it: whether this node gets no new attempts because somebody asked.
+    pub(crate) fn obey_drain(&mut self) {
+        let rests = self.ledger.is_draining(self.me());
+        self.worker.rest(rests);
     }
 
     /// Whether this node is about to end.
@@ -41,11 +56,16 @@ impl Cast {
         if self.master.is_some() && leaving.waited_ms < HEIR_PATIENCE_MS && self.status().voters.len() > 1 {
             return false;
         }
-        if self.worker.held().next().is_some() {
+        // What attached workers hold when all is given up is in the list of what goes back.
+        if self.worker.running() > 0 || (self.worker.held().next().is_some() && !leaving.gave_up) {
             return false;
         }
         if self.following.is_none() {
-            return self.leaderless_ms >= LEADER_PATIENCE_MS;
+            // A result is worth waiting for a leader as long as the body's patience lasts.
+            return self.leaderless_ms >= LEADER_PATIENCE_MS && !self.worker.keeps_results();
+        }
+        if leaving.gave_up {
+            return !self.worker.gives_back() && !self.worker.keeps_results() && !self.gateway.is_open();
         }
         let me = self.me();
         let nothing_comes = |line: &protocol::NodeLoad| line.offer.draining && line.running == 0;

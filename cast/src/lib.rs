@@ -175,6 +175,8 @@ pub enum Input {
     Late,
     /// The process is to end: it goes once [`Cast::may_go`] says so, or its patience is over.
     Leave,
+    /// The process is to end and its patience with what runs is over: all of it is ended and goes back to the leader.
+    GiveUp,
     /// The disk hangs, or goes on: the leader on such a disk gives out no more work and hands over.
     DiskHangs(bool),
     /// The body had to give up the broker link's present session: a new one begins, and everything is said again.

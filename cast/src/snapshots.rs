@@ -47,6 +47,7 @@ impl Cast {
                 self.outputs.push(Output::Retired(Box::new(before)));
                 self.outputs.push(Output::Restored { index, last_fact: self.ledger.last_fact() });
                 self.outputs.push(Output::Members);
+                self.obey_drain();
                 // The leader's address may have been in none of the entries so far.
                 self.name_leader();
             }

@@ -224,7 +224,7 @@ impl Turn<'_> {
         let attempts = self.changed_job(id).map_or(0, |job| job.attempts.len());
         let has_had_it = number > 1 && self.ledger.terms(id).is_some_and(|terms| self.is_spent(terms));
         let fits = state == JobState::Queued && attempts + 1 == number as usize && !has_had_it;
-        if !fits || self.ledger.member(node)?.boot != boot {
+        if !fits || self.ledger.member(node)?.boot != boot || self.ledger.is_draining(node) {
             return None;
         }
         let attempt = Attempt {
@@ -452,6 +452,10 @@ impl Turn<'_> {
                 self.ledger.members.leave(*node).then_some(())?;
                 self.ledger.gateways.retire(*node);
                 self.fact(What::Left { node: *node });
+            }
+            Change::Drain { node, draining } => {
+                self.ledger.members.drain(*node, *draining).then_some(())?;
+                self.fact(What::Drained { node: *node, draining: *draining });
             }
         }
         Some(())

@@ -176,7 +176,7 @@ impl Master {
 
     /// Whether this node's log is as good as ours, and the node itself is here to stay.
     fn is_sound(&self, id: NodeId) -> bool {
-        let here = |peer: &crate::roster::Peer| peer.fit() && !peer.shown.offer.draining;
+        let here = |peer: &crate::roster::Peer| peer.fit() && !peer.is_leaving();
         self.electorate.now.caught_up.contains(&id)
             && self.electorate.silence_ms(id, self.now_ms) < LIVENESS_MS
             && self.peers.get(&id).is_some_and(here)

@@ -53,6 +53,7 @@ impl Master {
             Request::Cancel { job } => self.cancel(ledger, asker, job),
             Request::Join(member) => self.join(ledger, asker, member),
             Request::Transfer { to } => self.transfer(asker, to),
+            Request::Drain { node, draining } => self.drain_node(ledger, asker, node, draining),
         }
     }
 

@@ -29,7 +29,10 @@ impl Master {
                     self.compare(ledger, *job);
                     self.settle(ledger, *job);
                 }
-                Effect::Void { job: None, .. } => self.ask_again(ledger, None),
+                Effect::Void { job: None, .. } => {
+                    self.ask_again(ledger, None);
+                    self.drained(ledger, None);
+                }
             }
         }
     }
@@ -41,6 +44,7 @@ impl Master {
                 let now_ms = self.now_ms;
                 let peer = self.peers.entry(*node).or_insert_with(|| Peer::new(*node, now_ms));
                 peer.member_boot = ledger.member(*node).map(|member| member.boot);
+                peer.drain(ledger.is_draining(*node));
                 self.queue.wake();
                 self.take_back(ledger, *node);
                 self.ask_again(ledger, Some(*node));
@@ -50,6 +54,14 @@ impl Master {
                 self.comparing.forget(*node);
                 self.queue.release_all();
                 self.take_back(ledger, *node);
+                self.drained(ledger, Some(*node));
+            }
+            What::Drained { node, draining } => {
+                if let Some(peer) = self.peers.get_mut(node) {
+                    peer.drain(*draining);
+                }
+                self.queue.wake();
+                self.drained(ledger, Some(*node));
             }
             What::Opened => self.opening = false,
             _ => {}
@@ -96,8 +108,9 @@ impl Master {
             let attempts = job.map_or(0, |job| job.attempts.len());
             let waits = state == Some(JobState::Queued) || self.queue.arriving(id).is_some();
             let same_start = ledger.member(planned.node).is_some_and(|member| member.boot == planned.boot);
+            let taken = same_start && !ledger.is_draining(planned.node);
             // Where its `Assign` would still be carried out, it is on its way; else it did, or will do, nothing.
-            if !(waits && attempts + 1 == planned.attempt as usize && same_start) {
+            if !(waits && attempts + 1 == planned.attempt as usize && taken) {
                 self.planned.remove(&id);
                 gone = self.turnstile.gone(id);
                 self.free(planned.node, AttemptRef { job: id, attempt: planned.attempt });

@@ -221,6 +221,12 @@ impl Ledger {
         self.members.named(name)
     }
 
+    /// Whether a member gets no new attempts because somebody asked.
+    #[must_use]
+    pub fn is_draining(&self, id: NodeId) -> bool {
+        self.members.is_draining(id)
+    }
+
     /// Whether enough voters were in sync once, so that jobs are taken.
     #[must_use]
     pub fn is_open(&self) -> bool {
@@ -478,6 +484,5 @@ pub(crate) fn bytes_of(job: &Job) -> u64 {
 
 fn result_bytes(outcome: &Outcome) -> u64 {
     let fixed = 200;
-    let error = outcome.error.as_ref().map_or(0, alloc::string::String::len);
-    (outcome.output.len() + outcome.stderr.len() + error + fixed) as u64
+    (outcome.weight_bytes() + fixed) as u64
 }

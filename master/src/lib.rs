@@ -30,6 +30,7 @@ mod broken;
 mod comparing;
 mod deadlines;
 mod digest;
+mod draining;
 mod electorate;
 mod facts;
 mod filling;

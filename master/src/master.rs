@@ -27,7 +27,7 @@ use crate::turnstile::Turnstile;
 use protocol::limits::{ENTRY_BYTES, ENTRY_COMMANDS, LIVENESS_MS};
 use protocol::{
     AttemptRef, Boot, Change, Command, Entry, IfUnsatisfiable, JobId, JobSpec, Load, LossCause, Member,
-    NodeId, NodeLoad, Outcome, Reason, ToNode,
+    NodeId, NodeLoad, Reason, ToNode,
 };
 
 /// What the leader is told once.
@@ -143,6 +143,8 @@ pub struct Master {
     pub(crate) submits: BTreeSet<Asker>,
     pub(crate) cancels: BTreeMap<JobId, Vec<Asker>>,
     pub(crate) joins: BTreeMap<NodeId, (Member, Vec<Asker>)>,
+    /// Who asked to drain a node, or to take that back.
+    pub(crate) drains: Vec<(Asker, NodeId, bool)>,
     /// Queued jobs that fail where nobody could run them, while that cannot be said yet.
     pub(crate) undecided: BTreeSet<JobId>,
     pub(crate) last_chosen: NodeId,
@@ -199,6 +201,7 @@ impl Master {
             submits: BTreeSet::new(),
             cancels: BTreeMap::new(),
             joins: BTreeMap::new(),
+            drains: Vec::new(),
             undecided: BTreeSet::new(),
             last_chosen: NodeId(0),
             electorate: Electorate::default(),
@@ -214,6 +217,7 @@ impl Master {
         for member in ledger.members() {
             let mut peer = Peer::new(member.id, now_ms);
             (peer.boot, peer.member_boot, peer.trusted) = (member.boot, Some(member.boot), true);
+            peer.drain(ledger.is_draining(member.id));
             master.peers.insert(member.id, peer);
         }
         for node in ledger.busy_nodes() {
@@ -428,12 +432,11 @@ impl Master {
 /// About how many bytes a command takes in the log.
 fn weight_bytes(command: &Command) -> usize {
     let fixed = 64;
-    let outcome_bytes = |outcome: &Outcome| outcome.output.len() + outcome.stderr.len();
     fixed
         + match command {
             Command::Submit { spec, .. } => spec.weight_bytes() as usize + protocol::limits::KEY_BYTES,
             Command::SubmitAll { batch, .. } => batch.weight_bytes() as usize,
-            Command::Finish { outcome, .. } | Command::FinishByRule { outcome, .. } => outcome_bytes(outcome),
+            Command::Finish { outcome, .. } | Command::FinishByRule { outcome, .. } => outcome.weight_bytes(),
             _ => 0,
         }
 }

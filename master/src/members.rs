@@ -1,6 +1,6 @@
 //! Who belongs to the cluster, in the order of joining.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 
 use protocol::limits::MEMBERS;
 use protocol::{Member, NodeId};
@@ -11,6 +11,8 @@ pub(crate) struct Members {
     by_id: BTreeMap<NodeId, Member>,
     by_number: BTreeMap<u32, NodeId>,
     given: u32,
+    /// Those that get no new attempts.
+    draining: BTreeSet<NodeId>,
 }
 
 impl Members {
@@ -62,9 +64,28 @@ impl Members {
         })
     }
 
+    /// Whether it gets no new attempts. Stays so over its restarts, until it is taken back or the node is no member any more.
+    pub(crate) fn is_draining(&self, id: NodeId) -> bool {
+        self.draining.contains(&id)
+    }
+
+    /// Those that get no new attempts, by id.
+    pub(crate) fn draining(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.draining.iter().copied()
+    }
+
+    /// Says whether that is news of a member.
+    pub(crate) fn drain(&mut self, id: NodeId, draining: bool) -> bool {
+        if !self.by_id.contains_key(&id) {
+            return false;
+        }
+        if draining { self.draining.insert(id) } else { self.draining.remove(&id) }
+    }
+
     /// Says whether it was one.
     pub(crate) fn leave(&mut self, id: NodeId) -> bool {
         let Some(member) = self.by_id.remove(&id) else { return false };
+        self.draining.remove(&id);
         self.by_number.remove(&member.number);
         true
     }
@@ -75,5 +96,6 @@ impl Members {
         names.sort_unstable();
         names.dedup();
         assert!(names.len() == self.by_id.len(), "no two members bear one name");
+        assert!(self.draining.iter().all(|id| self.by_id.contains_key(id)), "only members are drained");
     }
 }

@@ -1,6 +1,7 @@
 //! What the leader knows of each node: which start and session it was last heard in, what it offers, how busy it is, and
 //! which slots are taken. *A slot is held until its worker says that it is gone.*
 
+use alloc::borrow::Cow;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -24,6 +25,8 @@ pub(crate) struct Peer {
     pub(crate) reported: bool,
     /// It was a member before this leader led: alive until its silence says otherwise.
     pub(crate) trusted: bool,
+    /// Somebody asked that it gets no new attempts: so it is shown, whether it has heard of that or not.
+    drained: bool,
     /// Cluster time of its last believable sign of life.
     fresh_ms: u64,
     /// Cluster time at which its session began.
@@ -104,6 +107,7 @@ impl Peer {
             member_boot: None,
             reported: false,
             trusted: false,
+            drained: false,
             fresh_ms: now_ms,
             session_ms: now_ms,
             report: 0,
@@ -156,15 +160,20 @@ impl Peer {
         }
         self.reported = true;
         let totals = |load: &protocol::Load| (load.cpu_total_milli, load.memory_total_bytes);
+        let offer = if self.drained && !report.offer.draining {
+            Cow::Owned(Offer { draining: true, ..report.offer.clone() })
+        } else {
+            Cow::Borrowed(&report.offer)
+        };
         let same = was == self.shown.alive
-            && self.shown.offer == report.offer
+            && self.shown.offer == *offer
             && totals(&self.shown.load) == totals(&report.load);
         self.shown.load = report.load;
         self.shown.progress.clone_from(&report.progress);
         self.shown.progress.truncate(PROGRESS_SHOWN);
         self.pace.look(now_ms);
-        if self.shown.offer != report.offer {
-            self.shown.offer = report.offer.clone();
+        if self.shown.offer != *offer {
+            self.shown.offer = offer.into_owned();
             self.count();
         }
         if same { Heard::Same } else { Heard::Changed }
@@ -187,6 +196,17 @@ impl Peer {
         if self.shown.alive {
             self.fresh_ms = now_ms;
         }
+    }
+
+    /// It gets no new attempts from now on; or it may get some again, once it says itself that it takes them.
+    pub(crate) fn drain(&mut self, drained: bool) {
+        self.drained = drained;
+        self.shown.offer.draining |= drained;
+    }
+
+    /// Whether it is about to end, or cannot start anything for now: more than that somebody asked to give it nothing.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.shown.offer.draining && !self.drained
     }
 
     /// Whether it may get work: present, and in the start the ledger knows.

@@ -1,7 +1,7 @@
 //! The whole ledger as bytes, piece by piece, and back.
 //!
 //! ```text
-//!   Head │ Former │ Members │ Gateway… │ Facts… │ Jobs… (as accepted) │ Keys… │ EndedKeys… │ Started… │ End
+//!   Head │ Former │ Members │ [Draining] │ Gateway… │ Facts… │ Jobs… (as accepted) │ Keys… │ EndedKeys… │ Started… │ End
 //! ```
 //!
 //! Equal ledgers give equal pieces. A piece is bounded, so that neither side needs room for all of it; taking them from a
@@ -33,8 +33,16 @@ pub const SNAPSHOT_VERSION: u32 = 3;
 #[derive(Debug, Serialize, Deserialize)]
 enum Part {
     Head(Head),
-    Members { given: u32, members: Vec<Member> },
-    Gateway { node: NodeId, boot: Boot, floor: u64, answers: Vec<(u64, Answer)> },
+    Members {
+        given: u32,
+        members: Vec<Member>,
+    },
+    Gateway {
+        node: NodeId,
+        boot: Boot,
+        floor: u64,
+        answers: Vec<(u64, Answer)>,
+    },
     Facts(Vec<Arc<Fact>>),
     Jobs(Vec<HeldJob>),
     Keys(Vec<(Arc<str>, KeyRecord)>),
@@ -42,6 +50,8 @@ enum Part {
     End(Counts),
     Former(Vec<ClusterId>),
     Started(Vec<Started>),
+    /// Not there when no member is drained.
+    Draining(Vec<NodeId>),
 }
 
 /// What comes first.
@@ -117,6 +127,8 @@ impl Ledger {
         let former = Part::Former(self.former.clone());
         let members =
             Part::Members { given: self.members.given(), members: self.members.iter().cloned().collect() };
+        let draining: Vec<NodeId> = self.members.draining().collect();
+        let draining = (!draining.is_empty()).then_some(Part::Draining(draining));
         let gateways = self.gateways.records().flat_map(|(node, boot, floor, answers)| {
             let part = move |answers| Part::Gateway { node, boot, floor, answers };
             // A gateway without an open answer has a floor all the same.
@@ -131,6 +143,7 @@ impl Ledger {
         core::iter::once(head)
             .chain([former])
             .chain([members])
+            .chain(draining)
             .chain(gateways)
             .chain(facts)
             .chain(jobs)
@@ -177,7 +190,7 @@ impl Ledger {
 }
 
 fn job_bytes(held: &HeldJob) -> usize {
-    let result = held.job.result.as_ref().map_or(0, |result| result.output.len() + result.stderr.len());
+    let result = held.job.result.as_ref().map_or(0, |result| result.weight_bytes());
     // Fits: it is in memory.
     held.job.spec.weight_bytes() as usize + result
 }
@@ -241,6 +254,7 @@ impl Restoring {
             }
             Part::Former(former) => self.take_former(former),
             Part::Members { given, members } => self.ledger.members.take_back(given, members),
+            Part::Draining(nodes) => nodes.into_iter().all(|node| self.ledger.members.drain(node, true)),
             Part::Gateway { node, boot, floor, answers } => {
                 self.ledger.gateways.take_back(node, boot, floor, answers)
             }

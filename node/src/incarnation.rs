@@ -26,8 +26,8 @@ const TURN_TIME: Duration = Duration::from_millis(5);
 const AT_ONCE_ROUNDS: usize = 128;
 /// A tick later than this is worth a line in the log.
 const LAG_WORTH_A_LINE: Duration = Duration::from_millis(100);
-/// A node that is told to end lets running attempts end for at most so long.
-const FAREWELL: Duration = Duration::from_secs(10);
+/// What a node that ends has beyond the time of what runs there: to end that, and to hand it back.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// How a start ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,13 @@ pub(crate) enum Ended {
     Asked,
     /// By its disk: a write or sync failed, at this file with this error.
     DiskFailed(String),
+}
+
+/// How far a node is that was told to end.
+struct Farewell {
+    /// When what runs here is ended.
+    give_up_at: Instant,
+    gave_up: bool,
 }
 
 /// One start.
@@ -103,7 +110,7 @@ impl Incarnation {
         }
         self.hands.join_cluster(&self.cast);
         let mut inputs = Vec::with_capacity(TURN_EVENTS);
-        let mut leaves_at: Option<Instant> = None;
+        let mut farewell: Option<Farewell> = None;
         loop {
             if stage.stopping_now() {
                 self.hands.stopped();
@@ -111,8 +118,13 @@ impl Incarnation {
             }
             let ending = *stage.ending.borrow_and_update();
             if ending != Ending::No {
-                let leaves_at = *leaves_at.get_or_insert_with(|| self.leave(stage));
-                if ending == Ending::AtOnce || Instant::now() >= leaves_at || self.cast.may_go() {
+                let farewell = farewell.get_or_insert_with(|| self.leave(stage));
+                if !farewell.gave_up && Instant::now() >= farewell.give_up_at {
+                    farewell.gave_up = true;
+                    self.give_up(stage);
+                }
+                let is_over = Instant::now() >= farewell.give_up_at + LAST_WORDS;
+                if ending == Ending::AtOnce || is_over || self.cast.may_go() {
                     self.hands.left(self.cast.worker().held().count());
                     return Ok((self.silence().await, Ended::Asked));
                 }
@@ -265,12 +277,21 @@ impl Incarnation {
     }
 
     /// The process is to end: no new attempts, the lead to another, and time for what runs.
-    fn leave(&mut self, stage: &Stage) -> Instant {
+    fn leave(&mut self, stage: &Stage) -> Farewell {
         self.cast.handle(Input::Leave, wall_ms());
         let running = self.cast.worker().held().count();
-        let line = format!("is leaving: {running} attempts run here, they have {} s", FAREWELL.as_secs());
+        let deadline_ms = stage.settings.drain_deadline_ms;
+        let line = format!("is leaving: {running} attempts run here, they have {deadline_ms} ms");
         stage.log.record(logdb::Level::Info, "leaving", None, &line);
-        Instant::now() + FAREWELL
+        Farewell { give_up_at: Instant::now() + Duration::from_millis(deadline_ms), gave_up: false }
+    }
+
+    /// The time of what runs here is over.
+    fn give_up(&mut self, stage: &Stage) {
+        self.cast.handle(Input::GiveUp, wall_ms());
+        let running = self.cast.worker().held().count();
+        let line = format!("ends {running} attempts unfinished: their time is over, and they run elsewhere");
+        stage.log.record(logdb::Level::Warn, "leaving", None, &line);
     }
 
     /// Falls silent at once: sockets closed, children dead, what was not on disk forgotten.

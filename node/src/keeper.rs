@@ -9,6 +9,7 @@
 
 mod memory;
 
+use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -31,6 +33,7 @@ use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, close, getpid, setsid};
+use protocol::submit::is_file_name;
 
 use self::memory::{Kills, Meter};
 use crate::runner::child::milliseconds;
@@ -129,6 +132,7 @@ fn start(order: &Order, fence: Option<&Fence>) -> Result<Pid> {
         command.arg(path);
     }
     let work = folder.join(WORK);
+    lay(&work, &order.files)?;
     command.args(&order.args).current_dir(&work).env_clear().env("HOME", &work);
     command.envs(&order.env).env("UNDERSTUDY_DIR", &work);
     command.stdin(order.stdin.as_ref().map_or(Ok(Stdio::null()), |bytes| stdin(bytes))?);
@@ -137,6 +141,24 @@ fn start(order: &Order, fence: Option<&Fence>) -> Result<Pid> {
     limit(&mut command, fence.map(Fence::entrance));
     let child = command.spawn()?;
     Ok(Pid::from_raw(i32::try_from(child.id()).map_err(Error::other)?))
+}
+
+/// Lays files into a folder that is the program's alone, and empty.
+fn lay(work: &Path, files: &BTreeMap<String, Bytes>) -> Result<()> {
+    let named =
+        |name: &str, error: Error| Error::new(error.kind(), format!("laying its file {name:?}: {error}"));
+    for (name, bytes) in files {
+        if !is_file_name(name) {
+            return Err(named(name, Error::from(ErrorKind::InvalidInput)));
+        }
+        let path = work.join(name);
+        let laid = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| {
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+            file.write_all(bytes)
+        });
+        laid.map_err(|error| named(name, error))?;
+    }
+    Ok(())
 }
 
 /// A nameless file in memory: the program may read as much of it as it likes, and nobody has to feed it.

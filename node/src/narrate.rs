@@ -260,11 +260,21 @@ fn tale(what: &What, members: Members<'_>) -> Tale {
                 "Recovered by hand from the disk of {name}, epoch {epoch}: what was not on that disk is lost"
             ),
         ),
+        What::Drained { node, draining } => drained(*node, name_of(*node, members), *draining),
         What::Left { node } => {
             let name = name_of(*node, members);
             warn("left", Some(*node), format!("{name} is no member any more"))
         }
     }
+}
+
+fn drained(node: NodeId, name: &str, draining: bool) -> Tale {
+    let (event, message) = if draining {
+        ("draining", format!("{name} gets no new attempts; what runs there goes on"))
+    } else {
+        ("undrained", format!("{name} gets attempts again"))
+    };
+    Tale { level: Level::Info, event, node: Some(node), message }
 }
 
 fn ending(state: JobState, reason: Option<Reason>) -> String {
@@ -286,6 +296,9 @@ fn lost_sentence(attempt: AttemptRef, name: &str, cause: LossCause) -> String {
             )
         }
         LossCause::Left => format!("Lost attempt {attempt} of {job}: the worker attached to {name} is gone"),
+        LossCause::Abandoned => {
+            format!("Took back attempt {attempt} of {job}: {name} was told to end and left it unfinished")
+        }
         LossCause::Unbegun => {
             format!("Took back attempt {attempt} of {job}: {name} has not begun it and another node is free")
         }

@@ -14,6 +14,7 @@ pub(crate) mod order;
 pub(crate) mod processes;
 
 mod builtin;
+mod files;
 mod leftovers;
 mod live;
 mod outputs;
@@ -30,7 +31,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use protocol::{AttemptRef, Dispatch, JobSpec, Outcome, Reason};
+use protocol::{AttemptRef, Dispatch, End, JobSpec, Outcome, Reason};
 use tokio::runtime::Handle;
 
 use self::child::{Limits, Places, Plan, base_env, search_path};
@@ -40,7 +41,7 @@ use self::order::Order;
 use self::outputs::locked;
 use crate::settings::ClassCommand;
 
-pub use self::outputs::Outputs;
+pub use self::outputs::{Follower, Outputs};
 
 /// The script classes and their interpreters.
 const SCRIPTS: [(&str, &str); 2] = [("sh", "sh"), ("python", "python3")];
@@ -148,7 +149,8 @@ impl Runner {
     /// others.
     #[must_use]
     pub fn at_once(dispatch: &Dispatch) -> Option<Outcome> {
-        builtin::at_once(&dispatch.spec.class, &dispatch.spec.payload)
+        let spec = &dispatch.spec;
+        builtin::at_once(&spec.class, &spec.payload).map(|outcome| without_files(spec, outcome))
     }
 
     /// Starts an attempt. Never blocks; `ended` is called exactly once for it, after all of it is gone (by this very call, when
@@ -241,7 +243,7 @@ impl Shared {
     async fn attempt(&self, dispatch: &Dispatch, live: &Live) -> Outcome {
         let spec = &dispatch.spec;
         if let Some(outcome) = builtin::run(&spec.class, &spec.payload, spec.timeout_ms, live).await {
-            return outcome;
+            return without_files(spec, outcome);
         }
         let Some(plan) = self.plan(dispatch.attempt, spec) else {
             return Outcome::failure(
@@ -273,9 +275,11 @@ impl Shared {
             let memory_bytes =
                 if spec.memory_bytes > 0 { spec.memory_bytes } else { class.memory_bytes.unwrap_or(0) };
             let (program, args, stdin) = (program.clone(), args.to_vec(), Some(spec.payload.clone()));
-            let order = Order { program, script: None, args, env, stdin, memory_bytes, fence: None };
+            let files = spec.more.files.clone();
+            let order = Order { program, script: None, args, env, stdin, files, memory_bytes, fence: None };
             let timeout_ms = spec.timeout_ms.or(class.timeout_ms);
-            return Some(Plan { order, limits: Limits { timeout_ms, quiet_ms } });
+            let outputs = spec.more.outputs.clone();
+            return Some(Plan { order, limits: Limits { timeout_ms, quiet_ms }, outputs });
         }
         let (_, interpreter) = SCRIPTS.iter().find(|(class, _)| *class == spec.class)?;
         if !self.settings.allow.contains(&spec.class) {
@@ -288,10 +292,24 @@ impl Shared {
             args: spec.args.clone(),
             env,
             stdin: spec.stdin.clone(),
+            files: spec.more.files.clone(),
             memory_bytes: spec.memory_bytes,
             fence: None,
         };
-        Some(Plan { order, limits: Limits { timeout_ms: spec.timeout_ms, quiet_ms } })
+        let (limits, outputs) = (Limits { timeout_ms: spec.timeout_ms, quiet_ms }, spec.more.outputs.clone());
+        Some(Plan { order, limits, outputs })
+    }
+}
+
+/// A built-in class has no folder, so that it never leaves a file that was asked for.
+fn without_files(spec: &JobSpec, outcome: Outcome) -> Outcome {
+    match spec.more.outputs.first() {
+        Some(name) if outcome.end == End::Success => {
+            let error =
+                format!("its output file {name:?} is not there: the class {} makes no files", spec.class);
+            Outcome { end: End::Failure(Reason::Exit), error: Some(error), ..outcome }
+        }
+        _ => outcome,
     }
 }
 

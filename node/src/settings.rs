@@ -55,6 +55,8 @@ pub struct Settings {
     pub disk: DiskSettings,
     /// Jobs it runs at once.
     pub slots: u32,
+    /// When it is told to end, running attempts may end for so long.
+    pub drain_deadline_ms: u64,
     /// Capability headers it carries.
     pub headers: BTreeMap<String, BTreeSet<String>>,
     /// Countable things it has, in thousandths of one.

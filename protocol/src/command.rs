@@ -175,6 +175,8 @@ pub enum LossCause {
     Left,
     /// Its worker gave it back before it had begun, because another could begin it at once.
     Unbegun,
+    /// Its worker was told to end, and ended it unfinished when its time was over.
+    Abandoned,
 }
 
 /// A change of the cluster itself.
@@ -186,4 +188,11 @@ pub enum Change {
     Open,
     /// A node is no member any more.
     Leave(NodeId),
+    /// A member gets no new attempts, or gets them again. Expects that this is news.
+    Drain {
+        /// The member.
+        node: NodeId,
+        /// Whether it gets none.
+        draining: bool,
+    },
 }

@@ -122,6 +122,13 @@ pub enum What {
         /// The name of that node; its id where it was no member any more.
         name: String,
     },
+    /// A node gets no new attempts, or gets them again.
+    Drained {
+        /// The node.
+        node: NodeId,
+        /// Whether it gets none.
+        draining: bool,
+    },
 }
 
 impl What {
@@ -142,7 +149,8 @@ impl What {
             | Self::Opened
             | Self::Left { .. }
             | Self::Forgotten { .. }
-            | Self::Recovered { .. } => None,
+            | Self::Recovered { .. }
+            | Self::Drained { .. } => None,
         }
     }
 }

@@ -313,8 +313,8 @@ pub enum End {
     Failure(Reason),
 }
 
-/// What a worker brings back of one attempt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What a worker brings back of one attempt. How it is written, and how it grew: [`crate::outcome`].
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// Well or not.
     pub end: End,
@@ -336,9 +336,18 @@ pub struct Outcome {
     pub cpu_ms: Option<u64>,
     /// Largest resident memory, where known.
     pub memory_peak_bytes: Option<u64>,
+    /// The files that the job named as its outputs.
+    pub files: BTreeMap<String, Bytes>,
 }
 
 impl Outcome {
+    /// Bytes it takes in memory and in the log, about.
+    #[must_use]
+    pub fn weight_bytes(&self) -> usize {
+        let files: usize = self.files.iter().map(|(name, bytes)| name.len() + bytes.len() + 64).sum();
+        self.output.len() + self.stderr.len() + self.error.as_ref().map_or(0, String::len) + files
+    }
+
     /// A good end with this output, as the built-in classes give it.
     #[must_use]
     pub fn success(output: Bytes) -> Self {
@@ -364,6 +373,7 @@ impl Outcome {
             error,
             cpu_ms: None,
             memory_peak_bytes: None,
+            files: BTreeMap::new(),
         }
     }
 }

@@ -29,6 +29,7 @@ pub mod member;
 pub mod message;
 pub mod more;
 pub mod native;
+mod outcome;
 pub mod request;
 pub mod requires;
 pub mod submit;

@@ -28,6 +28,12 @@ pub const SHARE_STARTS: u64 = 1_000_000;
 pub const RATE_PERIODS_MS: [u64; 3] = [1_000, 60_000, 3_600_000];
 /// Labels of one job.
 pub const LABELS: usize = 64;
+/// Files given to one job, and files named as its outputs, each.
+pub const JOB_FILES: usize = 64;
+/// The name of such a file.
+pub const FILE_NAME_BYTES: usize = 200;
+/// Bytes of the files that belong to one result, together.
+pub const RESULT_FILES_BYTES: usize = 1 << 20;
 /// Entries of any other map or list of one job.
 pub const JOB_LIST: usize = 256;
 /// Countable resources of one node, or asked for by one job.
@@ -93,6 +99,8 @@ pub const REPORT_MS: u64 = 250;
 pub const MAX_LIVENESS: u64 = 10;
 /// Silence after which a worker is lost.
 pub const LIVENESS_MS: u64 = REPORT_MS * MAX_LIVENESS;
+/// What runs on a node that is told to end has so long to end, unless the node says otherwise.
+pub const DRAIN_DEADLINE_MS: u64 = 10_000;
 /// A result or a forward without an answer is sent again after this.
 pub const RESEND_MS: u64 = 1_000;
 /// A disk whose write takes longer than this hangs: its leader hands over.

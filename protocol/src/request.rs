@@ -37,6 +37,13 @@ pub enum Request {
     },
     /// Take several jobs, all or none.
     SubmitAll(Batch),
+    /// Give a node no new attempts, or give it some again.
+    Drain {
+        /// Which node.
+        node: NodeId,
+        /// Whether it gets none.
+        draining: bool,
+    },
 }
 
 /// Jobs that are taken together. Their ids follow each other, so that the first one names them all.

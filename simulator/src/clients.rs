@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cast::Input;
-use protocol::{Answer, Boot, JobId, JobSpec, More, Reason, Refusal, Request, RetryRule, Share, submit};
+use protocol::{
+    Answer, Boot, JobId, JobSpec, More, NodeId, Reason, Refusal, Request, RetryRule, Share, submit,
+};
 use worker::Told;
 
 use crate::fold::Fold;
@@ -37,6 +39,8 @@ pub(crate) enum Op {
     Submitted(JobId, Wish),
     Cancel(JobId),
     Transfer,
+    /// A node shall get no new attempts, or get them again.
+    Drain(NodeId, bool),
     /// What had been told before it began.
     Read(watch::Told),
     Join {
@@ -94,6 +98,10 @@ impl World<'_> {
                 Op::Cancel(job)
             }
             78..79 => Op::Transfer,
+            79..80 => {
+                let whom = self.chance.place(self.nodes.len());
+                Op::Drain(self.nodes[whom].id, true)
+            }
             _ => Op::Read(self.watch.told()),
         };
         if let Op::Submit(Wish { key: Some(_), .. }) = &op {
@@ -186,6 +194,10 @@ impl World<'_> {
                 let to = self.chance.percent(60).then(|| self.nodes[whom].id);
                 self.hand(place, Input::Ask { ticket, request: Request::Transfer { to } });
             }
+            Op::Drain(node, draining) => {
+                let ticket = self.clients.ticket(op, place, boot);
+                self.hand(place, Input::Ask { ticket, request: Request::Drain { node, draining } });
+            }
             Op::Read(_) => {
                 let ticket = self.clients.ticket(op, place, boot);
                 self.hand(place, Input::Read { ticket });
@@ -200,6 +212,7 @@ impl World<'_> {
         match (op, told) {
             (Op::Submitted(job, wish), told) => return self.submitted(place, job, wish, told),
             (Op::Cancel(job), Told::Answer(answer)) => return self.cancelled(job, &answer),
+            (Op::Drain(node, draining), told) => self.drained(node, draining, &told),
             (Op::Join { of, boot }, Told::Answer(Answer::Done)) => {
                 if self.nodes[of].boot == boot
                     && let Some(live) = &mut self.nodes[of].live
@@ -213,6 +226,16 @@ impl World<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Whoever had a node drained, or does not know whether, takes it back after a while, until that is so.
+    fn drained(&mut self, node: NodeId, draining: bool, told: &Told) {
+        if draining {
+            let pause_us = self.chance.between(SECOND / 2, 4 * SECOND);
+            self.after(pause_us, Event::Again(Box::new(Op::Drain(node, false))));
+        } else if !matches!(told, Told::Answer(Answer::Done | Answer::Refused(Refusal::Impossible(_)))) {
+            self.again(Op::Drain(node, false));
+        }
     }
 
     fn submitted(&mut self, place: usize, asked: JobId, wish: Wish, told: Told) -> Held {
@@ -298,15 +321,19 @@ impl World<'_> {
         let of_it = |(_, at, its): &(Op, usize, Boot)| (*at, *its) == (place, boot);
         let lost: Vec<u64> = self.clients.open.iter().filter(|(_, o)| of_it(o)).map(|(t, _)| *t).collect();
         for ticket in lost {
-            if let Some((Op::Submitted(_, wish), ..)) = self.clients.open.remove(&ticket) {
-                self.again(Op::Submit(wish));
+            match self.clients.open.remove(&ticket) {
+                Some((Op::Submitted(_, wish), ..)) => self.again(Op::Submit(wish)),
+                Some((Op::Drain(node, draining), ..)) => {
+                    self.drained(node, draining, &Told::NoQuorum { handed_over: true });
+                }
+                _ => {}
             }
         }
     }
 
     /// Whoever has a key asks again, at any node; without one it stays unknown.
     fn again(&mut self, op: Op) {
-        if matches!(&op, Op::Submit(Wish { key: Some(_), .. })) {
+        if matches!(&op, Op::Submit(Wish { key: Some(_), .. }) | Op::Drain(_, false)) {
             let pause_us = self.chance.between(20 * MS, SECOND / 2);
             self.after(pause_us, Event::Again(Box::new(op)));
         }

@@ -14,6 +14,8 @@ pub enum Fault {
     Crash,
     /// A node is stopped in good order and resumes later.
     SoftStop,
+    /// A process is told to end: what runs there has some time, then it goes back, and the process ends.
+    Farewell,
     /// All nodes crash in one instant.
     PowerCut,
     /// A process gets no time, and then goes on as though nothing had been.
@@ -52,9 +54,10 @@ pub enum Fault {
 
 impl Fault {
     /// Every one of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Crash,
         Self::SoftStop,
+        Self::Farewell,
         Self::PowerCut,
         Self::Pause,
         Self::Lag,
@@ -84,6 +87,10 @@ pub(crate) enum Heal {
     /// A node whose log is damaged comes back as a new one.
     Repair(usize),
     Resume(usize, Boot),
+    /// A node that was told to end has waited long enough for what runs there.
+    GiveUp(usize, Boot),
+    /// And ends.
+    Leave(usize, Boot),
     Prompt(usize),
     Mend(Vec<(usize, usize)>),
     Fair,
@@ -106,7 +113,8 @@ impl World<'_> {
         self.after(pause_us, Event::Fault);
         match self.chance.below(100) {
             0..18 => self.crash_one(),
-            18..23 => self.stop_one(),
+            18..21 => self.stop_one(),
+            21..23 => self.tell_one_to_end(),
             23..28 => self.power_cut(),
             28..39 => self.pause_one(),
             39..43 => self.lag_one(),
@@ -164,6 +172,35 @@ impl World<'_> {
         self.nodes[place].disk.close(&mut self.chance);
         self.end(place);
         self.begins(down_us, Heal::Restart(place));
+    }
+
+    /// SIGTERM.
+    fn tell_one_to_end(&mut self) {
+        let Some(place) = self.victim() else { return };
+        self.counts.fault(Fault::Farewell);
+        self.tell(|| format!("n{} is told to end", place + 1));
+        let boot = self.nodes[place].boot;
+        self.hand(place, Input::Leave);
+        let patience_us = self.chance.between(100 * MS, 2 * SECOND);
+        self.begins(patience_us, Heal::GiveUp(place, boot));
+    }
+
+    fn gives_up(&mut self, place: usize, boot: Boot) {
+        if self.nodes[place].boot == boot && self.nodes[place].live.is_some() {
+            self.watch.leaving.insert((self.nodes[place].id, boot));
+            self.hand(place, Input::GiveUp);
+            let last_words_us = self.chance.between(50 * MS, SECOND);
+            self.begins(last_words_us, Heal::Leave(place, boot));
+        }
+    }
+
+    fn leaves(&mut self, place: usize, boot: Boot) {
+        if self.nodes[place].boot == boot && self.nodes[place].live.is_some() {
+            let down_us = self.down_us();
+            self.nodes[place].disk.close(&mut self.chance);
+            self.end(place);
+            self.begins(down_us, Heal::Restart(place));
+        }
     }
 
     fn power_cut(&mut self) {
@@ -255,6 +292,8 @@ impl World<'_> {
                     self.hand(place, Input::Late);
                 }
             }
+            Heal::GiveUp(place, boot) => self.gives_up(place, boot),
+            Heal::Leave(place, boot) => self.leaves(place, boot),
             Heal::Prompt(place) => self.nodes[place].lag_us = 0,
             Heal::Mend(ways) => ways.into_iter().for_each(|(from, to)| self.network.cut(from, to, false)),
             Heal::Fair => self.network.weather = crate::network::Weather::FAIR,

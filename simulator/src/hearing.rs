@@ -80,6 +80,7 @@ impl Hearing {
             LossCause::Late => watch.given_up.contains(&attempt) || !watch.starts.contains_key(&attempt),
             LossCause::Left => watch.given_up.contains(&attempt),
             LossCause::Silent if boot_now(given.node) == Boot(u64::MAX) => true,
+            LossCause::Abandoned => watch.leaving.contains(&(given.node, given.boot)),
             LossCause::Unbegun => !watch.starts.contains_key(&attempt),
             LossCause::Silent if given.node == name => false,
             LossCause::Silent => self

@@ -65,7 +65,15 @@ impl Watch {
         })?;
         match &fact.what {
             What::Accepted { job: id, .. } => return self.accepted(*id, job),
-            What::Joined { .. } | What::Opened | What::Left { .. } | What::Recovered { .. } => return Ok(()),
+            What::Joined { .. } | What::Opened | What::Recovered { .. } => return Ok(()),
+            What::Left { node } | What::Drained { node, draining: false } => {
+                self.draining.remove(node);
+                return Ok(());
+            }
+            What::Drained { node, draining: true } => {
+                self.draining.insert(*node);
+                return Ok(());
+            }
             What::Forgotten { upto } => return self.forgotten(*upto),
             _ => {}
         }
@@ -127,9 +135,13 @@ impl Watch {
     }
 
     /// `no_run_while_held`: a job is given away only while nobody holds it.
-    /// `at_most_once`: one that asked for that is given away once, whatever became of it there.
+    /// `at_most_once`: one that asked for that is given away once, whatever became of it there. `never_over_capacity`: a drained
+    /// node is given none.
     fn assigned(&mut self, now_us: u64, attempt: AttemptRef, node: NodeId, after: &Arc<Job>) -> Held {
         let boot = after.attempts.get(attempt.attempt as usize - 1).map_or(Boot(0), |a| a.boot);
+        must(!self.draining.contains(&node), "never_over_capacity", || {
+            format!("{attempt:?} is given to {node:?}, which is drained")
+        })?;
         let Some(known) = self.jobs.get_mut(&attempt.job) else { return Ok(()) };
         let free = known.state == JobState::Queued && known.attempts.len() + 1 == attempt.attempt as usize;
         must(free, "no_run_while_held", || format!("{attempt:?} is given to {node:?} while {known:?}"))?;

@@ -69,6 +69,10 @@ pub(crate) struct Watch {
     pub(crate) not_taken: BTreeSet<JobId>,
     /// Attempts that an attached worker was late with or lost.
     pub(crate) given_up: BTreeSet<AttemptRef>,
+    /// Nodes that get no new attempts because somebody asked.
+    pub(crate) draining: BTreeSet<NodeId>,
+    /// Starts of nodes that ended what ran there because they were told to end.
+    pub(crate) leaving: BTreeSet<(NodeId, Boot)>,
     /// How many have not ended.
     pub(crate) open: usize,
     starving: BTreeMap<JobId, u64>,
@@ -174,13 +178,14 @@ impl Watch {
         })
     }
 
-    /// `no_repeat_in_calm`: a worker never ends an attempt that the ledger has given to it and that still counts.
+    /// `no_repeat_in_calm`: a worker never ends an attempt that the ledger has given to it and that still counts, unless it
+    /// ends itself and waits no longer.
     pub(crate) fn killed(&self, on: (NodeId, Boot), attempt: AttemptRef) -> Held {
         let Some(job) = self.jobs.get(&attempt.job) else { return Ok(()) };
         let counts = job
             .current()
             .is_some_and(|(number, given)| number == attempt.attempt && (given.node, given.boot) == on);
-        must(!counts, "no_repeat_in_calm", || {
+        must(!counts || self.leaving.contains(&on), "no_repeat_in_calm", || {
             format!("{on:?} ends {attempt:?}, which the ledger still wants there")
         })
     }

@@ -337,7 +337,7 @@ impl<'a> World<'a> {
         let always = self.common.runs_jobs == master::RunsJobs::Always;
         let (mut own_free, mut lab_free) = (0, 0);
         for (place, node) in self.nodes.iter().enumerate() {
-            let Some(live) = &node.live else { continue };
+            let Some(live) = node.live.as_ref().filter(|_| !ledger.is_draining(node.id)) else { continue };
             let given = ledger.attempts_on(node.id).map(|(attempt, _)| attempt);
             let (lab_given, own_given): (BTreeSet<_>, BTreeSet<_>) =
                 given.partition(|attempt| is_lab(attempt.job));

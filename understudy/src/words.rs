@@ -118,6 +118,10 @@ pub(crate) enum ClientCommand {
     Stop(NodeName),
     /// End a soft crash
     Resume(NodeName),
+    /// Give a node no new attempts; what runs there goes on. Holds until undrain, over restarts too
+    Drain(NodeName),
+    /// Give a drained node attempts again
+    Undrain(NodeName),
     /// Hand the lead over
     Transfer(crate::commands::nodes::TransferFlags),
     /// Say something to whoever listens to the node

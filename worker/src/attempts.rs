@@ -9,6 +9,8 @@
 //! Where foreign workers are attached ([`crate::attached`]), an attempt of their class goes to a free one of them first. It
 //! stays with that worker until it answers; when it is late or gone, the leader is asked to give the job to another one too.
 
+mod leaving;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::ToString;
 use alloc::sync::Arc;
@@ -16,7 +18,7 @@ use alloc::vec::Vec;
 
 use protocol::limits::{ATTACHED, PROGRESS_SHOWN, REPORT_MS, RESEND_MS};
 use protocol::{
-    Answered, AttemptRef, Checkpoint, Dispatch, LAB_HEADER, Load, LossCause, Offer, Outcome, Progress,
+    Answered, AttemptRef, Checkpoint, Dispatch, End, LAB_HEADER, Load, LossCause, Offer, Outcome, Progress,
     Reason, Report, ToMaster, ToNode,
 };
 
@@ -54,6 +56,8 @@ enum Held {
     Running,
     /// The leader no longer wants it and the runner was told.
     Ending,
+    /// This node ends and the runner was told: without a success it goes back to the leader.
+    GivenUp,
 }
 
 /// A result the leader has not settled yet.
@@ -69,6 +73,10 @@ pub struct Worker {
     offer: Offer,
     /// Nothing new is to come here for now.
     holds_back: bool,
+    /// This node is about to end.
+    leaves: bool,
+    /// Somebody asked that nothing new comes here.
+    rests: bool,
     load: Load,
     checkpoint: Option<Checkpoint>,
     progress: Vec<Progress>,
@@ -105,6 +113,8 @@ impl Worker {
         Self {
             offer,
             holds_back: false,
+            leaves: false,
+            rests: false,
             load: Load::default(),
             checkpoint: None,
             progress: Vec::new(),
@@ -170,7 +180,10 @@ impl Worker {
 
     /// The runner says that an attempt is gone: its slot is free, its result is kept until the leader settles it.
     pub fn ended(&mut self, attempt: AttemptRef, outcome: Outcome) {
-        if self.held.remove(&attempt).is_none() {
+        let Some(was) = self.held.remove(&attempt) else { return };
+        if was == Held::GivenUp && outcome.end != End::Success {
+            self.give_back(attempt, LossCause::Abandoned);
+            self.report();
             return;
         }
         #[cfg(feature = "mutants")]
@@ -219,13 +232,6 @@ impl Worker {
         }
     }
 
-    /// This node is about to end: it wants no further attempts, and says so at once.
-    pub fn leave(&mut self) {
-        self.offer.draining = true;
-        self.give_back_waiting();
-        self.report();
-    }
-
     /// Whether results wait for the leader's word.
     #[must_use]
     pub fn keeps_results(&self) -> bool {
@@ -272,20 +278,6 @@ impl Worker {
         core::mem::take(&mut self.outputs)
     }
 
-    /// Asks for no more work, or does again: this node cannot start anything for now. What runs goes on; what waits goes back.
-    pub fn hold(&mut self, holds_back: bool) {
-        self.holds_back = holds_back;
-        self.give_back_waiting();
-    }
-
-    /// A node that wants no more work begins nothing that waits.
-    fn give_back_waiting(&mut self) {
-        if self.offer.draining || self.holds_back {
-            let waiting: Vec<AttemptRef> = self.waiting.attempts().collect();
-            self.recalled(&waiting);
-        }
-    }
-
     /// What it offers now.
     #[must_use]
     pub fn offer(&self) -> &Offer {
@@ -317,7 +309,8 @@ impl Worker {
             || self.waiting.contains(attempt)
             || self.kept.contains_key(&attempt)
             || self.back.contains_key(&attempt);
-        if !known && !self.begin(&dispatch) {
+        let takes_none = self.offer.draining || self.holds_back;
+        if !known && (takes_none || !self.begin(&dispatch)) {
             self.waiting.push(dispatch);
             self.give_back_unserved();
             self.give_back_waiting();

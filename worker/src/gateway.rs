@@ -178,6 +178,6 @@ fn weight_bytes(request: &Request) -> usize {
             usize::try_from(spec.weight_bytes()).unwrap_or(usize::MAX) + key.as_ref().map_or(0, |k| k.len())
         }
         Request::SubmitAll(batch) => usize::try_from(batch.weight_bytes()).unwrap_or(usize::MAX),
-        Request::Cancel { .. } | Request::Join(_) | Request::Transfer { .. } => 256,
+        Request::Cancel { .. } | Request::Join(_) | Request::Transfer { .. } | Request::Drain { .. } => 256,
     }
 }

@@ -274,3 +274,64 @@ fn a_report_tells_how_far_programs_say_they_are_and_never_of_too_many() {
     worker.tick(REPORT_MS);
     assert_eq!(reported(worker.drain()), []);
 }
+
+/// What the last of these reports gives back.
+fn given_back(outputs: &[Output]) -> Option<Vec<(AttemptRef, LossCause)>> {
+    outputs.iter().rev().find_map(|output| match output {
+        Output::Send(ToMaster::Report(report)) => Some(report.back.clone()),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_worker_that_rests_ends_what_it_runs_and_begins_nothing() {
+    let mut worker = worker(1);
+    let [runs_here, waits, comes] = [attempt(1, 1), attempt(2, 1), attempt(3, 1)];
+    [runs_here, waits].into_iter().for_each(|of| worker.heard(dispatch(of)));
+    worker.drain();
+    worker.rest(true);
+    assert_eq!(given_back(&worker.drain()), Some(vec![(waits, LossCause::Unbegun)]));
+    assert!(worker.offer().draining);
+    worker.ended(runs_here, done());
+    // On its way before the leader knew: the slot is free, and it does not begin.
+    worker.heard(dispatch(comes));
+    assert_eq!(runs(&worker.drain()), []);
+    worker.tick(REPORT_MS);
+    let unbegun = [waits, comes].map(|of| (of, LossCause::Unbegun));
+    assert_eq!(given_back(&worker.drain()), Some(unbegun.to_vec()));
+    worker.rest(false);
+    assert!(!worker.offer().draining);
+    worker.heard(dispatch(attempt(4, 1)));
+    assert_eq!(runs(&worker.drain()), [attempt(4, 1)]);
+    // Whoever is about to end stays so, whatever is asked.
+    worker.leave();
+    worker.rest(true);
+    worker.rest(false);
+    assert!(worker.offer().draining);
+}
+
+#[test]
+fn what_is_given_up_goes_back_unless_it_succeeds_in_the_last_moment() {
+    let mut worker = worker(2);
+    let [quick, slow] = [attempt(1, 1), attempt(2, 1)];
+    [quick, slow].into_iter().for_each(|of| worker.heard(dispatch(of)));
+    worker.leave();
+    worker.drain();
+    worker.give_up();
+    let killed: Vec<AttemptRef> = worker
+        .drain()
+        .into_iter()
+        .filter_map(|output| match output {
+            Output::Kill(attempt) => Some(attempt),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(killed, [quick, slow]);
+    worker.ended(quick, done());
+    assert!(worker.keeps_results() && !worker.gives_back(), "a success is a result");
+    worker.ended(slow, Outcome::failure(protocol::Reason::Signal, "killed".into()));
+    assert_eq!(given_back(&worker.drain()), Some(vec![(slow, LossCause::Abandoned)]));
+    assert_eq!((worker.running(), worker.gives_back()), (0, true));
+    worker.heard(answered(9, &[]));
+    assert!(!worker.gives_back(), "the leader has taken it back");
+}

@@ -184,7 +184,7 @@ fn a_pause_says_after_what_and_how_long() {
     let at = |wall_ms| {
         with_cluster(&scene, Some(NodeId(9)), |cluster| why(&known, &scene.ledger, cluster, wall_ms).text)
     };
-    assert!(at(2_002_350).ends_with("ends in 0.7s"), "{}", at(2_002_350));
+    assert!(at(2_002_350).ends_with("ends in 0.8s"), "{}", at(2_002_350));
     assert!(at(2_004_000).ends_with("before the next one is over"));
 }
 

@@ -7,6 +7,7 @@ mod batches;
 mod cancels;
 mod choosing;
 mod comparing;
+mod draining;
 mod electing;
 mod ending;
 mod explaining;

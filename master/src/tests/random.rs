@@ -61,6 +61,7 @@ fn command() -> impl Strategy<Value = Command> {
         6 => (node(), 1_u64..=2).prop_map(|(id, boot)| Change::Member(member(id, boot))),
         1 => node().prop_map(Change::Leave),
         2 => Just(Change::Open),
+        2 => (node(), any::<bool>()).prop_map(|(node, draining)| Change::Drain { node, draining }),
     ];
     prop_oneof![
         6 => submit,

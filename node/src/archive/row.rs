@@ -1,6 +1,7 @@
 //! A job as bytes in two pieces: a head that lists are made of, and what is long. Written for ever: the first byte names
 //! the form, and a form never changes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -30,6 +31,14 @@ struct Body {
     stderr: Bytes,
 }
 
+/// What was cut of a job with files, or whose result has some: the same, and these. The form is that of [`Body`] with more
+/// behind it.
+#[derive(Serialize, Deserialize)]
+struct Files {
+    given: BTreeMap<String, Bytes>,
+    made: BTreeMap<String, Bytes>,
+}
+
 /// A job as lists show it: what is long may be cut short.
 #[derive(Clone, Debug)]
 pub(crate) struct Listed {
@@ -56,23 +65,30 @@ pub(crate) struct Row {
 
 impl Row {
     pub(crate) fn of(job: &Job) -> Self {
-        let body = body_of(job);
+        let (body, files) = (body_of(job), files_of(job));
         let job = if body.is_some() { cut(job) } else { job.clone() };
         let payload_bytes = body.as_ref().map_or(job.spec.payload.len(), |body| body.payload.len()) as u64;
         let head = written(&Head { job, payload_bytes });
-        Self { head, body: body.as_ref().map(written) }
+        let body = body.map(|body| {
+            let mut bytes = written(&body);
+            if let Some(files) = files {
+                bytes.extend_from_slice(&native::encode(&files));
+            }
+            bytes
+        });
+        Self { head, body }
     }
 
     /// The whole job; none: the bytes are not what was written.
     pub(crate) fn read(head: &[u8], body: Option<&[u8]>) -> Option<Job> {
         let Head { mut job, .. } = read(head)?;
         if let Some(body) = body {
-            let Body { payload, stdin, output, stderr } = read(body)?;
+            let (Body { payload, stdin, output, stderr }, Files { given, made }) = read_body(body)?;
             let spec = Arc::make_mut(&mut job.spec);
-            (spec.payload, spec.stdin) = (payload, stdin);
+            (spec.payload, spec.stdin, spec.more.files) = (payload, stdin, given);
             if let Some(result) = &mut job.result {
                 let result = Arc::make_mut(result);
-                (result.output, result.stderr) = (output, stderr);
+                (result.output, result.stderr, result.files) = (output, stderr, made);
             }
         }
         Some(job)
@@ -95,20 +111,30 @@ fn body_of(job: &Job) -> Option<Body> {
     let is_long = spec.payload.len() > EXCERPT_BYTES
         || spec.stdin.as_ref().is_some_and(|stdin| stdin.len() > EXCERPT_BYTES)
         || output.len() > SHOWN_OUTPUT_BYTES
-        || stderr.len() > EXCERPT_BYTES;
+        || stderr.len() > EXCERPT_BYTES
+        || files_of(job).is_some();
     let (payload, stdin) = (spec.payload.clone(), spec.stdin.clone());
     is_long.then_some(Body { payload, stdin, output, stderr })
+}
+
+/// The files of a job and of its result, when there are some.
+fn files_of(job: &Job) -> Option<Files> {
+    let given = job.spec.more.files.clone();
+    let made = job.result.as_ref().map_or_else(BTreeMap::new, |result| result.files.clone());
+    (!given.is_empty() || !made.is_empty()).then_some(Files { given, made })
 }
 
 fn cut(job: &Job) -> Job {
     let mut job = job.clone();
     let spec = Arc::make_mut(&mut job.spec);
+    spec.more.files.clear();
     spec.payload.truncate(EXCERPT_BYTES);
     spec.stdin = None;
     if let Some(result) = &mut job.result {
         let result = Arc::make_mut(result);
         result.output.truncate(SHOWN_OUTPUT_BYTES);
         result.stderr.clear();
+        result.files.clear();
     }
     job
 }
@@ -122,6 +148,16 @@ fn written<T: Serialize>(value: &T) -> Vec<u8> {
 fn read<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Option<T> {
     let (form, rest) = bytes.split_first()?;
     (FIRST_FORM..=FORM).contains(form).then(|| native::decode(rest).ok())?
+}
+
+fn read_body(bytes: &[u8]) -> Option<(Body, Files)> {
+    let (form, rest) = bytes.split_first()?;
+    if !(FIRST_FORM..=FORM).contains(form) {
+        return None;
+    }
+    let (body, rest) = postcard::take_from_bytes(rest).ok()?;
+    let none = Files { given: BTreeMap::new(), made: BTreeMap::new() };
+    Some((body, if rest.is_empty() { none } else { native::decode(rest).ok()? }))
 }
 
 #[cfg(test)]
@@ -174,6 +210,20 @@ pub(super) mod tests {
         let listed = listed(&row.head).unwrap();
         let shown = listed.job.result.as_ref().map_or(0, |result| result.output.len());
         assert_eq!((listed.payload_bytes, shown), (50_000, SHOWN_OUTPUT_BYTES));
+    }
+
+    #[test]
+    fn files_are_whole_in_the_body_and_not_in_lists() {
+        let mut job = ended(3, 2);
+        let files = |name: &str| BTreeMap::from([(name.to_owned(), Bytes::from(vec![b'f'; 60_000]))]);
+        Arc::make_mut(&mut job.spec).more.files = files("in");
+        let result = job.result.as_mut().unwrap();
+        Arc::make_mut(result).files = files("out");
+        let row = Row::of(&job);
+        assert!(row.head.len() < 8_000, "{} bytes", row.head.len());
+        assert_eq!(Row::read(&row.head, row.body.as_deref()), Some(job));
+        let cut = row.body.as_ref().map(|body| &body[..body.len() - 1]);
+        assert_eq!(Row::read(&row.head, cut), None);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::desk::{Awaited, Desk, aged};
+use super::follow::{self, Wish};
 use super::limits::CONFIRM_PATIENCE;
 use super::params::{Params, job_id};
 use super::problem::{self, Kind, Problem};
@@ -121,6 +122,21 @@ pub(super) async fn payload(
     Ok(found.answer(response))
 }
 
+/// `GET /jobs/{id}/files/{name}`: a file of the result, else one that came with the job.
+pub(super) async fn file(
+    State(desk): State<Desk>,
+    Path((id, name)): Path<(String, String)>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let params = Params::read(&uri, &["stale"])?;
+    let found = find(&desk, job_id(&id)?, params.flag("stale")?).await?;
+    let made = found.job.result.as_ref().and_then(|outcome| outcome.files.get(&name));
+    match made.or_else(|| found.job.spec.more.files.get(&name)) {
+        Some(bytes) => Ok(found.answer(raw(bytes.clone()))),
+        None => Err(Problem::new(Kind::NotFound, "the job has no such file")),
+    }
+}
+
 /// `GET /jobs/{id}/output`: of an ended job its result; before, what came so far, from the node that runs it.
 pub(super) async fn output(
     State(desk): State<Desk>,
@@ -128,16 +144,22 @@ pub(super) async fn output(
     request: Request,
 ) -> Result<Response, Problem> {
     let id = job_id(&id)?;
-    let params = Params::read(request.uri(), &["stream", "attempt", "stale", "follow"])?;
-    if params.flag("follow")? {
-        return Err(Problem::field(Kind::Invalid, "follow", "is not supported by this version yet", None));
-    }
+    let params = Params::read(request.uri(), &["stream", "attempt", "stale", "follow", "from"])?;
     let is_stderr = match params.get("stream") {
         None | Some("stdout") => false,
         Some("stderr") => true,
         Some(_) => return Err(Problem::field(Kind::Invalid, "stream", "must be stdout or stderr", None)),
     };
     let wanted = params.number("attempt", 1, u64::from(u32::MAX))?.map(|number| number as u32);
+    let passed_on = peers::is_passed_on(request.headers());
+    if params.flag("follow")? {
+        let from = params.number("from", 0, u64::MAX)?.unwrap_or(0);
+        if !passed_on {
+            // That there is such a job is said before the stream begins.
+            find(&desk, id, params.flag("stale")?).await?;
+        }
+        return follow::answer(desk, Wish { job: id, is_stderr, attempt: wanted, from, passed_on });
+    }
     let found = find(&desk, id, params.flag("stale")?).await?;
     let decided = found.job.result.as_ref();
     let number = wanted.or_else(|| found.job.attempts.last().map(|attempt| attempt.number));
@@ -166,7 +188,7 @@ pub(super) async fn output(
 }
 
 /// Whether this attempt brought the job's result.
-fn decides(job: &Job, number: u32) -> bool {
+pub(super) fn decides(job: &Job, number: u32) -> bool {
     let deciding = job.attempts.iter().rev().find(|attempt| attempt.state.word() == job.state.word());
     deciding.is_some_and(|attempt| attempt.number == number)
 }

@@ -62,3 +62,9 @@ pub(super) const LOG_RECORDS: usize = 1_000;
 pub(super) const DRAIN_BYTES: usize = 16 << 20;
 /// Time for that.
 pub(super) const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
+/// After a node that runs an attempt did not answer, whoever follows its output asks again after so long.
+pub(super) const FOLLOW_AGAIN: Duration = Duration::from_millis(500);
+/// What a node still has to send of an attempt that is known to have ended is waited for so long.
+pub(super) const FOLLOW_REST: Duration = Duration::from_secs(2);
+/// Longest time that an output is followed without a word from its node.
+pub(super) const FOLLOW_MOST: Duration = Duration::from_secs(24 * 3600);

@@ -18,6 +18,7 @@ mod cluster_log;
 mod desk;
 mod digest;
 mod events;
+mod follow;
 mod guard;
 mod internal;
 mod job;
@@ -95,6 +96,7 @@ fn api(desk: Desk) -> Router {
         .route("/api/v1/jobs/{id}", get(job::get))
         .route("/api/v1/jobs/{id}/output", get(job::output))
         .route("/api/v1/jobs/{id}/payload", get(job::payload))
+        .route("/api/v1/jobs/{id}/files/{*name}", get(job::file))
         .route("/api/v1/jobs/{id}/why", get(job::why))
         .route("/api/v1/jobs/{id}/logs", get(logs::of_job))
         .route("/api/v1/jobs/{id}/cancel", post(submit::cancel))
@@ -102,6 +104,8 @@ fn api(desk: Desk) -> Router {
         .route("/api/v1/status", get(nodes::status))
         .route("/api/v1/nodes", get(nodes::list))
         .route("/api/v1/nodes/{name}", get(nodes::one))
+        .route("/api/v1/nodes/{name}/drain", post(nodes::drain))
+        .route("/api/v1/nodes/{name}/undrain", post(nodes::undrain))
         .route("/api/v1/nodes/{name}/stop", post(nodes::stop))
         .route("/api/v1/nodes/{name}/resume", post(nodes::resume))
         .route("/api/v1/nodes/{name}/digest", get(digest::digest))

@@ -140,6 +140,35 @@ pub(super) fn policy(setting: Policy) -> master::Policy {
     }
 }
 
+/// `POST /nodes/{name}/drain`: no new attempts there; what runs goes on.
+pub(super) async fn drain(desk: State<Desk>, name: Path<String>, uri: Uri) -> Result<Response, Problem> {
+    turn_drain(desk, name, uri, true).await
+}
+
+/// `POST /nodes/{name}/undrain`
+pub(super) async fn undrain(desk: State<Desk>, name: Path<String>, uri: Uri) -> Result<Response, Problem> {
+    turn_drain(desk, name, uri, false).await
+}
+
+/// The leader writes it down: it holds for every leader to come, and over restarts of the node.
+async fn turn_drain(
+    State(desk): State<Desk>,
+    Path(name): Path<String>,
+    uri: Uri,
+    draining: bool,
+) -> Result<Response, Problem> {
+    Params::read(&uri, &[])?;
+    let view = desk.view().await?;
+    let (node, name) = if is_self(&desk, &name) {
+        (view.node, desk.served.settings.name.clone())
+    } else {
+        let member = named(&view, &name)?;
+        (member.id, member.name)
+    };
+    desk.request(protocol::Request::Drain { node, draining }).await?;
+    Ok(shown::json(&json!({"node": name, "draining": draining})))
+}
+
 pub(super) async fn stop(
     desk: State<Desk>,
     name: Path<String>,

@@ -10,7 +10,7 @@ use axum::response::Response;
 use protocol::{Member, NodeId};
 
 use super::desk::Desk;
-use super::limits::{PEER_ANSWER_BYTES, PROBE_FRESH, PROBE_PATIENCE};
+use super::limits::{FOLLOW_MOST, PEER_ANSWER_BYTES, PEER_PATIENCE, PROBE_FRESH, PROBE_PATIENCE};
 use super::problem::{Kind, Problem};
 use crate::ask::View;
 
@@ -59,6 +59,20 @@ pub(super) async fn relay(desk: &Desk, http: &str, request: Request) -> Result<R
     let kind = kind.unwrap_or(HeaderValue::from_static("application/octet-stream"));
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     Ok(response)
+}
+
+/// Asks the node at `http` for what it runs itself, and gives its answer as it comes.
+pub(super) async fn follow(desk: &Desk, http: &str, path: &str) -> Result<reqwest::Response, Problem> {
+    let asking =
+        desk.client.get(format!("http://{http}{path}")).header(PASSED_ON, "1").timeout(FOLLOW_MOST).send();
+    let away =
+        || Problem::new(Kind::OutcomeUnknown, format!("asking the node at {http} for an output: no answer"));
+    tokio::time::timeout(PEER_PATIENCE, asking).await.ok().and_then(Result::ok).ok_or_else(away)
+}
+
+/// Whether another node has passed this call on.
+pub(super) fn is_passed_on(headers: &HeaderMap) -> bool {
+    headers.contains_key(PASSED_ON)
 }
 
 /// Which of the members are stopped: this one by its valve, others when they are silent and their HTTP says so.

@@ -93,7 +93,15 @@ struct ResultShown {
     truncated: bool,
     exit_code: Option<i32>,
     error: Option<String>,
-    files: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files: Option<Vec<FileShown>>,
+}
+
+/// A file of a result; its bytes are at `/jobs/{id}/files/{name}`.
+#[derive(Serialize)]
+struct FileShown {
+    name: String,
+    bytes: u64,
 }
 
 /// The job, as everybody sees it.
@@ -226,8 +234,14 @@ fn result(job: &Job, extent: Extent) -> ResultShown {
         truncated: outcome.truncated,
         exit_code: outcome.exit_code,
         error,
-        files: BTreeMap::new(),
+        files: (extent == Extent::Whole).then(|| files(outcome)),
     }
+}
+
+fn files(outcome: &Outcome) -> Vec<FileShown> {
+    let shown =
+        |(name, bytes): (&String, &bytes::Bytes)| FileShown { name: name.clone(), bytes: bytes.len() as u64 };
+    outcome.files.iter().map(shown).collect()
 }
 
 /// The beginning of a payload, for lists.
@@ -290,7 +304,7 @@ pub(super) fn node(member: &Member, view: &View, stopped: bool) -> NodeShown {
         voter: view.voters.contains(&member.id),
         alive: is_self || is_leader || line.is_some_and(|line| line.alive),
         stopped,
-        draining: offer.draining,
+        draining: offer.draining || view.ledger.is_draining(member.id),
         cpu_percent: (u64::from(load.cpu_used_milli) * 100 / u64::from(load.cpu_total_milli.max(1))) as u32,
         memory_used_bytes: load.memory_used_bytes,
         memory_total_bytes: load.memory_total_bytes,

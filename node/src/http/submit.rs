@@ -67,7 +67,7 @@ pub(super) async fn take(
         return Err(unknown());
     }
     let warning = match held.job.state {
-        JobState::Queued => warning::of_one(&desk, &held.job.spec).await,
+        JobState::Queued => warning::of_one(desk, &held.job.spec).await,
         _ => None,
     };
     Ok(answered(&held, replayed, warning))

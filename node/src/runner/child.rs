@@ -21,6 +21,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::builtin::{CANCELLED, quiet_text, timeout_text};
+use super::files;
 use super::leftovers::{self, Sessions};
 use super::live::{Live, Wish};
 use super::order::{self, ForMemory, Order, Report, WORD_TERM, WORK};
@@ -43,6 +44,8 @@ const PIECE_BYTES: usize = 64 << 10;
 pub(super) struct Plan {
     pub(super) order: Order,
     pub(super) limits: Limits,
+    /// Files that belong to its result.
+    pub(super) outputs: Vec<String>,
 }
 
 /// When a program is told to end.
@@ -82,7 +85,7 @@ pub(super) async fn run(
     capture: Arc<Capture>,
 ) -> Outcome {
     let program = plan.order.program.clone();
-    let limits = plan.limits;
+    let (limits, outputs) = (plan.limits, std::mem::take(&mut plan.outputs));
     plan.order.fence = places.fences.clone().map(|jobs| (jobs, folder_name.clone()));
     let (places, folder) = (places.clone(), places.attempts.join(folder_name));
     let (held, to_clean) = (folder.clone(), folder.clone());
@@ -114,8 +117,21 @@ pub(super) async fn run(
         }
     }
     capture.end();
+    let outcome = with_files(outcome(seen, limits, &capture), folder.join(WORK), outputs).await;
     clean(folder, Some(kept.note)).await;
-    outcome(seen, limits, &capture)
+    outcome
+}
+
+/// A success with the files it was to leave; without one of them it is none.
+async fn with_files(outcome: Outcome, folder: PathBuf, names: Vec<String>) -> Outcome {
+    if outcome.end != End::Success || names.is_empty() {
+        return outcome;
+    }
+    let collected = spawn_blocking(move || files::collect(&folder, &names)).await;
+    match collected.unwrap_or_else(|error| Err(format!("its output files cannot be read: {error}"))) {
+        Ok(files) => Outcome { files, ..outcome },
+        Err(error) => Outcome { end: End::Failure(Reason::Exit), error: Some(error), ..outcome },
+    }
 }
 
 /// Reads a pipe to its end.

@@ -30,6 +30,8 @@ pub(crate) struct Order {
     pub(crate) env: BTreeMap<String, String>,
     /// Standard input; none: empty.
     pub(crate) stdin: Option<Bytes>,
+    /// Files laid into its folder before it starts.
+    pub(crate) files: BTreeMap<String, Bytes>,
     /// Memory all its processes together may take; 0: no limit.
     pub(crate) memory_bytes: u64,
     /// Where the attempt may have a cgroup of its own, and how that is to be called.

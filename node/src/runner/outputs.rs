@@ -8,6 +8,7 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use protocol::limits::{OUTPUT_HEAD_BYTES, OUTPUT_TAIL_BYTES, PROGRESS_SHOWN, STDERR_TAIL_BYTES};
 use protocol::{AttemptRef, Progress};
+use tokio::sync::watch;
 
 use super::progress::{Said, Sieve};
 
@@ -16,6 +17,8 @@ use super::progress::{Said, Sieve};
 #[derive(Clone, Debug, Default)]
 pub struct Outputs {
     open: Arc<Mutex<BTreeMap<AttemptRef, Arc<Capture>>>>,
+    /// Counts the attempts that began here.
+    begun: Arc<watch::Sender<u64>>,
 }
 
 impl Outputs {
@@ -26,6 +29,20 @@ impl Outputs {
         let capture = locked(&self.open).get(&attempt).cloned()?;
         let output = capture.output().output;
         Some((output, capture.stderr()))
+    }
+
+    /// Follows a stream of a running attempt from a byte of it on; none when the attempt is not a program running here.
+    #[must_use]
+    pub fn follow(&self, attempt: AttemptRef, is_stderr: bool, from: u64) -> Option<Follower> {
+        let capture = locked(&self.open).get(&attempt).cloned()?;
+        let news = capture.news.subscribe();
+        Some(Follower { capture, is_stderr, at: from, news })
+    }
+
+    /// Changes whenever a program begins here.
+    #[must_use]
+    pub fn begun(&self) -> watch::Receiver<u64> {
+        self.begun.subscribe()
     }
 
     /// How far the running attempts say they are that say so.
@@ -43,12 +60,47 @@ impl Outputs {
     pub(super) fn open(&self, attempt: AttemptRef) -> Arc<Capture> {
         let capture = Arc::new(Capture::default());
         locked(&self.open).insert(attempt, Arc::clone(&capture));
+        self.begun.send_modify(|begun| *begun += 1);
         capture
     }
 
     /// Forgets an attempt that has ended.
     pub(super) fn close(&self, attempt: AttemptRef) {
-        locked(&self.open).remove(&attempt);
+        if let Some(capture) = locked(&self.open).remove(&attempt) {
+            capture.news.send_replace(true);
+        }
+    }
+}
+
+/// What is read at once of an attempt that is followed.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// Reads what a running attempt prints, as it prints it. It holds nothing up: what left the memory before it was read is
+/// passed by.
+#[derive(Debug)]
+pub struct Follower {
+    capture: Arc<Capture>,
+    is_stderr: bool,
+    at: u64,
+    news: watch::Receiver<bool>,
+}
+
+impl Follower {
+    /// The next piece, and how far into the stream it reaches; none when the attempt has ended and all of it is read.
+    pub async fn next(&mut self) -> Option<(u64, Bytes)> {
+        loop {
+            // Before the look: what is printed after it is news again.
+            let has_ended = *self.news.borrow_and_update();
+            let stream = if self.is_stderr { &self.capture.stderr } else { &self.capture.stdout };
+            let (upto, piece) = locked(stream).after(self.at, PIECE_BYTES);
+            if !piece.is_empty() {
+                self.at = upto;
+                return Some((upto, piece));
+            }
+            if has_ended || self.news.changed().await.is_err() {
+                return None;
+            }
+        }
     }
 }
 
@@ -64,6 +116,8 @@ pub(super) struct Capture {
     stderr: Mutex<Kept>,
     heard: Mutex<Instant>,
     progress: Mutex<Option<Said>>,
+    /// Changes with everything that is printed; true once nothing more is.
+    news: watch::Sender<bool>,
 }
 
 impl Default for Capture {
@@ -73,6 +127,7 @@ impl Default for Capture {
             stderr: Mutex::new(Kept::new(0, STDERR_TAIL_BYTES)),
             heard: Mutex::new(Instant::now()),
             progress: Mutex::new(None),
+            news: watch::Sender::new(false),
         }
     }
 }
@@ -92,6 +147,7 @@ impl Capture {
         if said.is_some() {
             *locked(&self.progress) = said;
         }
+        self.news.send_modify(|_| {});
     }
 
     /// When it last printed something; at first: when this was made.
@@ -106,6 +162,7 @@ impl Capture {
             let rest = stream.sieve.rest();
             stream.keep(&rest);
         }
+        self.news.send_replace(true);
     }
 
     pub(super) fn output(&self) -> Output {
@@ -166,6 +223,21 @@ impl Kept {
         self.tail.extend(rest);
     }
 
+    /// What is there from this byte of the stream on, at most so much, and how far that reaches.
+    fn after(&self, at: u64, most: usize) -> (u64, Bytes) {
+        let head = self.head.len() as u64;
+        if at < head {
+            let from = at as usize;
+            let piece = Bytes::copy_from_slice(&self.head[from..self.head.len().min(from + most)]);
+            return (at + piece.len() as u64, piece);
+        }
+        let tail_at = self.total_bytes - self.tail.len() as u64;
+        let from = at.max(tail_at);
+        let skip = ((from - tail_at) as usize).min(self.tail.len());
+        let piece: Bytes = self.tail.range(skip..self.tail.len().min(skip + most)).copied().collect();
+        (from + piece.len() as u64, piece)
+    }
+
     fn read(&self) -> Output {
         let (front, back) = self.tail.as_slices();
         let mut output = BytesMut::with_capacity(self.head.len() + self.tail.len());
@@ -197,6 +269,51 @@ mod tests {
                 "{step}"
             );
         }
+    }
+
+    #[test]
+    fn a_stream_is_read_from_any_byte_on_and_what_is_gone_is_passed_by() {
+        let mut kept = Kept::new(10, 5);
+        kept.take(b"0123456");
+        assert_eq!(kept.after(3, 2), (5, Bytes::from_static(b"34")));
+        assert_eq!(kept.after(7, 9), (7, Bytes::new()));
+        kept.take(b"789abcdefgh");
+        assert_eq!(kept.after(8, 9), (10, Bytes::from_static(b"89")));
+        assert_eq!(kept.after(10, 3), (16, Bytes::from_static(b"def")));
+        assert_eq!(kept.after(16, 9), (18, Bytes::from_static(b"gh")));
+        assert_eq!(kept.after(18, 9), (18, Bytes::new()));
+    }
+
+    #[tokio::test]
+    async fn whoever_follows_reads_at_once_and_hears_of_the_end() {
+        let outputs = Outputs::default();
+        let attempt = AttemptRef { job: protocol::JobId(1), attempt: 1 };
+        assert!(outputs.follow(attempt, false, 0).is_none());
+        let mut begun = outputs.begun();
+        let capture = outputs.open(attempt);
+        assert!(begun.has_changed().unwrap());
+        begun.mark_unchanged();
+        let mut follower = outputs.follow(attempt, false, 0).unwrap();
+        let printing = async {
+            capture.take_stdout(b"one");
+            tokio::task::yield_now().await;
+            capture.take_stderr(b"elsewhere");
+            capture.take_stdout(b"two");
+        };
+        let reading = async {
+            let mut read = Vec::new();
+            while read.len() < 6 {
+                read.extend_from_slice(&follower.next().await.unwrap().1);
+            }
+            read
+        };
+        assert_eq!(tokio::join!(printing, reading).1, b"onetwo");
+        assert_eq!(
+            outputs.follow(attempt, true, 4).unwrap().next().await,
+            Some((9, Bytes::from_static(b"where")))
+        );
+        outputs.close(attempt);
+        assert_eq!(follower.next().await, None);
     }
 
     #[test]

@@ -137,3 +137,25 @@ fn resources_are_numbers_down_to_thousandths() {
     let many: Vec<String> = (0..33).map(|n| format!("\"r{n}\":1")).collect();
     assert_eq!(fields(&format!(r#"{{"class":"a","resources":{{{}}}}}"#, many.join(","))), ["resources"]);
 }
+
+#[test]
+fn files_are_named_below_their_folder_and_count_with_the_payload() {
+    let spec =
+        read(r#"{"class":"sh","files":{"in/a.txt":"aGk=","b":""},"outputs":["out","a/b","out"]}"#).unwrap();
+    assert_eq!(spec.more.files["in/a.txt"], "hi");
+    assert_eq!((spec.more.files.len(), spec.more.outputs), (2, ["a/b", "out"].map(String::from).to_vec()));
+    for bad in ["", "/etc/passwd", "..", "a/../b", "a//b", "./a", "a/", "a\\u0000b", "a\\nb"] {
+        let asked = format!(r#"{{"class":"sh","files":{{"{bad}":"aGk="}},"outputs":["{bad}"]}}"#);
+        let found: Vec<String> = read(&asked).unwrap_err().into_iter().map(|e| e.field).collect();
+        assert_eq!((found.len(), found[1].as_str()), (2, "outputs[0]"), "{bad}: {found:?}");
+    }
+    assert_eq!(fields(r#"{"class":"sh","files":{"a":"no base64"}}"#), ["files.a"]);
+    assert_eq!(fields(r#"{"class":"sh","files":{"a":3}}"#), ["files.a"]);
+    assert_eq!(fields(r#"{"class":"sh","files":[],"outputs":"a"}"#), ["files", "outputs"]);
+    assert_eq!(fields(r#"{"class":"sh","files":{"a":"","a/b":""}}"#), ["files.a"]);
+    let long = alloc::vec!["AAAA"; limits::PAYLOAD_BYTES / 3].concat();
+    let errors = read(&format!(r#"{{"class":"sh","payload":"four","files":{{"a":"{long}"}}}}"#)).unwrap_err();
+    assert_eq!((errors[0].field.as_str(), errors[0].limit), ("payload", Some(1_048_576)));
+    let many: Vec<String> = (0..=limits::JOB_FILES).map(|n| format!(r#""f{n}""#)).collect();
+    assert_eq!(fields(&format!(r#"{{"class":"sh","outputs":[{}]}}"#, many.join(","))), ["outputs"]);
+}

@@ -5,3 +5,4 @@ mod compose;
 mod crashes;
 mod faults;
 mod lab;
+mod memory;

@@ -93,14 +93,23 @@ pub(crate) async fn output(client: &Client, flags: &OutputFlags) -> Outcome {
     let mut query = vec![format!("stream={}", if flags.stderr { "stderr" } else { "stdout" })];
     query.extend(flags.attempt.map(|attempt| format!("attempt={attempt}")));
     query.extend(flags.follow.then(|| "follow=1".to_string()));
-    let path = format!("/api/v1/jobs/{}/output?{}", flags.id, query.join("&"));
-    let answer = client.api.ask(Ask::get(&path).endless()).await?;
+    print_stream(client, &format!("/api/v1/jobs/{}/output?{}", flags.id, query.join("&"))).await?;
+    Ok(Exit::Ok)
+}
+
+/// Prints what a job prints while it runs, until it has ended.
+pub(crate) async fn follow(client: &Client, id: JobId) -> Result<(), Failure> {
+    print_stream(client, &format!("/api/v1/jobs/{id}/output?follow=1")).await
+}
+
+async fn print_stream(client: &Client, path: &str) -> Result<(), Failure> {
+    let answer = client.api.ask(Ask::get(path).endless()).await?;
     let mut parts = answer.bytes_stream();
     while let Some(part) = parts.next().await {
         let part = part.map_err(|cause| Failure::error(format!("reading the output: {cause}")))?;
         show::bytes(&part)?;
     }
-    Ok(Exit::Ok)
+    Ok(())
 }
 
 /// The id of an answered job.

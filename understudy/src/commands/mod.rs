@@ -59,6 +59,8 @@ pub(crate) async fn client(command: ClientCommand, common: Common) -> Outcome {
         ClientCommand::Logs(flags) => logs::run(&client, &flags).await,
         ClientCommand::Stop(name) => nodes::stop(&client, &name.node).await,
         ClientCommand::Resume(name) => nodes::resume(&client, &name.node).await,
+        ClientCommand::Drain(name) => nodes::drain(&client, &name.node).await,
+        ClientCommand::Undrain(name) => nodes::undrain(&client, &name.node).await,
         ClientCommand::Transfer(flags) => nodes::transfer(&client, &flags).await,
         ClientCommand::Say(words) => say::run(&client, &words).await,
         ClientCommand::Health => nodes::health(&client).await,

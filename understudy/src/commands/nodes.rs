@@ -1,4 +1,4 @@
-//! What is done with nodes: `nodes`, `stop`, `resume`, `transfer`, `health`.
+//! What is done with nodes: `nodes`, `stop`, `resume`, `drain`, `undrain`, `transfer`, `health`.
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -65,25 +65,31 @@ fn memory(node: &Value) -> String {
 
 /// `stop NODE`
 pub(crate) async fn stop(client: &Client, node: &str) -> Outcome {
-    turn(client, node, "stop").await
+    turn(client, node, "stop", "stopped").await
 }
 
 /// `resume NODE`
 pub(crate) async fn resume(client: &Client, node: &str) -> Outcome {
-    turn(client, node, "resume").await
+    turn(client, node, "resume", "resumed").await
 }
 
-async fn turn(client: &Client, node: &str, verb: &str) -> Outcome {
+/// `drain NODE`
+pub(crate) async fn drain(client: &Client, node: &str) -> Outcome {
+    turn(client, node, "drain", "drained: no new attempts there").await
+}
+
+/// `undrain NODE`
+pub(crate) async fn undrain(client: &Client, node: &str) -> Outcome {
+    turn(client, node, "undrain", "takes attempts again").await
+}
+
+async fn turn(client: &Client, node: &str, verb: &str, done: &str) -> Outcome {
     let key = api::new_key()?;
     let answer = client.api.ask(Ask::post(&node_path(node, verb)?, &key)).await?;
     let text = answer.text().await.unwrap_or_default();
     match serde_json::from_str::<Value>(&text) {
         Ok(value) if client.json => show::json(&value)?,
-        _ => show::line(&format!(
-            "{} {}",
-            show::safe(node),
-            if verb == "stop" { "stopped" } else { "resumed" }
-        ))?,
+        _ => show::line(&format!("{} {done}", show::safe(node)))?,
     }
     Ok(Exit::Ok)
 }

@@ -1,4 +1,7 @@
-//! `run`: submit, wait for the end, print the output, exit with the job's code.
+//! `run`: submit, wait for the end, print the output, exit with the job's code. A terminal sees the output while the job runs;
+//! a pipe or a file gets that of the attempt that counts, and nothing else.
+
+use std::io::IsTerminal as _;
 
 use bridge::job::{output_of, wait_for_end};
 use serde_json::Value;
@@ -13,11 +16,18 @@ pub(crate) async fn run(client: &Client, words: &JobWords) -> Outcome {
     let submitted = submit(client, words).await?;
     let id = job::id_of(&submitted)?;
     show::talk(&format!("job {id}"));
+    let is_watched = !client.json && std::io::stdout().is_terminal();
+    let seen = if is_watched { Some(job::follow(client, id).await) } else { None };
+    if let Some(Err(failure)) = &seen {
+        show::talk(&format!("{}; its whole output comes when it has ended", failure.message));
+    }
     let ended = wait_for_end(&client.api, id, None).await?.unwrap_or(submitted);
     if client.json {
         show::json(&ended)?;
     } else {
-        show::bytes(&output_of(&ended)?)?;
+        if !matches!(seen, Some(Ok(()))) {
+            show::bytes(&output_of(&ended)?)?;
+        }
         complain(&ended);
     }
     Ok(exit_of(&ended))

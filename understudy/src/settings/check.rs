@@ -80,6 +80,7 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         election_ms,
         disk: disk_settings(disk)?,
         slots: slots(worker.slots)?,
+        drain_deadline_ms: drain_deadline(worker.drain_deadline.as_deref())?,
         headers: headers(worker.headers)?,
         resources: resources(worker.resources)?,
         allow: allow(worker.allow.unwrap_or_default())?,
@@ -283,6 +284,18 @@ fn times(heartbeat_ms: u64, election_ms: u64) -> Result<(u64, u64), Failure> {
 }
 
 /// Twice the cores, at least 4, where nobody says otherwise.
+/// Longest time that what runs on a node has when the node is told to end.
+const DRAIN_MOST_MS: u64 = 24 * 3_600_000;
+
+fn drain_deadline(told: Option<&str>) -> Result<u64, Failure> {
+    let Some(text) = told else { return Ok(limits::DRAIN_DEADLINE_MS) };
+    let ms = duration::parse_ms(text).map_err(|error| bad("worker.drain_deadline", error))?;
+    if ms > DRAIN_MOST_MS {
+        return Err(bad("worker.drain_deadline", format!("must be at most 24h, this is {text:?}")));
+    }
+    Ok(ms)
+}
+
 fn slots(told: Option<u32>) -> Result<u32, Failure> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let slots = told.unwrap_or_else(|| u32::try_from(cores * 2).unwrap_or(SLOTS_MOST).clamp(4, SLOTS_MOST));

@@ -178,7 +178,13 @@ impl NodeFlags {
                 token_file: self.token_file.clone(),
                 ..HttpTable::default()
             },
-            worker: WorkerTable { slots: self.slots, headers, allow: self.allow.clone(), resources },
+            worker: WorkerTable {
+                slots: self.slots,
+                headers,
+                allow: self.allow.clone(),
+                resources,
+                ..WorkerTable::default()
+            },
             share: ShareTable { kinds: self.share.clone() },
             logs: LogsTable { store: self.logdb.clone(), logger: logger_url(self.logger.clone()) },
             chaos: ChaosTable { enabled: self.chaos },

@@ -109,6 +109,8 @@ pub(crate) struct HttpTable {
 pub(crate) struct WorkerTable {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) slots: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) drain_deadline: Option<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) headers: BTreeMap<String, OneOrMany>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -127,6 +127,7 @@ fn defaults_are_those_of_the_contract() {
     let cores = std::thread::available_parallelism().unwrap().get();
     assert_eq!(settings.slots as usize, (cores * 2).max(4));
     assert_eq!((settings.pub_port, settings.share.len()), (9997, 4));
+    assert_eq!(settings.drain_deadline_ms, 10_000);
     assert!(settings.founds && !settings.chaos && !settings.insecure && settings.allow.is_empty());
     assert_eq!(settings.logger, std::env::var("LOGGER_URL").ok());
     assert_eq!(settings.name, nix::unistd::gethostname().unwrap().into_string().unwrap());
@@ -165,6 +166,8 @@ fn a_bad_value_names_its_setting_and_its_file() {
     for (text, part) in [
         ("[cluster]\nvoters = 4\n", "cluster.voters: must be 1, 3 or 5, this is 4"),
         ("[cluster]\nexpect = 4\n", "cluster.expect: must be from 1 to the 3 voters"),
+        ("[worker]\ndrain_deadline = 'soon'\n", "setting worker.drain_deadline: "),
+        ("[worker]\ndrain_deadline = '25h'\n", "worker.drain_deadline: must be at most 24h"),
         ("[node]\nlisten = '0.0.0.0:3002'\n", "beyond loopback"),
         ("[cluster]\nkey_file = '/nowhere/key'\n", "cluster.key_file: /nowhere/key: reading it"),
         ("[http]\ntoken_file = '/nowhere/token'\n", "http.token_file: /nowhere/token: reading it"),

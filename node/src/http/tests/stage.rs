@@ -217,7 +217,7 @@ impl Hand {
                 self.apply(vec![Command::Configure(Change::Member(member))]);
                 Answer::Done
             }
-            Request::Transfer { .. } => Answer::Done,
+            Request::Transfer { .. } | Request::Drain { .. } => Answer::Done,
             Request::SubmitAll(batch) => {
                 let number = {
                     let mut inner = self.inner.lock().unwrap();
@@ -278,6 +278,7 @@ fn settings(chaos: bool, logdb: Option<String>) -> Settings {
         election_ms: 500,
         disk: crate::settings::DiskSettings::default(),
         slots: 4,
+        drain_deadline_ms: protocol::limits::DRAIN_DEADLINE_MS,
         headers: BTreeMap::new(),
         resources: BTreeMap::new(),
         allow: BTreeSet::new(),
