@@ -48,11 +48,7 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
     let (listen_host, http_port) = host_and_port("node.listen", node.listen.as_deref().unwrap_or_default())?;
     let cluster_key = cluster.key_file.as_deref().map(cluster_key).transpose()?;
     let token = http.token_file.as_deref().map(|file| token("http.token_file", file)).transpose()?;
-    let name = match node.name {
-        Some(name) => name,
-        None => host_name()?,
-    };
-    check_name(&name)?;
+    let name = named(node.name)?;
     let advertise = advertised(node.advertise, &listen_host)?;
     let (voters, expect) = voters(cluster.voters.unwrap_or(3), cluster.expect.unwrap_or(1))?;
     let (heartbeat_ms, election_ms) =
@@ -99,6 +95,13 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         snapshot_bytes: test.snapshot_bytes.unwrap_or(node::SNAPSHOT_BYTES),
         hold_dispatch: test.hold_dispatch.unwrap_or(false),
     })
+}
+
+/// What the node is called: as the host, where nobody says otherwise.
+fn named(told: Option<String>) -> Result<String, Failure> {
+    let name = told.map_or_else(host_name, Ok)?;
+    check_name(&name)?;
+    Ok(name)
 }
 
 /// Silence after which a voter is replaced, where nobody says otherwise.
