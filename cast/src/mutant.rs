@@ -84,7 +84,7 @@ pub enum Mutant {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// Every one of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::AckBeforeMajority,
         Self::MessagesBeforeSync,
         Self::VotesTwice,
