@@ -95,7 +95,7 @@ impl Master {
                     free.retain(|id| *id != node || self.peers.get(id).is_some_and(Peer::has_room));
                 }
                 None => {
-                    if !may_go_ahead(&spec) {
+                    if !self.may_go_ahead(&spec) {
                         // Where the next free slot is for it, nothing younger is sent ahead.
                         let is_for_it = |id: &NodeId| {
                             self.peers.get(id).is_some_and(|peer| could_ever(&spec, &peer.shown))
@@ -121,7 +121,7 @@ impl Master {
 
     /// The node for a job among these, and why; with `spares`, one where it waits for a free slot.
     pub(crate) fn place(&self, spec: &JobSpec, among: &[NodeId], spares: Spares) -> Option<(NodeId, Chosen)> {
-        let spares = if may_go_ahead(spec) { spares } else { Spares::None };
+        let spares = if self.may_go_ahead(spec) { spares } else { Spares::None };
         let me = self.settings.me;
         let peers = among.iter().filter_map(|id| self.peers.get(id));
         let seats = peers.map(|peer| peer.seat(me, &spec.class, spares));
@@ -180,11 +180,12 @@ impl Master {
         }
         members().all(|peer| peer.reported).then_some(true)
     }
-}
 
-/// Whether a job may wait on a worker for a slot. What may have one attempt at most may not: where it is given back before it
-/// has begun, that was its attempt. And how fast jobs of a rate begin, that worker would decide.
-fn may_go_ahead(spec: &JobSpec) -> bool {
-    let paced = spec.more.limits.as_ref().is_some_and(|share| share.rate.is_some());
-    !spec.more.at_most_once && !paced
+    /// Whether a job may wait on a worker for a slot. What may have one attempt at most may not: where it is given back before it
+    /// has begun, that was its attempt. And how fast jobs of a rate begin, that worker would decide. With a queue for each
+    /// worker there is no other way to begin; and nothing is asked back from there.
+    fn may_go_ahead(&self, spec: &JobSpec) -> bool {
+        let paced = spec.more.limits.as_ref().is_some_and(|share| share.rate.is_some());
+        self.settings.policy == Policy::Multi || !(spec.more.at_most_once || paced)
+    }
 }
