@@ -59,7 +59,7 @@ impl Carrier {
             return delivery.reject(options).await.map(drop);
         };
         let properties = verdict.on(delivery.properties.clone());
-        publish(&channel, dead.as_str().into(), &delivery.data, properties).await?;
+        publish(&channel, dead.as_str().into(), &delivery.data, properties, true).await?;
         delivery.ack(BasicAckOptions::default()).await.map(drop)
     }
 
@@ -101,27 +101,32 @@ impl Carrier {
         {
             properties = properties.with_correlation_id(id);
         }
-        publish(channel, to, output, properties).await
+        // Whoever wanted the reply may be gone.
+        publish(channel, to, output, properties, false).await
     }
 }
 
-/// To a queue by its name, kept on the server's disk before this ends.
+/// To a queue by its name, kept on the server's disk before this ends. `must_arrive`: it is an error when there is no such queue
+/// (any more).
 async fn publish(
     channel: &Channel,
     queue: ShortString,
     body: &[u8],
     properties: BasicProperties,
+    must_arrive: bool,
 ) -> lapin::Result<()> {
     let properties = properties.with_delivery_mode(PERSISTENT);
-    let sent =
-        channel.basic_publish("".into(), queue, BasicPublishOptions::default(), body, properties).await?;
+    let options = BasicPublishOptions { mandatory: must_arrive, ..BasicPublishOptions::default() };
+    let sent = channel.basic_publish("".into(), queue, options, body, properties).await?;
     match sent.await? {
-        Confirmation::Ack(_) | Confirmation::NotRequested => Ok(()),
-        Confirmation::Nack(_) => Err(lapin::ErrorKind::IOError(Arc::new(std::io::Error::other(
-            "the server did not keep a message",
-        )))
-        .into()),
+        Confirmation::Ack(None) | Confirmation::NotRequested => Ok(()),
+        Confirmation::Ack(Some(_)) => Err(lost("the server has no such queue")),
+        Confirmation::Nack(_) => Err(lost("the server did not keep a message")),
     }
+}
+
+fn lost(why: &'static str) -> lapin::Error {
+    lapin::ErrorKind::IOError(Arc::new(std::io::Error::other(why))).into()
 }
 
 /// The key of a message's job: the same for each delivery of the message, and for every bridge on its queue.

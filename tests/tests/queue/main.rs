@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use lapin::BasicProperties;
-use lapin::options::{BasicGetOptions, QueueDeclareOptions};
+use lapin::options::{BasicGetOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use tests::rabbit::{self, Rabbit};
 use tests::{Bridge, Cluster, Plan, until};
@@ -214,7 +214,16 @@ async fn scripts_that_do_not_read_or_are_killed_or_are_missing_are_named() {
     {
         let bridge = bridge(&cluster, &rabbit, name, &["--class", name, "--dead", "dead"]);
         bridge.says("takes messages from work").await;
+        if name == "shot" {
+            // Gone while the bridge works: its message is not gone with it.
+            let gone = channel.queue_delete("dead".into(), QueueDeleteOptions::default()).await;
+            gone.expect("a queue is deleted");
+        }
         rabbit::publish(&channel, "work", &vec![b'x'; 600 << 10], BasicProperties::default()).await;
+        if name == "shot" {
+            let again = async || (bridge.said().matches("takes messages").count() == 2).then_some(());
+            until("the bridge declares its dead letters anew", PATIENCE, again).await;
+        }
         match reason {
             None => ended(&cluster, name).await,
             Some(reason) => {
