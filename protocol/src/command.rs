@@ -13,6 +13,7 @@ use crate::attempt::Chosen;
 use crate::ids::{Boot, ClusterId, JobId, NodeId};
 use crate::job::{JobSpec, Outcome, Reason};
 use crate::member::Member;
+use crate::recodex::Order;
 use crate::request::Batch;
 
 /// One entry of the log: everything that waited when the leader wrote it.
@@ -146,6 +147,13 @@ pub enum Command {
         node: NodeId,
         /// What it brought back.
         outcome: Arc<Outcome>,
+    },
+    /// Something of ReCodEx that is no job; known and answered as a `Submit` is.
+    Recodex {
+        /// What.
+        order: Order,
+        /// Which forward it came by.
+        origin: Origin,
     },
 }
 

@@ -129,6 +129,25 @@ pub enum What {
         /// Whether it gets none.
         draining: bool,
     },
+    /// The worker that has an attempt came to another node, or to a new start of the same one.
+    Adopted {
+        /// What it works at.
+        attempt: AttemptRef,
+        /// Where it is now.
+        node: NodeId,
+        /// How the job stands with it: `running`, or as before where another attempt runs.
+        state: JobState,
+    },
+    /// Evaluations of ReCodEx are not taken, or taken again.
+    Frozen {
+        /// Whether none are.
+        frozen: bool,
+    },
+    /// More calls were owed to a front end of ReCodEx than are kept: the oldest is given up.
+    Unheard {
+        /// Which ([`crate::recodex::Call::number`]).
+        call: u64,
+    },
 }
 
 impl What {
@@ -144,13 +163,16 @@ impl What {
             | Self::Finished { attempt, .. }
             | Self::Failed { attempt, .. }
             | Self::Requeued { attempt, .. }
-            | Self::Superseded { attempt, .. } => Some(attempt.job),
+            | Self::Superseded { attempt, .. }
+            | Self::Adopted { attempt, .. } => Some(attempt.job),
             Self::Joined { .. }
             | Self::Opened
             | Self::Left { .. }
             | Self::Forgotten { .. }
             | Self::Recovered { .. }
-            | Self::Drained { .. } => None,
+            | Self::Drained { .. }
+            | Self::Frozen { .. }
+            | Self::Unheard { .. } => None,
         }
     }
 }

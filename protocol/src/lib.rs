@@ -30,6 +30,7 @@ pub mod message;
 pub mod more;
 pub mod native;
 mod outcome;
+pub mod recodex;
 pub mod request;
 pub mod requires;
 pub mod submit;

@@ -125,6 +125,18 @@ pub const AWAY_MS: u64 = 10_000;
 pub const LAB_FRAMES: usize = 64;
 /// Bytes of the frames of one message of the lab wire that come before its text.
 pub const LAB_ENVELOPE_BYTES: usize = 4 << 10;
+/// Foreign workers of ReCodEx attached to one node.
+pub const RECODEX_WORKERS: usize = 4_096;
+/// Different sets of headers that such workers of one node may have.
+pub const RECODEX_POOLS: usize = 256;
+/// Headers of one such worker or job.
+pub const RECODEX_HEADERS: usize = 64;
+/// A front end's id of a job.
+pub const RECODEX_ID_BYTES: usize = 200;
+/// A text that a front end is told; a longer one is cut.
+pub const RECODEX_MESSAGE_BYTES: usize = 1 << 10;
+/// Calls that a front end is owed; of more, the oldest is given up.
+pub const RECODEX_CALLS: usize = 20_000;
 /// Attempts of one job whose records are kept.
 pub const ATTEMPTS_KEPT: usize = 2_000;
 

@@ -6,6 +6,8 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AttemptRef, Boot, NodeId};
+use crate::job::JobSpec;
+use crate::recodex::{self, Evaluation, Pool};
 
 /// A member of the cluster, replicated in the ledger. Addresses are hints: names are resolved at each attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +51,8 @@ pub struct Offer {
     pub draining: bool,
     /// Foreign workers attached to this node, by the one class each serves; each holds one attempt at a time.
     pub attached: BTreeMap<String, u32>,
+    /// Foreign workers of ReCodEx attached to this node, by what they can do; each holds one attempt at a time.
+    pub pools: BTreeMap<u32, Pool>,
 }
 
 impl Offer {
@@ -70,10 +74,42 @@ impl Offer {
         class.is_empty() || self.runs_itself(class)
     }
 
-    /// Attached workers that serve this class, busy or not.
+    /// Attached workers that serve this class (or are of the pool that stands in its place), busy or not.
     #[must_use]
     pub fn attached_to(&self, class: &str) -> u32 {
-        self.attached.get(class).copied().unwrap_or(0)
+        match recodex::pool_number(class) {
+            Some(number) => self.pools.get(&number).map_or(0, |pool| pool.workers),
+            None => self.attached.get(class).copied().unwrap_or(0),
+        }
+    }
+
+    /// Attached workers of any kind, busy or not.
+    #[must_use]
+    pub fn all_attached(&self) -> u32 {
+        self.attached.values().sum::<u32>() + self.pools.values().map(|pool| pool.workers).sum::<u32>()
+    }
+
+    /// The pools whose workers may have this evaluation: those that can do the least first, so that the others stay free.
+    #[must_use]
+    pub fn pools_for(&self, asked: &Evaluation) -> Vec<u32> {
+        let mut fit: Vec<(usize, u32)> = self
+            .pools
+            .iter()
+            .filter(|(_, pool)| pool.workers > 0 && recodex::fits(&asked.headers, &pool.headers))
+            .map(|(number, pool)| (pool.headers.values().map(BTreeSet::len).sum(), *number))
+            .collect();
+        fit.sort_unstable();
+        fit.into_iter().map(|(_, number)| number).collect()
+    }
+
+    /// Whether the node, or a worker attached to it, could ever have this job as far as its class goes; of an evaluation, as far
+    /// as its headers go, too.
+    #[must_use]
+    pub fn suits(&self, spec: &JobSpec) -> bool {
+        match &spec.more.recodex {
+            Some(asked) => self.pools.values().any(|pool| recodex::fits(&asked.headers, &pool.headers)),
+            None => self.serves(&spec.class),
+        }
     }
 
     /// Whether the node runs this class itself.

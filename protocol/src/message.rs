@@ -79,6 +79,8 @@ pub struct Report {
     pub checkpoint: Option<Checkpoint>,
     /// How far those of `held` say they are that say so, at most [`crate::limits::PROGRESS_SHOWN`].
     pub progress: Vec<Progress>,
+    /// Those of `held` that a worker of ReCodEx has, with the pool it is of.
+    pub pools: Vec<(AttemptRef, u32)>,
 }
 
 /// A ledger at one index, as a number that is equal where the ledgers are.

@@ -13,6 +13,7 @@
 //! With each new wish: raise `SNAPSHOT_VERSION` of the ledger, the archive's form and the link's version, so that an older
 //! program says what it met, and add a fixture.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::ids::JobId;
 use crate::job::Reason;
+use crate::recodex::Evaluation;
 
 /// What a job asks beyond the fields of the first version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -43,6 +45,8 @@ pub struct More {
     pub files: BTreeMap<String, Bytes>,
     /// Files of its folder that belong to its result.
     pub outputs: Vec<String>,
+    /// It is an evaluation that a front end of ReCodEx asked for.
+    pub recodex: Option<Box<Evaluation>>,
 }
 
 impl More {
@@ -53,7 +57,8 @@ impl More {
         let resources: usize = self.resources.keys().map(|name| name.len() + 32).sum();
         let key = self.limits.as_ref().map_or(0, |share| share.key.len() + 48);
         let rule = self.retry.as_ref().map_or(0, |rule| rule.on.len() + rule.not_exit_codes.len() * 4 + 48);
-        files + outputs + resources + key + rule
+        let recodex = self.recodex.as_ref().map_or(0, |asked| asked.weight_bytes());
+        files + outputs + resources + key + rule + recodex
     }
 }
 
@@ -118,12 +123,23 @@ enum Wish {
     AtMostOnce,
     Files(BTreeMap<String, Bytes>),
     Outputs(Vec<String>),
+    Recodex(Box<Evaluation>),
 }
 
 impl Serialize for More {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // By name, so that a new field cannot be forgotten here.
-        let More { retry_of, quiet_limit_ms, resources, limits, retry, at_most_once, files, outputs } = self;
+        let More {
+            retry_of,
+            quiet_limit_ms,
+            resources,
+            limits,
+            retry,
+            at_most_once,
+            files,
+            outputs,
+            recodex,
+        } = self;
         let grown = [
             quiet_limit_ms.map(Wish::QuietLimit),
             (!resources.is_empty()).then(|| Wish::Resources(resources.clone())),
@@ -132,6 +148,7 @@ impl Serialize for More {
             at_most_once.then_some(Wish::AtMostOnce),
             (!files.is_empty()).then(|| Wish::Files(files.clone())),
             (!outputs.is_empty()).then(|| Wish::Outputs(outputs.clone())),
+            recodex.clone().map(Wish::Recodex),
         ];
         if grown.iter().all(Option::is_none) {
             // As an option, not as the variant of the same bytes: the ledger's digest tells one from the other, and
@@ -157,6 +174,7 @@ impl From<Form> for More {
                 Wish::AtMostOnce => Self { at_most_once: true, ..more },
                 Wish::Files(files) => Self { files, ..more },
                 Wish::Outputs(outputs) => Self { outputs, ..more },
+                Wish::Recodex(asked) => Self { recodex: Some(asked), ..more },
             }),
         }
     }
@@ -179,6 +197,12 @@ mod tests {
             at_most_once: true,
             files: BTreeMap::from([("in.txt".to_string(), Bytes::from_static(b"1"))]),
             outputs: vec!["out.txt".to_string()],
+            recodex: Some(Box::new(Evaluation {
+                id: "j1".to_string(),
+                headers: vec![("env".to_string(), "c".to_string())],
+                frames: vec![3, 4],
+                notify: true,
+            })),
         }
     }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{JobId, NodeId};
 use crate::job::JobSpec;
 use crate::member::Member;
+use crate::recodex::Order;
 
 /// Something only the leader can do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +45,8 @@ pub enum Request {
         /// Whether it gets none.
         draining: bool,
     },
+    /// Something of ReCodEx that is no job.
+    Recodex(Order),
 }
 
 /// Jobs that are taken together. Their ids follow each other, so that the first one names them all.
@@ -132,4 +135,10 @@ pub enum Refusal {
     Short(String),
     /// It cannot be done now, in words; later perhaps.
     NotNow(String),
+    /// No present worker could ever have this evaluation.
+    NoWorker,
+    /// No evaluations are taken.
+    Frozen,
+    /// Its gateway took the request back.
+    Withdrawn,
 }
