@@ -82,6 +82,7 @@ impl Cast {
             match output {
                 GatewayOutput::Send(body) => self.say_to_leader(body),
                 GatewayOutput::Tell { ticket: JOIN_TICKET, told } => self.joined(told),
+                GatewayOutput::Tell { ticket, told } if self.told_of_adoption(ticket, &told) => {}
                 GatewayOutput::Tell { ticket, told } => self.outputs.push(Output::Tell { ticket, told }),
             }
         }

@@ -18,6 +18,7 @@
 //! after a write is on disk, [`Input::Synced`].
 //! **Leaves out:** input and output of every kind, words for people.
 
+mod adopting;
 mod apply;
 mod ask;
 mod broker;
@@ -155,7 +156,8 @@ pub enum Input {
         guest: GuestId,
         /// What it can do.
         headers: Headers,
-        /// What it is at work at: whoever held that here before is the same worker.
+        /// What it is at work at: whoever held that here before is the same worker. Where the ledger has it as another node's, or
+        /// as given up, it learns of this.
         resumes: Option<AttemptRef>,
     },
     /// A worker of ReCodEx said something.

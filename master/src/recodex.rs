@@ -121,6 +121,12 @@ impl Ledger {
         self.recodex.job_of(id)
     }
 
+    /// Whether this job is an evaluation.
+    #[must_use]
+    pub fn is_evaluation(&self, job: JobId) -> bool {
+        self.terms(job).is_some_and(|terms| terms.more.recodex.is_some())
+    }
+
     /// Whether no evaluations are taken.
     #[must_use]
     pub fn is_frozen(&self) -> bool {

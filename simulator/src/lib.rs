@@ -16,7 +16,7 @@
 //! **Leaves out:** the wires' bytes (messages travel as values), HTTP, child processes: `tests/` has those.
 //!
 //! Reading order: `world` (events), `turn` (one node), `watch`, `history` and `hearing` (the promises), `faults` (with `cables`
-//! and `ills`), `clients`, `foreign`.
+//! and `ills`), `clients`, `foreign`, `guests`.
 
 mod cables;
 mod chance;
@@ -26,6 +26,7 @@ mod ending;
 mod faults;
 mod fold;
 mod foreign;
+mod guests;
 mod hearing;
 mod history;
 mod ills;

@@ -16,8 +16,15 @@ impl Worker {
     }
 
     /// A worker of ReCodEx is there, or says that it can do other things as well. With `resumes` it is at work at that: whoever
-    /// held it here before is the same worker. False: there are too many.
-    pub fn welcome(&mut self, guest: GuestId, headers: &Headers, resumes: Option<AttemptRef>) -> bool {
+    /// held it here before is the same worker. With `adopts` what it brings waits for [`Worker::adopted`]. False: there are too
+    /// many.
+    pub fn welcome(
+        &mut self,
+        guest: GuestId,
+        headers: &Headers,
+        resumes: Option<AttemptRef>,
+        adopts: bool,
+    ) -> bool {
         let Ok(displaced) = self.guests.welcome(guest, headers, resumes) else { return false };
         if let Some(attempt) = displaced {
             self.give_back(attempt, LossCause::Left);
@@ -25,9 +32,24 @@ impl Worker {
         if let Some(attempt) = resumes {
             self.back.remove(&attempt);
             self.waiting.remove(attempt);
+            if adopts {
+                self.adopting.insert(attempt);
+            }
         }
         self.attached_changed();
         true
+    }
+
+    /// It is decided whether an attempt is this node's: what was brought of it is sent now.
+    pub fn adopted(&mut self, attempt: AttemptRef) {
+        self.adopting.remove(&attempt);
+        self.send_result(attempt);
+    }
+
+    /// Whether a guest has this, or what it brought of it is kept.
+    #[must_use]
+    pub fn has(&self, attempt: AttemptRef) -> bool {
+        self.guests.holds(attempt) || self.kept.contains_key(&attempt)
     }
 
     /// A worker of ReCodEx said something: it is there.
