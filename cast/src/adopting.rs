@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 
+use master::is_noted;
 use protocol::recodex::{Headers, Order};
-use protocol::{Answer, AttemptRef, AttemptState, Refusal, Request};
-use worker::{GuestId, Told};
+use protocol::{Answer, Attempt, AttemptRef, AttemptState, Outcome, Refusal, Request};
+use worker::{AtWork, GuestId, Told};
 
 use crate::Output;
 use crate::cast::Cast;
@@ -18,17 +19,61 @@ const LAST_TICKET: u64 = u64::MAX;
 #[derive(Debug, Default)]
 pub(crate) struct Adopting {
     asked: BTreeMap<u64, AttemptRef>,
+    /// Workers that are at work at what the ledger here does not know, by the front end's id.
+    unknown: BTreeMap<GuestId, String>,
     tickets: u64,
 }
 
 impl Cast {
-    pub(crate) fn welcome(&mut self, guest: GuestId, headers: &Headers, resumes: Option<AttemptRef>) {
+    pub(crate) fn welcome(&mut self, guest: GuestId, headers: &Headers, at_work: Option<String>) {
+        let resumes = at_work.as_deref().and_then(|id| self.resumed(id));
+        let at = match (resumes, &at_work) {
+            (Some(attempt), _) => AtWork::Attempt(attempt),
+            (None, Some(_)) => AtWork::Unknown,
+            (None, None) => AtWork::Nothing,
+        };
         let adopted = resumes.filter(|attempt| self.is_anothers(*attempt));
-        if !self.worker.welcome(guest, headers, resumes, adopted.is_some()) {
+        self.adopting.unknown.remove(&guest);
+        if !self.worker.welcome(guest, headers, at, adopted.is_some()) {
             self.outputs.push(Output::TooManyGuests { guest });
         } else if let Some(attempt) = adopted {
             self.ask_to_adopt(attempt);
+        } else if let (AtWork::Unknown, Some(id)) = (at, at_work) {
+            self.adopting.unknown.insert(guest, id);
         }
+    }
+
+    /// A worker is through. Of what nobody knew when it came, more may be known by now.
+    pub(crate) fn guest_done(&mut self, guest: GuestId, outcome: Outcome) {
+        let unknown = self.adopting.unknown.remove(&guest);
+        if let Some(attempt) = unknown.and_then(|id| self.resumed(&id)) {
+            let adopts = self.is_anothers(attempt);
+            self.worker.late_done(attempt, outcome.clone(), adopts);
+            if adopts {
+                self.ask_to_adopt(attempt);
+            }
+        }
+        self.worker.guest_done(guest, outcome);
+    }
+
+    /// A worker is none any more.
+    pub(crate) fn guest_gone(&mut self, guest: GuestId) {
+        self.adopting.unknown.remove(&guest);
+    }
+
+    /// The attempt that a worker has which says that it is at work at a job. It knows no more than the job, so this is a guess where
+    /// there are several: one whose worker went from here, else the newest that was given up, else the one that runs. A wrong one
+    /// does no harm: the first success ends the job.
+    fn resumed(&self, id: &str) -> Option<AttemptRef> {
+        let job = self.ledger.evaluation(id)?;
+        let given_up = || {
+            let job = self.ledger.changed_job(job).filter(|job| !job.state.is_terminal())?;
+            let lost = |attempt: &&Attempt| attempt.state == AttemptState::Lost && !is_noted(attempt);
+            let lost = job.attempts.iter().rev().find(lost);
+            let known = lost.or_else(|| job.current())?;
+            Some(AttemptRef { job: job.id, attempt: known.number })
+        };
+        self.worker.away_with(job).or_else(given_up).or_else(|| self.worker.here_with(job))
     }
 
     /// Whether an attempt does not count as this start's.

@@ -73,6 +73,7 @@ impl Cast {
                     self.outputs.push(Output::HandGuest { guest, dispatch })
                 }
                 WorkerOutput::GuestGone { guest, attempt } => {
+                    self.guest_gone(guest);
                     self.outputs.push(Output::GuestGone { guest, attempt })
                 }
                 WorkerOutput::Late { worker, attempt } => self.outputs.push(Output::Late { worker, attempt }),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cast::{GuestId, Input};
 use protocol::recodex::{self, Evaluation, Headers, Order, Said};
-use protocol::{AttemptRef, AttemptState, Boot, Dispatch, JobId, JobState, Request};
+use protocol::{AttemptRef, Boot, Dispatch, JobId, JobState, Request};
 
 use crate::Fault;
 use crate::faults::Heal;
@@ -117,35 +117,25 @@ impl World<'_> {
             self.after(SECOND, Event::Guest(number, Step::Connect));
             return;
         };
+        let one = &mut self.guests.workers[number];
+        let has_ended = |attempt: &AttemptRef| {
+            self.watch.jobs.get(&attempt.job).is_some_and(|job| job.state.is_terminal())
+        };
+        // Nobody wants it any more: it says that it is done to somebody who does not know of what.
+        if one.works_on.is_some_and(|attempt| has_ended(&attempt)) {
+            one.works_on = None;
+        }
         let boot = self.nodes[place].boot;
         self.guests.last += 1;
         let guest = GuestId(self.guests.last);
         let one = &mut self.guests.workers[number];
         (one.at, one.late) = (Some((place, boot, guest)), None);
         let (headers, works_on) = (one.headers.clone(), one.works_on);
-        let resumes = works_on.and_then(|attempt| self.looks_up(place, attempt.job));
-        if works_on.is_some() && resumes.is_none() {
-            // Nobody here knows what it works at: it is not given anything until it says that it is done.
-            self.guests.workers[number].at = None;
-            self.after(SECOND / 2, Event::Guest(number, Step::Connect));
-            return;
-        }
-        self.tell(|| format!("worker {number} comes to n{} as {guest:?}, at {resumes:?}", place + 1));
-        self.hand(place, Input::Welcome { guest, headers, resumes });
-        if let Some(attempt) = resumes {
-            let one = &mut self.guests.workers[number];
-            one.works_on = Some(attempt);
-        }
-    }
-
-    /// The attempt of a job that a worker says it works at: the newest one that was lost, else the one that counts.
-    fn looks_up(&self, place: usize, job: JobId) -> Option<AttemptRef> {
-        let live = self.nodes[place].live.as_ref()?;
-        let held = live.cast.worker().held().find(|held| held.job == job);
-        let job = live.cast.ledger().job(job)?;
-        let lost = job.attempts.iter().rev().find(|attempt| attempt.state == AttemptState::Lost);
-        let known = lost.or_else(|| job.attempts.last())?;
-        Some(held.unwrap_or(AttemptRef { job: job.id, attempt: known.number }))
+        let id_of =
+            |attempt: AttemptRef| Some(self.watch.jobs.get(&attempt.job)?.evaluation.as_ref()?.id.clone());
+        let at_work = works_on.and_then(id_of);
+        self.tell(|| format!("worker {number} comes to n{} as {guest:?}, at work at {at_work:?}", place + 1));
+        self.hand(place, Input::Welcome { guest, headers, at_work });
     }
 
     fn pings(&mut self, number: usize) {
@@ -175,24 +165,25 @@ impl World<'_> {
         let is_there = |(place, boot, _): &(usize, Boot, GuestId)| {
             self.nodes[*place].boot == *boot && self.nodes[*place].live.is_some()
         };
-        let Some((place, _, guest)) = one.at.filter(is_there).filter(|_| self.now_us >= one.silent_until_us)
-        else {
+        let at = one.at.filter(is_there).filter(|_| self.now_us >= one.silent_until_us);
+        let Some((place, boot, guest)) = at else {
             // It says so when it can.
             self.after(200 * MS, Event::Guest(number, Step::Done(attempt, life)));
             return;
         };
         let one = &mut self.guests.workers[number];
-        let (Some(works_on), late) = (one.works_on.take(), one.late.take()) else { return };
-        self.tell(|| format!("worker {number} is done with {works_on:?} at n{}, late {late:?}", place + 1));
+        one.works_on = None;
+        let late = one.late.take();
+        self.tell(|| format!("worker {number} is done with {attempt:?} at n{}, late {late:?}", place + 1));
         let work = self.watch.jobs.get(&attempt.job).and_then(|job| Work::read(&job.payload));
-        let Some(outcome) = work.map(|work| work.outcome(works_on.attempt)) else { return };
-        match late {
-            Some(late) => self.hand(place, Input::LateDone { attempt: late, outcome }),
-            None => self.hand(place, Input::GuestDone { guest, outcome }),
-        }
-        if late.is_some() {
+        let Some(outcome) = work.map(|work| work.outcome(attempt.attempt)) else { return };
+        self.watch.brought.insert((attempt.job, self.nodes[place].id, boot));
+        if let Some(late) = late {
+            self.hand(place, Input::LateDone { attempt: late, outcome });
             // Whoever was given up is unknown, and registers anew.
             self.after(0, Event::Guest(number, Step::Connect));
+        } else {
+            self.hand(place, Input::GuestDone { guest, outcome });
         }
     }
 
@@ -342,10 +333,12 @@ impl World<'_> {
         let mut unsure: BTreeSet<&str> = BTreeSet::new();
         for (job, known) in &self.watch.jobs {
             let Some(Evaluation { id, .. }) = &known.evaluation else { continue };
-            let is_sure = self.watch.withdrawn.contains(job) || !self.watch.withdrawing.contains(job);
+            // One that had ended by then may have been told of.
+            let is_undone = known.state == JobState::Cancelled && self.watch.withdrawn.contains(job);
+            let is_sure = is_undone || !self.watch.withdrawing.contains(job);
             if !is_sure {
                 unsure.insert(id.as_str());
-            } else if !self.watch.withdrawn.contains(job) {
+            } else if !is_undone {
                 *said.entry((id, known.state != JobState::Succeeded)).or_default() -= 1;
             }
         }

@@ -61,6 +61,8 @@ pub(crate) struct Watch {
     pub(crate) wall_ms: u64,
     /// Every start of an attempt: who ran it, in which start.
     pub(crate) starts: BTreeMap<AttemptRef, (NodeId, Boot)>,
+    /// Where workers of ReCodEx brought what they did of a job. They know the job alone, so their node says which attempt it was.
+    pub(crate) brought: BTreeSet<(JobId, NodeId, Boot)>,
     /// Jobs that run, by the key they share bounds by; some that ended since.
     pub(crate) sharing: BTreeMap<String, BTreeSet<JobId>>,
     /// Jobs in the order in which clients heard that they are safe.

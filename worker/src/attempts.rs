@@ -59,11 +59,11 @@ pub enum Output {
         /// What.
         dispatch: Dispatch,
     },
-    /// A worker of ReCodEx was silent for too long: it is none any more.
+    /// A worker of ReCodEx is none any more: it was silent for too long, or another one says that it is at work at what it has.
     GuestGone {
         /// Which worker.
         guest: GuestId,
-        /// What it had, and others get now.
+        /// What it had: what it brings of that is late.
         attempt: Option<AttemptRef>,
     },
 }
