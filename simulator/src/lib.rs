@@ -132,7 +132,7 @@ pub struct Violation {
 }
 
 /// All promises, by the names that code, tests and documents use.
-pub const INVARIANTS: [&str; 14] = [
+pub const INVARIANTS: [&str; 15] = [
     "acked_survives",
     "one_result",
     "result_is_of_its_payload",
@@ -147,6 +147,7 @@ pub const INVARIANTS: [&str; 14] = [
     "shares_hold",
     "queue_moves",
     "logs_complete",
+    "told_once",
 ];
 
 /// A node or a mind that gave up: an assertion whose words name no promise.
