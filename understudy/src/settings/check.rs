@@ -39,6 +39,7 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         master,
         queue,
         lab,
+        recodex,
         share,
         logs,
         retention,
@@ -54,6 +55,7 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
     let (heartbeat_ms, election_ms) =
         times(raft.heartbeat_ms.unwrap_or(100), raft.election_ms.unwrap_or(500))?;
     let replace_after_ms = replace_after(cluster.replace_after.as_deref(), election_ms)?;
+    let recodex = recodex.map(|table| table.build(&listen_host)).transpose()?.flatten();
     sheltered(Settings {
         name,
         data: node.data.unwrap_or_default(),
@@ -70,7 +72,7 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         clients_port: node.clients_port.unwrap_or(9998),
         workers_port: node.workers_port.unwrap_or(9999),
         lab: lab_settings(lab)?,
-        recodex: None,
+        recodex,
         pub_port: node.pub_port.unwrap_or(9997),
         share: share.kinds.map_or_else(|| Ok(share_all()), kinds)?,
         heartbeat_ms,
@@ -133,9 +135,9 @@ fn advertised(told: Option<String>, listen_host: &str) -> Result<String, Failure
 fn sheltered(settings: Settings) -> Result<Settings, Failure> {
     let missing = settings.missing_beyond_loopback();
     if !settings.insecure && !missing.is_empty() {
-        let host = &settings.listen_host;
         let why = missing.join("; ");
-        return Err(bad("node.listen", format!("{host} is beyond loopback: {why}; --insecure allows it")));
+        let (setting, host) = settings.beyond_loopback().unwrap_or(("node.listen", &settings.listen_host));
+        return Err(bad(setting, format!("{host} is beyond loopback: {why}; --insecure allows it")));
     }
     Ok(settings)
 }

@@ -79,7 +79,8 @@ fn host(part: &str, text: &str) -> Result<String, Failure> {
         Some(inner) => inner.parse::<Ipv6Addr>().is_ok(),
         None => !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)),
     };
-    let rule = || bad(&key(&format!("{part}.address")), format!("must be a host or * for any, this is {text:?}"));
+    let rule =
+        || bad(&key(&format!("{part}.address")), format!("must be a host or * for any, this is {text:?}"));
     is_good.then(|| text.to_string()).ok_or_else(rule)
 }
 
@@ -157,7 +158,10 @@ fn log_file(table: LoggerTable, warnings: &mut Vec<String>) -> Result<LogFile, F
     let max_bytes = match table.max_size.as_deref() {
         None => LOG_FILE_BYTES,
         Some(text) => submit::parse_bytes(text).filter(|bytes| *bytes > 0).ok_or_else(|| {
-            bad(&key("logger.max_size"), format!("must be bytes, with a unit if you like: 1MiB; this is {text:?}"))
+            bad(
+                &key("logger.max_size"),
+                format!("must be bytes, with a unit if you like: 1MiB; this is {text:?}"),
+            )
         })?,
     };
     let rotations = table.rotations.unwrap_or(ROTATIONS.0);

@@ -52,7 +52,8 @@ pub(in crate::settings) fn read(file: &Path) -> Result<Original, Failure> {
     let named = |why: String| Failure::usage(format!("reading the settings {}: {why}", file.display()));
     let open = std::fs::File::open(file).map_err(|cause| named(cause.to_string()))?;
     let mut text = String::new();
-    let bytes = open.take(FILE_BYTES + 1).read_to_string(&mut text).map_err(|cause| named(cause.to_string()))?;
+    let bytes =
+        open.take(FILE_BYTES + 1).read_to_string(&mut text).map_err(|cause| named(cause.to_string()))?;
     if bytes as u64 > FILE_BYTES {
         return Err(named(format!("it has more than {FILE_BYTES} bytes")));
     }
@@ -117,7 +118,8 @@ impl Found {
     /// A part that is there must have keys.
     fn sections_are_maps(&self) -> Result<(), String> {
         for (name, placed) in &self.0 {
-            let mut keys = KEYS.iter().filter_map(|key| key.strip_prefix(name.as_str())?.strip_prefix('.')).peekable();
+            let mut keys =
+                KEYS.iter().filter_map(|key| key.strip_prefix(name.as_str())?.strip_prefix('.')).peekable();
             if keys.peek().is_some() && !matches!(placed.value, Value::Map | Value::Nothing) {
                 let (line, this) = (placed.line, placed.value.words());
                 let keys: Vec<&str> = keys.collect();
@@ -153,13 +155,15 @@ impl Found {
     /// A sentence for each key that means nothing here; those below such a key are not named again.
     fn unknown(&self) -> Vec<String> {
         let is_known = |name: &str| {
-            KEYS.iter().any(|key| key.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+            KEYS.iter().any(|key| {
+                key.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            })
         };
-        let is_below_unknown =
-            |name: &str| name.rmatch_indices('.').any(|(end, _)| !is_known(&name[..end]));
+        let is_below_unknown = |name: &str| name.rmatch_indices('.').any(|(end, _)| !is_known(&name[..end]));
         let unknown: Vec<_> =
             self.0.iter().filter(|(name, _)| !is_known(name) && !is_below_unknown(name)).collect();
-        let mut said: Vec<String> = unknown.iter().take(NAMED).map(|(name, placed)| word(name, placed.line)).collect();
+        let mut said: Vec<String> =
+            unknown.iter().take(NAMED).map(|(name, placed)| word(name, placed.line)).collect();
         if let Some(more) = unknown.len().checked_sub(NAMED).filter(|more| *more > 0) {
             said.push(format!("{more} more keys are unknown and do nothing"));
         }
@@ -180,13 +184,14 @@ mod tests {
     use super::*;
 
     /// As the original's manual shows it.
-    const MANUAL: &str = include_str!("manual.yml");
+    const MANUAL: &str = include_str!("../../../../packaging/recodex/config.yml");
 
     #[test]
     fn the_file_of_the_manual_is_read_whole() {
         let original = parse(MANUAL).unwrap();
         assert_eq!((original.warnings.len(), original.policy.as_deref()), (0, Some("single")));
-        let RecodexTable { config: None, clients, workers, monitor, notifier, logger } = original.table else {
+        let RecodexTable { config: None, clients, workers, monitor, notifier, logger } = original.table
+        else {
             panic!("it names another file")
         };
         let place = |address: &str, port| PlaceTable { address: Some(address.into()), port: Some(port) };
@@ -242,9 +247,15 @@ mod tests {
             ("clients: {port: 65536}\n", "line 1: clients.port must be a port"),
             ("clients: {port: -1}\n", "clients.port must be a port"),
             ("clients: {address: [a, b]}\n", "clients.address must be a text, this is a list"),
-            ("workers:\n  max_liveness: {a: 1}\n", "workers.max_liveness must be a number of pings, this is a map"),
+            (
+                "workers:\n  max_liveness: {a: 1}\n",
+                "workers.max_liveness must be a number of pings, this is a map",
+            ),
             ("logger:\n  max-size: 1MB\n", "logger.max-size must be a number of bytes, this is \"1MB\""),
-            ("monitor: 7894\n", "line 1: monitor must be a map with keys such as address, port, this is \"7894\""),
+            (
+                "monitor: 7894\n",
+                "line 1: monitor must be a map with keys such as address, port, this is \"7894\"",
+            ),
             ("queue_manager: triple\n", "line 1: queue_manager must be single or multi, this is \"triple\""),
             ("clients:\n\taddress: x\n", "line 2"),
         ] {

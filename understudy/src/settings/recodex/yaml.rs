@@ -55,7 +55,8 @@ enum Open {
 pub(super) fn values(text: &str) -> Result<BTreeMap<String, Placed>, String> {
     let (mut all, mut open) = (BTreeMap::new(), Vec::new());
     for event in Parser::new_from_str(text.trim_start_matches('\u{feff}')) {
-        let (event, span) = event.map_err(|error| format!("line {}: {}", error.marker().line(), error.info()))?;
+        let (event, span) =
+            event.map_err(|error| format!("line {}: {}", error.marker().line(), error.info()))?;
         let line = span.start.line();
         let at = |why: &str| Err(format!("line {line}: {why}"));
         let value = match event {
