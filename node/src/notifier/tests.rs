@@ -17,6 +17,8 @@ use super::*;
 use crate::settings::Password;
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// More than any test has calls.
+const ROOM: usize = 1_000;
 const QUICK: Duration = Duration::from_millis(10);
 
 /// What reached the server.
@@ -37,7 +39,7 @@ struct Script {
 
 struct Server {
     port: u16,
-    seen: mpsc::UnboundedReceiver<Seen>,
+    seen: mpsc::Receiver<Seen>,
     script: Arc<Script>,
 }
 
@@ -49,7 +51,7 @@ impl Server {
     async fn at(address: &str, answers: Vec<Response>, holds: bool) -> Self {
         let listener = tokio::net::TcpListener::bind(address).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (tell, seen) = mpsc::unbounded_channel();
+        let (tell, seen) = mpsc::channel(ROOM);
         let script = Arc::new(Script { answers: Mutex::new(answers.into()), holds, ..Script::default() });
         let app = Router::new().fallback(answer).with_state((tell, Arc::clone(&script)));
         tokio::spawn(async move { axum::serve(listener, app).await });
@@ -60,13 +62,13 @@ impl Server {
         tokio::time::timeout(PATIENCE, self.seen.recv()).await.expect("a call").unwrap()
     }
 
-    fn caller(&self, path: &str, login: (&str, &str)) -> (Caller, mpsc::UnboundedReceiver<u64>) {
+    fn caller(&self, path: &str, login: (&str, &str)) -> (Caller, mpsc::Receiver<u64>) {
         caller(&format!("127.0.0.1{path}"), self.port, login)
     }
 }
 
 async fn answer(
-    State((tell, script)): State<(mpsc::UnboundedSender<Seen>, Arc<Script>)>,
+    State((tell, script)): State<(mpsc::Sender<Seen>, Arc<Script>)>,
     method: axum::http::Method,
     uri: Uri,
     headers: HeaderMap,
@@ -74,7 +76,7 @@ async fn answer(
 ) -> Response {
     let login = headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap().to_string());
     let body = String::from_utf8(body.to_vec()).unwrap();
-    tell.send(Seen { line: format!("{method} {uri}"), login, body }).unwrap();
+    tell.try_send(Seen { line: format!("{method} {uri}"), login, body }).unwrap();
     if script.holds {
         script.release.notified().await;
     }
@@ -82,15 +84,15 @@ async fn answer(
     next.unwrap_or_else(|| StatusCode::OK.into_response())
 }
 
-fn caller(address: &str, port: u16, login: (&str, &str)) -> (Caller, mpsc::UnboundedReceiver<u64>) {
+fn caller(address: &str, port: u16, login: (&str, &str)) -> (Caller, mpsc::Receiver<u64>) {
     let front_end = Notifier {
         address: address.to_string(),
         port,
         username: login.0.to_string(),
         password: Password::new(login.1.to_string()),
     };
-    let (tell, delivered) = mpsc::unbounded_channel();
-    let told: Delivered = Box::new(move |number| drop(tell.send(number)));
+    let (tell, delivered) = mpsc::channel(ROOM);
+    let told: Delivered = Box::new(move |number| drop(tell.try_send(number)));
     let pace = Pace { first: QUICK, most: 4 * QUICK, report: PATIENCE };
     let log = logdb::Log::in_memory("n1");
     (Caller::start_with(&Handle::current(), &front_end, log, told, pace).unwrap(), delivered)
@@ -101,7 +103,7 @@ fn status(number: u64, failed: Option<&str>) -> Arc<Call> {
     Arc::new(Call { number, what })
 }
 
-async fn told(delivered: &mut mpsc::UnboundedReceiver<u64>) -> u64 {
+async fn told(delivered: &mut mpsc::Receiver<u64>) -> u64 {
     tokio::time::timeout(PATIENCE, delivered.recv()).await.expect("a delivery").unwrap()
 }
 
@@ -235,8 +237,8 @@ async fn what_is_owed_no_longer_is_not_tried_again() {
 #[tokio::test]
 async fn a_delivery_that_stays_owed_is_reported_again_and_not_made_again() {
     let mut server = Server::start(vec![], false).await;
-    let (tell, mut delivered) = mpsc::unbounded_channel();
-    let told_of: Delivered = Box::new(move |number| drop(tell.send(number)));
+    let (tell, mut delivered) = mpsc::channel(ROOM);
+    let told_of: Delivered = Box::new(move |number| drop(tell.try_send(number)));
     let front_end = Notifier {
         address: "127.0.0.1".into(),
         port: server.port,
