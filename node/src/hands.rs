@@ -31,6 +31,7 @@ use crate::snapshots::{self, Keeper, Served, SnapshotTold};
 use crate::stage::Stage;
 
 mod asking;
+mod owing;
 
 /// Sockets, disk, children and open questions of one start.
 pub(crate) struct Hands {
@@ -60,6 +61,7 @@ pub(crate) struct Hands {
     hints: BTreeMap<NodeId, (Boot, String)>,
     joining: Option<tokio::task::JoinHandle<()>>,
     filing: Filing,
+    owing: owing::Owing,
 }
 
 /// What is known before the hands do anything.
@@ -117,6 +119,7 @@ impl Hands {
             slots.lab.clone(),
         )?;
         let filing = Filing::new(archive, stage.front.history.clone(), handle, link.bulk());
+        let owing = owing::Owing::open(handle, &settings, &stage.log, stage.front.asks.clone());
         let hands = Self {
             settings,
             handle: handle.clone(),
@@ -141,6 +144,7 @@ impl Hands {
             hints,
             joining: None,
             filing,
+            owing,
         };
         if identity.founder == identity.node {
             // Known before the ledger says so: the founder's first lines already bear it.
@@ -425,6 +429,7 @@ impl Hands {
         }
         self.ask_undecided(cast);
         let cast = &*cast;
+        self.owing.turned(cast.ledger(), cast.is_master());
         self.news.turned(cast, self.shows.leader(), self.shows.members());
         let wanted = self.shows.views_wanted();
         self.replies.show(wanted, || self.shows.view(cast, self.identity));

@@ -33,6 +33,7 @@ pub mod link;
 mod mint;
 pub mod narrate;
 pub mod news;
+pub mod notifier;
 mod opening;
 pub mod probe;
 pub mod recovery;
