@@ -4,8 +4,6 @@ use std::fmt::Write as _;
 
 /// The name and the word that the notifier is called with.
 pub const USER: (&str, &str) = ("recodex", "secret");
-/// How the two look in a request.
-pub const AUTHORIZATION: &str = "Basic cmVjb2RleDpzZWNyZXQ=";
 
 /// What stands in `config.yml`.
 #[derive(Clone, Debug)]

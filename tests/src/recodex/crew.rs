@@ -344,9 +344,8 @@ impl Room {
             member.unanswered += 1;
             send(socket, &["ping"]);
         }
-        let is_over = |(_, since): &(String, Instant)| {
-            member.hand.work.is_some_and(|work| since.elapsed() >= work)
-        };
+        let is_over =
+            |(_, since): &(String, Instant)| member.hand.work.is_some_and(|work| since.elapsed() >= work);
         if member.job.as_ref().is_some_and(is_over) {
             self.finish(worker, "OK", "");
         }

@@ -146,7 +146,8 @@ fn a_notifier_writes_calls_down_and_fails_as_often_as_it_is_told() {
     notifier.fails(1);
     let call = || {
         let mut stream = TcpStream::connect(("127.0.0.1", ports.http(1))).unwrap();
-        let head = "POST /broker-reports/job-status/j HTTP/1.1\r\nAuthorization: Basic x\r\nContent-Length: 9";
+        let head =
+            "POST /broker-reports/job-status/j HTTP/1.1\r\nAuthorization: Basic x\r\nContent-Length: 9";
         write!(stream, "{head}\r\n\r\nstatus=OK").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
