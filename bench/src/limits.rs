@@ -14,6 +14,8 @@ pub const RECODEX_WORKERS: usize = 4_000;
 pub(crate) const WORKER_THREADS: usize = 4;
 /// and so many on one: a context of libzmq has 1,023 sockets.
 pub(crate) const CONTEXT_WORKERS: usize = 1_000;
+/// What they did and nobody counted yet: more than may be open.
+pub(crate) const DONE_UNREAD: usize = 2 * OUTSTANDING;
 /// Silence after which a measurement gives up.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 /// Messages that libzmq may hold for one peer: never fewer than may be open.

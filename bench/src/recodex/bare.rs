@@ -110,11 +110,7 @@ impl Broker {
                 let answer: &[u8] = if self.known.contains(worker) { b"pong" } else { b"intro" };
                 let _ = self.workers.send_multipart([worker, answer], DONTWAIT);
             }
-            b"init" => {
-                if self.known.insert(worker.clone()) {
-                    self.free.push_back(worker.clone());
-                }
-            }
+            b"init" if self.known.insert(worker.clone()) => self.free.push_back(worker.clone()),
             b"done" => {
                 self.evaluated += 1;
                 self.free.push_back(worker.clone());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use zmq::{Context, DONTWAIT, Socket};
 
 use super::{GROUP, dealer, failed};
 use crate::lab::BenchError;
-use crate::limits::{CONTEXT_WORKERS, TURN_MESSAGES, WORKER_THREADS};
+use crate::limits::{CONTEXT_WORKERS, DONE_UNREAD, TURN_MESSAGES, WORKER_THREADS};
 
 /// A worker of ReCodEx pings so often.
 const PING: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ pub(super) struct Workers {
 impl Workers {
     pub(super) fn start(urls: &[String], count: usize) -> Result<Self, BenchError> {
         let threads = WORKER_THREADS.max(count.div_ceil(CONTEXT_WORKERS)).min(count.max(1));
-        let (tell, done) = channel();
+        let (tell, done) = sync_channel(DONE_UNREAD);
         let mut workers = Self { counts: Arc::default(), done, threads: Vec::new() };
         for thread in 0..threads {
             // libzmq gives one context so many sockets.
@@ -98,11 +98,11 @@ struct Attached {
 struct Room {
     all: Vec<Attached>,
     counts: Arc<Counts>,
-    done: Sender<String>,
+    done: SyncSender<String>,
 }
 
 impl Room {
-    fn new(sockets: Vec<Socket>, counts: Arc<Counts>, done: Sender<String>) -> Self {
+    fn new(sockets: Vec<Socket>, counts: Arc<Counts>, done: SyncSender<String>) -> Self {
         let (now, count) = (Instant::now(), sockets.len().max(1) as u32);
         // Their pings are spread over the second.
         let attached = |(socket, place)| {
@@ -164,7 +164,7 @@ impl Room {
                     let id = String::from_utf8_lossy(id).into_owned();
                     attached.socket.send_multipart(["done", &id, "OK", ""], 0).map_err(failed)?;
                     // Nobody counts any more: the measurement is over.
-                    let _ = self.done.send(id);
+                    let _ = self.done.try_send(id);
                 }
                 _ => {}
             }
