@@ -13,7 +13,7 @@ use crate::inbox::Slots;
 use crate::link::{Link, LinkIdentity, Serving};
 use crate::probe::Probe;
 use crate::runner::{Runner, RunnerSettings};
-use crate::settings::Settings;
+use crate::settings::{RecodexSettings, Settings};
 use crate::stage::Stage;
 
 /// How often the probe measures: once a report.
@@ -71,6 +71,7 @@ pub(crate) fn offer(settings: &Settings) -> Offer {
         resources: settings.resources.clone(),
         draining: false,
         attached: BTreeMap::new(),
+        pools: BTreeMap::new(),
     }
 }
 
@@ -136,6 +137,8 @@ pub(crate) fn cast_settings(
         replace_after_ms: settings.replace_after_ms,
         offer: offer(settings),
         windows: settings.lab.windows.clone(),
+        // None come where none are served.
+        guests_live_ms: settings.recodex.as_ref().map_or(u64::MAX, RecodexSettings::guests_live_ms),
         max_offers: settings.lab.max_offers,
         disk: settings.disk.bounds(),
         runs_jobs: match settings.runs_jobs {

@@ -217,7 +217,7 @@ impl Hand {
                 self.apply(vec![Command::Configure(Change::Member(member))]);
                 Answer::Done
             }
-            Request::Transfer { .. } | Request::Drain { .. } => Answer::Done,
+            Request::Transfer { .. } | Request::Drain { .. } | Request::Recodex(_) => Answer::Done,
             Request::SubmitAll(batch) => {
                 let number = {
                     let mut inner = self.inner.lock().unwrap();
@@ -272,6 +272,7 @@ fn settings(chaos: bool, logdb: Option<String>) -> Settings {
         clients_port: 4,
         workers_port: 5,
         lab: crate::settings::LabSettings::default(),
+        recodex: None,
         pub_port: 6,
         share: share_all(),
         heartbeat_ms: 100,
