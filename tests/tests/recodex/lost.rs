@@ -35,6 +35,7 @@ async fn a_lost_workers_job_is_with_another_when_its_pings_are_missed() {
         assert_eq!(attempts(&backend.ended(1, id).await, "succeeded"), 1);
         if !dies {
             crew.stands_still(first, false);
+            crew.finishes(first, "OK", "");
             backend.counts(1, "idle-worker-count", 2).await;
         }
     }
