@@ -42,6 +42,23 @@ async fn a_busy_worker_that_connects_anew_to_its_node_keeps_its_attempt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_goes_to_another_node_takes_its_attempt_along_though_the_first_one_lives() {
+    let backend = Backend::start(2).await;
+    let crew = crew_at(&backend, 1, 1).await;
+    FrontEnd::accepted(&backend.clients(2), "j", &HEADERS);
+    let worker = crew.begins("j", 1).await.worker;
+    crew.moves(worker, &backend.workers(2));
+    crew.happens(What::Registered, "j", 1).await;
+    // The first node gives up whom it had for the worker; the attempt is not its own any more.
+    tokio::time::sleep(LIVENESS_AND_MORE).await;
+    backend.counts(1, "worker-count", 1).await;
+    crew.finishes(worker, "OK", "");
+    one_run(&backend, &crew, 2, "j").await;
+    let stats = backend.stats(1);
+    assert_eq!((stats["evaluated-jobs"], stats["failed-jobs"]), (1, 0), "{stats:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_worker_whose_node_died_brings_its_result_to_another() {
     let mut backend = Backend::start(3).await;
     let (leader, others) = backend.leader_and_others().await;
