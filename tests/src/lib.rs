@@ -5,6 +5,7 @@
 //!   tests/cluster/       real processes of the real program on loopback, real disks, real signals
 //!   tests/lab/           the same, seen by ZeroMQ programs of examples/lab that know nothing of it
 //!   tests/queue/         the same, fed by a queue of a real RabbitMQ
+//!   tests/recodex/       the same, between ReCodEx's front ends, workers, monitor and notifier
 //!   tests/containers/    the compose file as users start it: containers killed, paused, cut off, moved
 //!        │ drives
 //!        ▼
@@ -12,6 +13,7 @@
 //!   Client  ── keys, repeats, other nodes ────▶ their HTTP
 //!   Bridge  ── starts, ends ──────────────────▶ `understudy bridge`
 //!   Rabbit  ── starts, kills ─────────────────▶ RabbitMQ of Debian's packages ── AMQP ──▶ `understudy bridge amqp`
+//!   Backend ── is heard and spoken to by ──────▶ front ends, workers, a monitor, a notifier of ReCodEx: threads of the test
 //!   Lab     ── starts, kills, pauses ─────────▶ client.py, worker.py …  ── ZeroMQ ──▶ their lab ports
 //! ```
 //!
@@ -32,6 +34,7 @@ pub mod loop_disk;
 pub mod ports;
 pub mod process;
 pub mod rabbit;
+pub mod recodex;
 pub mod source;
 pub mod store;
 pub mod tap;
