@@ -14,6 +14,7 @@
 //!   Bridge  ── starts, ends ──────────────────▶ `understudy bridge`
 //!   Rabbit  ── starts, kills ─────────────────▶ RabbitMQ of Debian's packages ── AMQP ──▶ `understudy bridge amqp`
 //!   Backend ── is heard and spoken to by ──────▶ front ends, workers, a monitor, a notifier of ReCodEx: threads of the test
+//!   Marathon ─ pretends ──────────────────────▶ where a queue runs
 //!   Lab     ── starts, kills, pauses ─────────▶ client.py, worker.py …  ── ZeroMQ ──▶ their lab ports
 //! ```
 //!
@@ -31,8 +32,11 @@ pub mod lab;
 pub mod lab_containers;
 pub mod load;
 pub mod loop_disk;
+pub mod marathon;
 pub mod ports;
 pub mod process;
+pub mod queue_components;
+pub mod queue_compose;
 pub mod rabbit;
 pub mod recodex;
 pub mod source;
@@ -47,6 +51,7 @@ pub use containers::Containers;
 pub use lab::Lab;
 pub use load::Load;
 pub use loop_disk::LoopDisk;
+pub use marathon::Marathon;
 pub use process::{Ended, Node, understudy};
 pub use store::LogStore;
 pub use tap::Tap;
