@@ -34,6 +34,7 @@ mod mint;
 pub mod narrate;
 pub mod news;
 mod opening;
+mod ports;
 pub mod probe;
 pub mod recovery;
 mod refusals;
