@@ -1,6 +1,6 @@
 //! What users ask of this node, and what this node asks for itself.
 
-use protocol::{Answer, Refusal, Request};
+use protocol::{Answer, JobId, Refusal, Request};
 use worker::{GatewayOutput, Output as WorkerOutput, Told};
 
 use crate::Output;
@@ -13,6 +13,12 @@ const JOIN_TICKET: u64 = 0;
 impl Cast {
     pub(crate) fn ask(&mut self, ticket: u64, request: Request) {
         if self.gateway.ask(ticket, request).is_err() {
+            self.outputs.push(Output::Tell { ticket, told: Told::Busy });
+        }
+    }
+
+    pub(crate) fn withdraw(&mut self, ticket: u64, of: u64, job: JobId) {
+        if self.gateway.withdraw(ticket, of, job).is_err() {
             self.outputs.push(Output::Tell { ticket, told: Told::Busy });
         }
     }
@@ -62,6 +68,12 @@ impl Cast {
                 WorkerOutput::Kill(attempt) => self.outputs.push(Output::Kill(attempt)),
                 WorkerOutput::Hand { worker, dispatch } => {
                     self.outputs.push(Output::Hand { worker, dispatch })
+                }
+                WorkerOutput::HandGuest { guest, dispatch } => {
+                    self.outputs.push(Output::HandGuest { guest, dispatch })
+                }
+                WorkerOutput::GuestGone { guest, attempt } => {
+                    self.outputs.push(Output::GuestGone { guest, attempt })
                 }
                 WorkerOutput::Late { worker, attempt } => self.outputs.push(Output::Late { worker, attempt }),
             }

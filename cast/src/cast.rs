@@ -119,7 +119,8 @@ impl Cast {
             fetched: None,
             master: None,
             worker: Mutant::worker(settings.mutant, Worker::new(settings.offer.clone()))
-                .with_windows(settings.windows.clone()),
+                .with_windows(settings.windows.clone())
+                .with_guests_live_ms(settings.guests_live_ms),
             gateway: Mutant::gateway(settings.mutant),
             reads: Reads::new(salt),
             following: None,
@@ -174,6 +175,16 @@ impl Cast {
             }
             Input::Left { worker } => self.worker.left(worker),
             Input::Returned { worker, class, outcome } => self.worker.returned(worker, &class, outcome),
+            Input::Welcome { guest, headers, resumes } => {
+                if !self.worker.welcome(guest, &headers, resumes) {
+                    self.outputs.push(Output::TooManyGuests { guest });
+                }
+            }
+            Input::GuestHeard { guest } => self.worker.guest_heard(guest),
+            Input::GuestLeft { guest } => self.worker.guest_left(guest),
+            Input::GuestDone { guest, outcome } => self.worker.guest_done(guest, outcome),
+            Input::LateDone { attempt, outcome } => self.worker.late_done(attempt, outcome),
+            Input::Withdraw { ticket, of, job } => self.withdraw(ticket, of, job),
             Input::SnapshotSafe { base, margin_bytes } => self.consensus.compact(base, margin_bytes),
             Input::SnapshotFetched { index, ledger } => self.snapshot_fetched(index, ledger),
             Input::SnapshotLost { index } => self.consensus.snapshot_failed(index),

@@ -37,11 +37,12 @@ pub use mutant::Mutant;
 use std::sync::Arc;
 
 use master::Ledger;
+use protocol::recodex::Headers;
 use protocol::{
-    AttemptRef, Boot, Dispatch, Envelope, Fact, Job, Load, Member, NodeId, Offer, Outcome, Refusal, Request,
+    AttemptRef, Boot, Dispatch, Envelope, Fact, Job, JobId, Load, Member, NodeId, Offer, Outcome, Refusal, Request,
     ToMaster, ToNode,
 };
-pub use worker::{AttachedId, Windows};
+pub use worker::{AttachedId, GuestId, Windows};
 
 /// How one node's minds shall be.
 #[derive(Clone, Debug)]
@@ -68,6 +69,8 @@ pub struct Settings {
     pub offer: Offer,
     /// How long attached workers have for a job.
     pub windows: Windows,
+    /// Silence after which a worker of ReCodEx attached to this node is lost.
+    pub guests_live_ms: u64,
     /// Whether a leader runs jobs itself.
     pub runs_jobs: master::RunsJobs,
     /// How a leader hands jobs to workers.
@@ -146,6 +149,48 @@ pub enum Input {
         /// What it brought.
         outcome: Outcome,
     },
+    /// A worker of ReCodEx is there. One that is known already can do what it said before, too.
+    Welcome {
+        /// Which.
+        guest: GuestId,
+        /// What it can do.
+        headers: Headers,
+        /// What it is at work at: whoever held that here before is the same worker.
+        resumes: Option<AttemptRef>,
+    },
+    /// A worker of ReCodEx said something.
+    GuestHeard {
+        /// Which.
+        guest: GuestId,
+    },
+    /// Its connection is gone. A busy one has the rest of its liveness to come back.
+    GuestLeft {
+        /// Which.
+        guest: GuestId,
+    },
+    /// It brought what it held, and is free.
+    GuestDone {
+        /// Which.
+        guest: GuestId,
+        /// What it brought.
+        outcome: Outcome,
+    },
+    /// A worker of ReCodEx that had been given up brought what it had.
+    LateDone {
+        /// Of what.
+        attempt: AttemptRef,
+        /// What it brought.
+        outcome: Outcome,
+    },
+    /// A submission shall never be: nothing more is told for its ticket, and for this one once that is so.
+    Withdraw {
+        /// Names the asker.
+        ticket: u64,
+        /// The ticket of the submission.
+        of: u64,
+        /// The job it asked for.
+        job: JobId,
+    },
     /// The probe measured.
     Load(Load),
     /// How far the programs that run here say they are: all that say so.
@@ -223,6 +268,26 @@ pub enum Output {
     TooManyAttached {
         /// Which was too many.
         worker: AttachedId,
+    },
+    /// Give an evaluation to a worker of ReCodEx; [`Input::GuestDone`] when it is done.
+    HandGuest {
+        /// Which worker.
+        guest: GuestId,
+        /// What.
+        dispatch: Dispatch,
+    },
+    /// A worker of ReCodEx was silent for too long: it is none any more.
+    GuestGone {
+        /// Which worker.
+        guest: GuestId,
+        /// What it had, and others get now.
+        attempt: Option<AttemptRef>,
+    },
+    /// No further worker of ReCodEx, or none with other headers, can be attached to this node
+    /// ([`protocol::limits::RECODEX_WORKERS`], [`protocol::limits::RECODEX_POOLS`]).
+    TooManyGuests {
+        /// Which was too many.
+        guest: GuestId,
     },
     /// Tell a user what became of the request.
     Tell {

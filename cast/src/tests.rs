@@ -30,6 +30,7 @@ fn settings() -> Settings {
         replace_after_ms: 10_000,
         offer: Offer::default(),
         windows: Windows { default_ms: 2_000, by_class: BTreeMap::new() },
+        guests_live_ms: 4_000,
         runs_jobs: master::RunsJobs::Auto,
         policy: master::Policy::Single,
         max_offers: 1,
@@ -82,6 +83,7 @@ fn report(cast: &Cast, session: u64, number: u64) -> Input {
         checkpoint: None,
         waiting: Vec::new(),
         progress: Vec::new(),
+        pools: Vec::new(),
     };
     let (from, boot, term) = (NodeId(2), Boot(1), cast.term());
     Input::ToMaster(Envelope { from, boot, session, term, body: ToMaster::Report(report.into()) })

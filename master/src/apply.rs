@@ -4,6 +4,8 @@
 
 mod again;
 mod batch;
+mod configure;
+mod recodex;
 mod recover;
 
 use alloc::sync::Arc;
@@ -14,8 +16,8 @@ use crate::keys::KeyRecord;
 use crate::ledger::{Effect, Ledger, is_noted};
 use again::{Rules, counts, pause_after_failure};
 use protocol::{
-    Answer, Attempt, AttemptMore, AttemptRef, AttemptState, Boot, Change, Chosen, Command, End, Entry, Fact,
-    Job, JobId, JobState, LossCause, NodeId, Origin, Outcome, Reason, Refusal, Rev, What,
+    Answer, Attempt, AttemptMore, AttemptRef, AttemptState, Boot, Chosen, Command, End, Entry, Fact, Job,
+    JobId, JobState, LossCause, NodeId, Origin, Outcome, Reason, Refusal, Rev, What,
 };
 
 impl Ledger {
@@ -53,7 +55,10 @@ pub(crate) fn job_of(command: &Command) -> Option<JobId> {
         | Command::Expire { job, .. }
         | Command::Release { job } => Some(*job),
         Command::SubmitAll { batch, .. } => Some(batch.first),
-        Command::Configure(_) | Command::Forget { .. } | Command::Recover { .. } => None,
+        Command::Configure(_)
+        | Command::Forget { .. }
+        | Command::Recover { .. }
+        | Command::Recodex { .. } => None,
     }
 }
 
@@ -94,6 +99,10 @@ impl Turn<'_> {
                 Some(())
             }
             Command::Recover { epoch, node, former } => self.recover(*epoch, *node, *former),
+            Command::Recodex { order, origin } => {
+                self.order(order, origin);
+                Some(())
+            }
         }
     }
 
@@ -147,6 +156,7 @@ impl Turn<'_> {
                     #[cfg(feature = "mutants")]
                     origin.gateway,
                 );
+                let repeated = repeated.or_else(|| self.of_evaluation(spec));
                 let answer = match repeated.or_else(|| self.refusal(1)) {
                     Some(answer) => answer,
                     None => self.accept(job, spec, key, fingerprint, origin),
@@ -312,6 +322,7 @@ impl Turn<'_> {
             job.result = Some(Arc::clone(outcome));
             end(job, state, None, wall_ms);
         });
+        self.attempt_ended(id, true);
     }
 
     /// A failure of the current attempt: another try after a pause while there are tries left.
@@ -349,6 +360,7 @@ impl Turn<'_> {
                 }
             }
         });
+        self.attempt_ended(id, false);
     }
 
     /// A result of a job that has ended: noted on its attempt, and nothing else changes.
@@ -391,6 +403,7 @@ impl Turn<'_> {
                 _ => job.state = JobState::Queued,
             }
         });
+        self.owe_end(id);
         Some(())
     }
 
@@ -404,6 +417,12 @@ impl Turn<'_> {
             });
             return Some(());
         }
+        self.end_by_cancel(id)?;
+        self.owe_end(id);
+        Some(())
+    }
+
+    fn end_by_cancel(&mut self, id: JobId) -> Option<()> {
         self.ledger.state(id).filter(|state| !state.is_terminal())?;
         let wall_ms = self.ledger.wall_ms;
         self.change(id, What::Cancelled { job: id }, |job| {
@@ -421,6 +440,7 @@ impl Turn<'_> {
         self.change(id, What::Expired { job: id, reason }, |job| {
             end(job, JobState::Failed, Some(reason), wall_ms);
         });
+        self.owe_end(id);
         Some(())
     }
 
@@ -434,30 +454,6 @@ impl Turn<'_> {
             job.not_before_ms = None;
             job.not_before_wall_ms = None;
         });
-        Some(())
-    }
-
-    fn configure(&mut self, change: &Change) -> Option<()> {
-        match change {
-            Change::Member(member) => {
-                self.ledger.members.join(member).then_some(())?;
-                self.fact(What::Joined { node: member.id, name: member.name.clone() });
-            }
-            Change::Open => {
-                (!self.ledger.open).then_some(())?;
-                self.ledger.open = true;
-                self.fact(What::Opened);
-            }
-            Change::Leave(node) => {
-                self.ledger.members.leave(*node).then_some(())?;
-                self.ledger.gateways.retire(*node);
-                self.fact(What::Left { node: *node });
-            }
-            Change::Drain { node, draining } => {
-                self.ledger.members.drain(*node, *draining).then_some(())?;
-                self.fact(What::Drained { node: *node, draining: *draining });
-            }
-        }
         Some(())
     }
 

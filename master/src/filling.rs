@@ -124,7 +124,7 @@ impl Master {
         let spares = if self.may_go_ahead(spec) { spares } else { Spares::None };
         let me = self.settings.me;
         let peers = among.iter().filter_map(|id| self.peers.get(id));
-        let seats = peers.map(|peer| peer.seat(me, &spec.class, spares));
+        let seats = peers.map(|peer| peer.seat(me, spec, spares));
         // Only the leader's own seat asks whether others could. A member that has not spoken to this leader yet might.
         let might = |peer: &Peer| peer.member_boot.is_some() && peer.shown.alive && !peer.reported;
         let others = among.contains(&me) && {
@@ -152,7 +152,8 @@ impl Master {
     ) -> Option<Command> {
         let peer = self.peers.get_mut(&node)?;
         let boot = peer.boot;
-        peer.occupy(AttemptRef { job, attempt }, Slot::new(Some(spec), true, 0, self.now_ms));
+        let pool = peer.pool_taken(spec);
+        peer.occupy(AttemptRef { job, attempt }, Slot::new(Some(spec), true, 0, self.now_ms).in_pool(pool));
         self.last_chosen = node;
         self.planned.insert(job, Planned { attempt, node, boot });
         self.turnstile.goes(job, spec);

@@ -55,6 +55,8 @@ impl Ledger {
             assert!(current.is_some_and(|a| a.node == node && a.boot == boot), "it is on the node it is on");
         }
         self.check_shares();
+        let open = self.jobs.iter().filter(|(_, held)| !held.state().is_terminal());
+        self.recodex.check(open.map(|(id, held)| (*id, &**held.terms(), held.state())));
         self.members.check();
         self.gateways.check();
     }

@@ -8,6 +8,7 @@ use crate::ledger::{Ledger, is_noted};
 use crate::limits::{PEERS, WAITING_BYTES};
 use crate::master::{Asker, Master};
 use crate::roster::{Heard, Peer, Slot};
+use protocol::recodex::Order;
 use protocol::{
     Answer, Answered, Attempt, AttemptRef, AttemptState, Boot, Command, Dispatch, End, Forward, JobId,
     JobState, LossCause, NodeId, Origin, Outcome, Refusal, Report, Request, ToMaster, ToNode, Verdict,
@@ -54,6 +55,7 @@ impl Master {
             Request::Join(member) => self.join(ledger, asker, member),
             Request::Transfer { to } => self.transfer(asker, to),
             Request::Drain { node, draining } => self.drain_node(ledger, asker, node, draining),
+            Request::Recodex(order) => self.order(ledger, asker, order, origin),
         }
     }
 
@@ -62,6 +64,8 @@ impl Master {
             self.answer(asker, answer);
         } else if self.submits.contains(&asker) {
             // It is on its way.
+        } else if let Some(refusal) = self.not_for_anybody(ledger, &command) {
+            self.answer(asker, Answer::Refused(refusal));
         } else if self.burdened || self.waiting_bytes >= WAITING_BYTES {
             self.answer(asker, Answer::Refused(Refusal::Full));
         } else if let Some(what) = self.shortage(ledger) {
@@ -69,6 +73,29 @@ impl Master {
         } else {
             self.submits.insert(asker);
             self.push(command);
+        }
+    }
+
+    /// Why an evaluation is refused before anything is proposed: no worker that is there could ever have it, or none is taken.
+    fn not_for_anybody(&self, ledger: &Ledger, command: &Command) -> Option<Refusal> {
+        let Command::Submit { spec, .. } = command else { return None };
+        let asked = spec.more.recodex.as_ref()?;
+        if ledger.evaluation(&asked.id).is_some() {
+            return None;
+        }
+        let is_for_nobody = self.unsatisfiable(spec) == Some(true);
+        match ledger.is_frozen() {
+            true => Some(Refusal::Frozen),
+            false => is_for_nobody.then_some(Refusal::NoWorker),
+        }
+    }
+
+    /// An order goes into the log as it is, once.
+    fn order(&mut self, ledger: &Ledger, asker: Asker, order: Order, origin: Origin) {
+        if let Some(answer) = ledger.decided(&origin) {
+            self.answer(asker, answer);
+        } else if self.submits.insert(asker) {
+            self.push(Command::Recodex { order, origin });
         }
     }
 
@@ -138,6 +165,11 @@ impl Master {
                 if held.contains(attempt) || !ended(attempt) {
                     let new = || Slot::new(spec_of(attempt), false, answered, now_ms);
                     slots.entry(*attempt).or_insert_with(new);
+                }
+            }
+            for (attempt, pool) in &report.pools {
+                if let Some(slot) = slots.get_mut(attempt) {
+                    slot.is_in_pool(*pool);
                 }
             }
             slots.retain(|attempt, slot| {

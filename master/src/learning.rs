@@ -91,7 +91,10 @@ impl Master {
             return;
         }
         let spec = ledger.terms(attempt.job);
-        peer.occupy(attempt, Slot::new(spec, false, peer.answered, self.now_ms));
+        // Where it was submitted by the same entry, the slot that was planned is gone by now: the same one is found again.
+        let planned = peer.slots().get(&attempt).and_then(Slot::pool_number);
+        let pool = planned.or_else(|| peer.pool_taken(spec?));
+        peer.occupy(attempt, Slot::new(spec, false, peer.answered, self.now_ms).in_pool(pool));
         #[cfg(feature = "mutants")]
         if self.settings.mutant == Some(crate::Mutant::OverCapacity) {
             peer.free(attempt);

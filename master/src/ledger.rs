@@ -15,6 +15,7 @@ use crate::keys::Keys;
 use crate::limits::Bounds;
 use crate::marks::{Mark, Marks};
 use crate::members::Members;
+use crate::recodex::Recodex;
 use crate::retention::Forgotten;
 use crate::shards::{Order, Places, Shards};
 use crate::shares::Shares;
@@ -57,6 +58,7 @@ pub struct Ledger {
     /// Places of running jobs, by the node their current attempt is committed to.
     running: Arc<BTreeMap<NodeId, Places>>,
     pub(crate) shares: Shares,
+    pub(crate) recodex: Recodex,
 }
 
 /// What is counted and not searched for.
@@ -150,6 +152,7 @@ impl Ledger {
             scheduled: Places::default(),
             running: Arc::default(),
             shares: Shares::new(),
+            recodex: Recodex::new(),
         }
     }
 
@@ -340,6 +343,7 @@ impl Ledger {
         self.totals.bytes += spec.weight_bytes();
         self.totals.by_state[place_of(JobState::Queued)] += 1;
         self.queued[level_of(spec)].insert(order);
+        self.recodex.opened(spec, id);
         let held = Held::fresh((spec, &mut self.terms), order, self.wall_ms, rev, (key, self.clock_ms));
         self.jobs.insert(id, held);
     }
@@ -376,6 +380,7 @@ impl Ledger {
         if state.is_terminal() {
             self.tail.weighs(before_bytes, after_bytes);
         } else if after.state.is_terminal() {
+            self.recodex.ended(&after);
             self.ended(&after, key);
         }
     }
@@ -446,6 +451,7 @@ impl Ledger {
                 if let Some(share) = &job.spec.more.limits {
                     self.shares.runs(&share.key, into);
                 }
+                self.recodex.runs(&job.spec, into);
             }
             _ => {}
         }

@@ -30,7 +30,7 @@ pub(crate) struct Use {
 impl Use {
     /// Adds everything up anew, for slots under an offer that has changed.
     pub(crate) fn of<'a>(offer: &Offer, slots: impl Iterator<Item = &'a Slot>) -> Self {
-        let attached_free = offer.attached.values().sum();
+        let attached_free = offer.all_attached();
         let mut sums = Self { attached_free, ..Self::default() };
         slots.for_each(|slot| sums.take(offer, slot));
         sums
@@ -82,8 +82,7 @@ impl Use {
 
     /// Attempts that may be at work, without those that wait for a slot.
     pub(crate) fn running(&self, offer: &Offer) -> u32 {
-        let attached: u32 = offer.attached.values().sum();
-        self.own.min(offer.slots) + (attached - self.attached_free)
+        self.own.min(offer.slots) + (offer.all_attached() - self.attached_free)
     }
 
     /// Attempts of a key's jobs that are held.

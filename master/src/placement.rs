@@ -28,6 +28,7 @@ mod why;
 
 use crate::limits::{CPU_PRESSURE_PERMILLE, MEMORY_PRESSURE_PERMILLE, SENT_CPU_MILLI, SLOTS_PERMILLE};
 use crate::reserved::Reserved;
+use protocol::recodex::pool_class;
 use protocol::requires::satisfies;
 use protocol::{Chosen, JobSpec, NodeId, NodeLoad, Offer};
 
@@ -96,6 +97,8 @@ pub(crate) enum Hurdle<'a> {
     Attached {
         of: u32,
     },
+    /// No worker of ReCodEx here has the headers it asks for.
+    Headers,
     Leads,
 }
 
@@ -158,6 +161,11 @@ pub(crate) fn hurdles<'a>(
 /// No attached worker is free: is a slot of the node's own, for a class it runs itself?
 fn slots<'a>(spec: &JobSpec, seat: &Seat<'_>, found: &mut impl FnMut(Hurdle<'a>)) {
     let offer = &seat.node.offer;
+    if let Some(asked) = &spec.more.recodex {
+        let of = offer.pools_for(asked).iter().map(|number| offer.attached_to(&pool_class(*number))).sum();
+        found(Hurdle::Attached { of });
+        return;
+    }
     let attached = offer.attached_to(&spec.class);
     if !offer.runs_itself(&spec.class) && attached > 0 {
         found(Hurdle::Attached { of: attached });
@@ -168,6 +176,14 @@ fn slots<'a>(spec: &JobSpec, seat: &Seat<'_>, found: &mut impl FnMut(Hurdle<'a>)
 
 /// The hurdles that do not pass by themselves: class, required headers, and no place at all.
 fn suits<'a>(spec: &'a JobSpec, offer: &Offer, found: &mut impl FnMut(Hurdle<'a>)) {
+    if spec.more.recodex.is_some() {
+        if offer.pools.is_empty() {
+            found(Hurdle::Class(&spec.class));
+        } else if !offer.suits(spec) {
+            found(Hurdle::Headers);
+        }
+        return;
+    }
     if !offer.serves(&spec.class) {
         found(Hurdle::Class(&spec.class));
     }

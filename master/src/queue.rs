@@ -24,6 +24,7 @@ mod level;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use crate::ledger::Ledger;
 use crate::limits::AGEING_MS;
@@ -44,6 +45,8 @@ struct Shape {
     at_most_once: bool,
     resources: BTreeMap<String, u64>,
     share: Option<Share>,
+    /// What an evaluation asks of its worker, sorted.
+    evaluation: Option<Vec<(String, String)>>,
 }
 
 impl Shape {
@@ -56,6 +59,11 @@ impl Shape {
             at_most_once: spec.more.at_most_once,
             resources: spec.more.resources.clone(),
             share: spec.more.limits.clone(),
+            evaluation: spec.more.recodex.as_ref().map(|asked| {
+                let mut headers = asked.headers.clone();
+                headers.sort();
+                headers
+            }),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::limits::SPARES;
 use crate::pace::{Pace, Use};
 use crate::placement::Seat;
 use protocol::limits::{LIVENESS_MS, PROGRESS_SHOWN};
+use protocol::recodex::{CLASS, Evaluation, pool_class, pool_number};
 use protocol::{AttemptRef, Boot, JobSpec, NodeId, NodeLoad, Offer, Report, Share};
 
 /// A node, heard or only known from the ledger.
@@ -57,15 +58,36 @@ pub(crate) struct Slot {
     pub(crate) since_ms: u64,
     /// What it is for, as far as that is known.
     pub(crate) spec: Option<Arc<JobSpec>>,
+    /// The pool of the worker of ReCodEx that has it, or is meant to, in the place of its class.
+    pool: Option<Arc<str>>,
 }
 
 impl Slot {
     pub(crate) fn new(spec: Option<&Arc<JobSpec>>, planned: bool, sent_after: u64, now_ms: u64) -> Self {
-        Self { planned, sent_after, seen: false, since_ms: now_ms, spec: spec.cloned() }
+        Self { planned, sent_after, seen: false, since_ms: now_ms, spec: spec.cloned(), pool: None }
+    }
+
+    /// The same, taken from this pool's workers.
+    pub(crate) fn in_pool(self, pool: Option<u32>) -> Self {
+        Self { pool: pool.map(|number| Arc::from(pool_class(number))), ..self }
+    }
+
+    /// A worker of this pool has it.
+    pub(crate) fn is_in_pool(&mut self, number: u32) {
+        if self.pool_number() != Some(number) {
+            self.pool = Some(Arc::from(pool_class(number)));
+        }
+    }
+
+    pub(crate) fn pool_number(&self) -> Option<u32> {
+        self.pool.as_deref().and_then(pool_number)
     }
 
     pub(crate) fn class(&self) -> &str {
-        self.spec.as_ref().map_or("", |spec| &spec.class)
+        match &self.pool {
+            Some(pool) => pool,
+            None => self.spec.as_ref().map_or("", |spec| &spec.class),
+        }
     }
 
     /// The bounds that its job shares with others.
@@ -214,17 +236,45 @@ impl Peer {
         self.shown.alive && self.reported && self.member_boot == Some(self.boot)
     }
 
-    /// This node as a place for a job of this class; with `spares`, also for one that is to wait there for a free slot.
-    pub(crate) fn seat(&self, leader: NodeId, class: &str, spares: Spares) -> Seat<'_> {
-        let spares = match spares {
+    fn spares_of(&self, class: &str, spares: Spares) -> u32 {
+        match spares {
             Spares::None => 0,
             Spares::Quick => self.pace.spares(class),
             Spares::Queue => SPARES,
-        };
+        }
+    }
+
+    /// Whether a worker of this class, or of the pool in its place, is free, or may be sent something ahead.
+    fn attached_free(&self, class: &str, spares: Spares) -> bool {
         let attached = self.shown.offer.attached_to(class);
+        let most = attached.saturating_add(self.spares_of(class, spares));
+        attached > 0 && self.sums.held(class) < most
+    }
+
+    /// The pool that an evaluation counts in which is given to this node: one with a free worker, else one where it waits.
+    pub(crate) fn pool_taken(&self, spec: &JobSpec) -> Option<u32> {
+        [Spares::None, Spares::Quick, Spares::Queue]
+            .into_iter()
+            .find_map(|spares| self.pool_for(spec, spares))
+    }
+
+    /// The pool whose workers an evaluation gets one of; with `spares`, also one where it waits for that.
+    fn pool_for(&self, spec: &JobSpec, spares: Spares) -> Option<u32> {
+        let pools = self.shown.offer.pools_for(spec.more.recodex.as_ref()?);
+        pools.into_iter().find(|number| self.attached_free(&pool_class(*number), spares))
+    }
+
+    /// This node as a place for a job; with `spares`, also for one that is to wait there for a free slot.
+    pub(crate) fn seat(&self, leader: NodeId, spec: &JobSpec, spares: Spares) -> Seat<'_> {
+        let class = &spec.class;
+        let attached_free = match &spec.more.recodex {
+            Some(_) => self.pool_for(spec, spares).is_some(),
+            None => self.attached_free(class, spares),
+        };
+        let spares = self.spares_of(class, spares);
         Seat {
             node: &self.shown,
-            attached_free: attached > 0 && self.sums.held(class) < attached.saturating_add(spares),
+            attached_free,
             own_slots: self.shown.offer.slots.saturating_add(spares),
             own_used: self.sums.own,
             sent: self.sums.unseen,
@@ -299,4 +349,12 @@ impl Peer {
 pub(crate) fn attached_free<'a>(offer: &Offer, class: &str, held: impl Iterator<Item = &'a str>) -> bool {
     let attached = offer.attached_to(class);
     attached > 0 && held.filter(|of| *of == class).count() < attached as usize
+}
+
+/// Whether a worker of ReCodEx that may have this evaluation is free, when the node holds attempts of these classes. Which of its
+/// workers have them only the leader knows, so each counts as though one that may have this one had it.
+pub(crate) fn pools_free<'a>(offer: &Offer, asked: &Evaluation, held: impl Iterator<Item = &'a str>) -> bool {
+    let workers: u32 =
+        offer.pools_for(asked).iter().map(|number| offer.attached_to(&pool_class(*number))).sum();
+    held.filter(|class| *class == CLASS).count() < workers as usize
 }

@@ -1,7 +1,7 @@
 //! The whole ledger as bytes, piece by piece, and back.
 //!
 //! ```text
-//!   Head │ Former │ Members │ [Draining] │ Gateway… │ Facts… │ Jobs… (as accepted) │ Keys… │ EndedKeys… │ Started… │ End
+//!   Head │ Former │ Members │ [Draining] │ Gateway… │ Facts… │ Jobs… (as accepted) │ Keys… │ EndedKeys… │ Started… │ [Recodex] │ End
 //! ```
 //!
 //! Equal ledgers give equal pieces. A piece is bounded, so that neither side needs room for all of it; taking them from a
@@ -20,6 +20,7 @@ use crate::keys::{EndedKey, KeyRecord};
 use crate::ledger::Ledger;
 use crate::limits::{PIECE_BYTES, PIECE_ITEMS, RECOVERIES};
 use crate::marks::Marks;
+use crate::recodex::Kept;
 use crate::retention::Forgotten;
 use crate::shares::Started;
 
@@ -27,7 +28,8 @@ use crate::shares::Started;
 ///
 /// 2: a job may ask for more ([`protocol::More`]), and the piece `Former` says which clusters this one was recovered from.
 /// 3: a job may ask for still more, and the pieces `Started` have the starts that rates count, where there are any.
-pub const SNAPSHOT_VERSION: u32 = 3;
+/// 4: a job may be an evaluation, and the piece `Recodex` has what else is kept of them, where there is anything.
+pub const SNAPSHOT_VERSION: u32 = 4;
 
 /// One piece. The order of variants is the form: new ones come last.
 #[derive(Debug, Serialize, Deserialize)]
@@ -52,6 +54,8 @@ enum Part {
     Started(Vec<Started>),
     /// Not there when no member is drained.
     Draining(Vec<NodeId>),
+    /// Not there when nothing was ever asked for by ReCodEx.
+    Recodex(Kept),
 }
 
 /// What comes first.
@@ -139,6 +143,8 @@ impl Ledger {
         let keys = batches(self.keys.records(), |(key, _)| key.len(), Part::Keys);
         let ended = batches(self.keys.ended_records(), |ended| ended.key.len(), Part::EndedKeys);
         let started = batches(self.shares.all_started(), |one| one.key.len() + 256, Part::Started);
+        let recodex =
+            (self.recodex.kept != Kept::default()).then(|| Part::Recodex(self.recodex.kept.clone()));
         let end = Part::End(self.counts_of_all());
         core::iter::once(head)
             .chain([former])
@@ -150,6 +156,7 @@ impl Ledger {
             .chain(keys)
             .chain(ended)
             .chain(started)
+            .chain(recodex)
             .chain([end])
             .map(|part| protocol::native::encode(&part))
     }
@@ -270,6 +277,7 @@ impl Restoring {
                 keys.into_iter().for_each(|key| self.ledger.keys.take_back_ended(key));
                 true
             }
+            Part::Recodex(kept) => core::mem::replace(&mut self.ledger.recodex.kept, kept) == Kept::default(),
             Part::Started(starts) => starts.into_iter().all(|started| self.ledger.shares.take_back(started)),
         };
         if fits {

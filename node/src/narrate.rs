@@ -261,6 +261,16 @@ fn tale(what: &What, members: Members<'_>) -> Tale {
             ),
         ),
         What::Drained { node, draining } => drained(*node, name_of(*node, members), *draining),
+        What::Adopted { attempt, node, .. } => {
+            let (name, AttemptRef { job, attempt }) = (name_of(*node, members), attempt);
+            let message = format!("The worker with attempt {attempt} of {job} is attached to {name} now");
+            info("adopted", Some(*node), message)
+        }
+        What::Frozen { frozen: true } => warn("frozen", None, "No evaluations are taken".to_string()),
+        What::Frozen { frozen: false } => info("thawed", None, "Evaluations are taken again".to_string()),
+        What::Unheard { call } => {
+            warn("unheard", None, format!("Gave up call {call} to the front end: too many are owed to it"))
+        }
         What::Left { node } => {
             let name = name_of(*node, members);
             warn("left", Some(*node), format!("{name} is no member any more"))

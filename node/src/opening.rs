@@ -71,6 +71,7 @@ pub(crate) fn offer(settings: &Settings) -> Offer {
         resources: settings.resources.clone(),
         draining: false,
         attached: BTreeMap::new(),
+        pools: BTreeMap::new(),
     }
 }
 
@@ -136,6 +137,7 @@ pub(crate) fn cast_settings(
         replace_after_ms: settings.replace_after_ms,
         offer: offer(settings),
         windows: settings.lab.windows.clone(),
+        guests_live_ms: GUESTS_LIVE_MS,
         max_offers: settings.lab.max_offers,
         disk: settings.disk.bounds(),
         runs_jobs: match settings.runs_jobs {

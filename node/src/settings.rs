@@ -1,11 +1,16 @@
 //! What a node is told at its start. Made by the program from flags, environment and file; checked there.
 
+mod recodex;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 pub use cast::Windows;
 pub use master::Retention;
 use protocol::limits;
+pub use recodex::{
+    CLIENTS_PORT, FileLevel, LogFile, MONITOR_PORT, Notifier, Password, RecodexSettings, WORKERS_PORT,
+};
 
 /// Folder of the private sockets behind the gates, inside the data folder.
 pub(crate) const SOCKETS: &str = "gate";
@@ -43,6 +48,8 @@ pub struct Settings {
     pub workers_port: u16,
     /// How strangers at these two are served.
     pub lab: LabSettings,
+    /// How programs of ReCodEx are served; none: nothing of theirs is opened.
+    pub recodex: Option<RecodexSettings>,
     /// Port where it tells its news.
     pub pub_port: u16,
     /// Kinds of information it shares.

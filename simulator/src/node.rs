@@ -229,6 +229,7 @@ pub(crate) fn settings(common: Common, node: &Node) -> Settings {
             ..Offer::default()
         },
         windows: cast::Windows { default_ms: common.window_ms, ..cast::Windows::default() },
+        guests_live_ms: common.window_ms,
         runs_jobs: common.runs_jobs,
         policy: common.policy,
         max_offers: protocol::limits::MAX_OFFERS,

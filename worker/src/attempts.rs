@@ -9,6 +9,8 @@
 //! Where foreign workers are attached ([`crate::attached`]), an attempt of their class goes to a free one of them first. It
 //! stays with that worker until it answers; when it is late or gone, the leader is asked to give the job to another one too.
 
+mod attaching;
+mod hosting;
 mod leaving;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -16,13 +18,15 @@ use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use protocol::limits::{ATTACHED, PROGRESS_SHOWN, REPORT_MS, RESEND_MS};
+use protocol::limits::{PROGRESS_SHOWN, REPORT_MS, RESEND_MS};
+use protocol::recodex::CLASS;
 use protocol::{
     Answered, AttemptRef, Checkpoint, Dispatch, End, LAB_HEADER, Load, LossCause, Offer, Outcome, Progress,
     Reason, Report, ToMaster, ToNode,
 };
 
-use crate::attached::{Attached, AttachedId, Due, Windows, stronger};
+use crate::attached::{Attached, AttachedId, Windows, stronger};
+use crate::guests::{GUESTS_LIVE_MS, GuestId, Guests};
 use crate::waiting::Waiting;
 
 /// What the worker wants done.
@@ -47,6 +51,20 @@ pub enum Output {
         worker: AttachedId,
         /// With what.
         attempt: AttemptRef,
+    },
+    /// Give this evaluation to a worker of ReCodEx.
+    HandGuest {
+        /// Which worker.
+        guest: GuestId,
+        /// What.
+        dispatch: Dispatch,
+    },
+    /// A worker of ReCodEx was silent for too long: it is none any more.
+    GuestGone {
+        /// Which worker.
+        guest: GuestId,
+        /// What it had, and others get now.
+        attempt: Option<AttemptRef>,
     },
 }
 
@@ -84,6 +102,8 @@ pub struct Worker {
     waiting: Waiting,
     attached: Attached,
     windows: Windows,
+    guests: Guests,
+    guests_live_ms: u64,
     /// Attempts the leader shall give to somebody else.
     back: BTreeMap<AttemptRef, LossCause>,
     kept: BTreeMap<AttemptRef, Kept>,
@@ -122,6 +142,8 @@ impl Worker {
             waiting: Waiting::default(),
             attached: Attached::default(),
             windows: Windows::default(),
+            guests: Guests::default(),
+            guests_live_ms: GUESTS_LIVE_MS,
             back: BTreeMap::new(),
             kept: BTreeMap::new(),
             following: false,
@@ -195,43 +217,6 @@ impl Worker {
         self.fill_own();
     }
 
-    /// A foreign worker is there and free, perhaps anew: then what it held is given back. False: there are too many.
-    pub fn attach(&mut self, worker: AttachedId, class: &str) -> bool {
-        if self.attached.class_of(worker).is_none() && self.attached.len() >= ATTACHED {
-            return false;
-        }
-        if let Some(attempt) = self.attached.attach(worker, class) {
-            self.give_back(attempt, LossCause::Left);
-        }
-        self.attached_changed();
-        true
-    }
-
-    /// A foreign worker's connection is gone. What it holds is offered to others; it may still come back with it.
-    pub fn left(&mut self, worker: AttachedId) {
-        if let Some(attempt) = self.attached.leave(worker) {
-            self.give_back(attempt, LossCause::Left);
-        }
-        self.attached_changed();
-    }
-
-    /// A foreign worker brought something back, and is free. Counts for what it holds, however late; else it is dropped.
-    pub fn returned(&mut self, worker: AttachedId, class: &str, outcome: Outcome) {
-        let as_before = self.attached.class_of(worker) == Some(class);
-        if !as_before && self.attached.len() >= ATTACHED {
-            return;
-        }
-        if let Some(attempt) = self.attached.returned(worker, class) {
-            self.back.remove(&attempt);
-            self.keep(attempt, outcome);
-        }
-        if as_before {
-            self.fill_attached(class);
-        } else {
-            self.attached_changed();
-        }
-    }
-
     /// Whether results wait for the leader's word.
     #[must_use]
     pub fn keeps_results(&self) -> bool {
@@ -257,6 +242,7 @@ impl Worker {
     /// This many milliseconds passed.
     pub fn tick(&mut self, elapsed_ms: u64) {
         self.look_at_attached(elapsed_ms);
+        self.look_at_guests(elapsed_ms);
         self.since_report_ms = self.since_report_ms.saturating_add(elapsed_ms);
         if self.since_report_ms >= REPORT_MS {
             self.report();
@@ -287,7 +273,8 @@ impl Worker {
     /// Attempts that occupy a slot or wait for one.
     pub fn held(&self) -> impl Iterator<Item = AttemptRef> + '_ {
         let own = self.held.keys().copied();
-        own.chain(self.attached.held()).chain(self.waiting.attempts())
+        let guests = self.guests.held().map(|(attempt, _)| attempt);
+        own.chain(self.attached.held()).chain(guests).chain(self.waiting.attempts())
     }
 
     /// Attempts that wait for a slot or an attached worker, the next one first.
@@ -306,6 +293,7 @@ impl Worker {
         let attempt = dispatch.attempt;
         let known = self.held.contains_key(&attempt)
             || self.attached.holds(attempt)
+            || self.guests.holds(attempt)
             || self.waiting.contains(attempt)
             || self.kept.contains_key(&attempt)
             || self.back.contains_key(&attempt);
@@ -321,6 +309,9 @@ impl Worker {
     /// there is neither.
     fn begin(&mut self, dispatch: &Dispatch) -> bool {
         let (class, attempt) = (&dispatch.spec.class, dispatch.attempt);
+        if dispatch.spec.more.recodex.is_some() {
+            return self.hand_to_guest(dispatch);
+        }
         let window_ms = self.windows.of(class);
         if let Some(worker) = self.attached.hand(class, attempt, window_ms, dispatch.spec.timeout_ms) {
             self.outputs.push(Output::Hand { worker, dispatch: dispatch.clone() });
@@ -345,21 +336,15 @@ impl Worker {
         }
     }
 
-    /// A worker of this class is free: the next one of the class begins.
-    fn fill_attached(&mut self, class: &str) {
-        while let Some(next) = self.waiting.first_of(class).cloned() {
-            if !self.begin(&next) {
-                break;
-            }
-            self.waiting.remove(next.attempt);
-        }
-    }
-
     /// What waits and whose class nobody serves here goes back: whoever did has left since the leader looked.
     fn give_back_unserved(&mut self) {
-        let unserved = |class: &str| !self.offer.serves(class);
+        let unserved = |class: &str| class != CLASS && !self.offer.serves(class);
         let mut back = Vec::new();
         while let Some(attempt) = self.waiting.first_where(unserved).map(|dispatch| dispatch.attempt) {
+            self.waiting.remove(attempt);
+            back.push(attempt);
+        }
+        for attempt in self.unsuited() {
             self.waiting.remove(attempt);
             back.push(attempt);
         }
@@ -380,28 +365,6 @@ impl Worker {
         }
     }
 
-    /// Windows end, job times end, and who was away too long is forgotten.
-    fn look_at_attached(&mut self, elapsed_ms: u64) {
-        let (due, gone) = self.attached.tick(elapsed_ms);
-        let changed = !due.is_empty() || !gone.is_empty();
-        for due in due {
-            match due {
-                Due::Late { worker, attempt } => {
-                    self.outputs.push(Output::Late { worker, attempt });
-                    self.give_back(attempt, LossCause::Late);
-                }
-                Due::TimedOut { attempt, timeout_ms } => {
-                    self.back.remove(&attempt);
-                    let text = alloc::format!("ran longer than its timeout of {timeout_ms} ms");
-                    self.keep(attempt, Outcome::failure(Reason::Timeout, text));
-                }
-            }
-        }
-        if changed {
-            self.attached_changed();
-        }
-    }
-
     fn give_back(&mut self, attempt: AttemptRef, cause: LossCause) {
         if !self.kept.contains_key(&attempt) {
             let known = self.back.get(&attempt).map_or(cause, |known| stronger(cause, *known));
@@ -413,9 +376,11 @@ impl Worker {
     /// no more, and that nobody else here can do, goes back.
     fn attached_changed(&mut self) {
         self.offer.attached = self.attached.counts();
+        self.offer.pools = self.guests.pools();
         for class in self.waiting.classes() {
             self.fill_attached(&class);
         }
+        self.fill_guests();
         self.give_back_unserved();
         self.report();
     }
@@ -474,6 +439,7 @@ impl Worker {
             load: self.load,
             checkpoint: self.checkpoint,
             progress: self.progress.clone(),
+            pools: self.guests.held().collect(),
         };
         self.outputs.push(Output::Send(ToMaster::Report(report.into())));
     }

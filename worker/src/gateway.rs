@@ -6,8 +6,11 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use protocol::limits::{OPEN_FORWARD_BYTES, OPEN_FORWARDS, RESEND_MS, WRITE_PATIENCE_MS};
-use protocol::{Answer, Forward, Refusal, Request, ToMaster};
+use protocol::limits::{
+    OPEN_FORWARD_BYTES, OPEN_FORWARDS, RECODEX_MESSAGE_BYTES, RESEND_MS, WRITE_PATIENCE_MS,
+};
+use protocol::recodex::Order;
+use protocol::{Answer, Forward, JobId, Refusal, Request, ToMaster};
 
 /// What became of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +99,20 @@ impl Gateway {
         Ok(())
     }
 
+    /// The submission with ticket `of` shall never be: it is sent no more, whoever asked for it hears nothing more, and the log
+    /// is asked to see to it. `ticket` comes back when that is so.
+    ///
+    /// # Errors
+    /// [`Busy`]: everything stays as it was.
+    pub fn withdraw(&mut self, ticket: u64, of: u64, job: JobId) -> Result<(), Busy> {
+        let number = self.open.iter().find(|(_, open)| open.ticket == of).map(|(number, _)| *number);
+        self.ask(ticket, Request::Recodex(Order::Withdraw { number: number.unwrap_or(0), job }))?;
+        if let Some(open) = number.and_then(|number| self.open.remove(&number)) {
+            self.open_bytes -= open.bytes;
+        }
+        Ok(())
+    }
+
     /// There is a new session with a leader (everything open is sent to it), or none.
     pub fn follow(&mut self, following: bool) {
         self.following = following;
@@ -178,6 +195,10 @@ fn weight_bytes(request: &Request) -> usize {
             usize::try_from(spec.weight_bytes()).unwrap_or(usize::MAX) + key.as_ref().map_or(0, |k| k.len())
         }
         Request::SubmitAll(batch) => usize::try_from(batch.weight_bytes()).unwrap_or(usize::MAX),
-        Request::Cancel { .. } | Request::Join(_) | Request::Transfer { .. } | Request::Drain { .. } => 256,
+        Request::Cancel { .. }
+        | Request::Join(_)
+        | Request::Transfer { .. }
+        | Request::Drain { .. }
+        | Request::Recodex(_) => 256 + RECODEX_MESSAGE_BYTES,
     }
 }

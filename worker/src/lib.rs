@@ -21,6 +21,7 @@ extern crate alloc;
 mod attached;
 mod attempts;
 mod gateway;
+mod guests;
 mod waiting;
 
 pub use attached::{AttachedId, Windows};
@@ -28,3 +29,4 @@ pub use attached::{AttachedId, Windows};
 pub use attempts::Mutant;
 pub use attempts::{Output, Worker};
 pub use gateway::{Busy, Gateway, Output as GatewayOutput, Told};
+pub use guests::GuestId;

@@ -48,6 +48,12 @@ impl Waiting {
         self.dispatches.get(first)
     }
 
+    /// All of a class, the next one first.
+    pub(crate) fn of(&self, class: &str) -> impl Iterator<Item = &Dispatch> {
+        let numbers = self.by_class.get(class).into_iter().flatten();
+        numbers.filter_map(|number| self.dispatches.get(number))
+    }
+
     pub(crate) fn classes(&self) -> Vec<String> {
         self.by_class.keys().cloned().collect()
     }

@@ -33,7 +33,8 @@ pub(super) fn pause_after_failure(
     most_attempts: usize,
 ) -> Option<u64> {
     let spec = &*job.spec;
-    if spec.more.at_most_once || failures >= spec.max_attempts || job.attempts.len() >= most_attempts {
+    let spent = failures + losses_that_count(job) >= spec.max_attempts;
+    if spec.more.at_most_once || spent || job.attempts.len() >= most_attempts {
         return None;
     }
     let whole_ms = doubled(spec.retry_base_ms, failures - 1).min(spec.retry_max_ms);
@@ -43,6 +44,11 @@ pub(super) fn pause_after_failure(
             is_tried_again(spec, reason, outcome.exit_code).then(|| jittered(whole_ms, job.id, failures))
         }
     }
+}
+
+/// Lost workers that count as failures of the job: of an evaluation all do, as its front end counts them together.
+fn losses_that_count(job: &Job) -> u32 {
+    if job.spec.more.recodex.is_some() { job.lost } else { 0 }
 }
 
 fn is_tried_again(spec: &JobSpec, reason: Reason, exit_code: Option<i32>) -> bool {
@@ -68,11 +74,13 @@ impl Turn<'_> {
     /// An attached worker that is only late does not count either: it may still bring the result.
     /// A job that may have one attempt at most has had it, also where that has not begun.
     pub(super) fn after_loss(&self, job: &Job, lost: u32, cause: LossCause) -> Verdict {
-        let poison = lost >= job.spec.max_lost && counts(cause);
+        let is_evaluation = job.spec.more.recodex.is_some();
+        let failures = if is_evaluation { job.failures } else { 0 };
+        let poison = lost + failures >= job.spec.max_lost && counts(cause);
         if poison || self.is_spent(&job.spec) || job.attempts.len() >= self.ledger.bounds.attempts {
             return Verdict { state: JobState::Failed, reason: Some(Reason::Lost), pause_ms: 0 };
         }
-        if lost < 2 || !counts(cause) {
+        if lost < 2 || !counts(cause) || is_evaluation {
             return Verdict { state: JobState::Queued, reason: None, pause_ms: 0 };
         }
         let pause_ms = doubled(LOST_PAUSE_MS, lost - 2).min(job.spec.retry_max_ms);

@@ -16,6 +16,9 @@ impl Ledger {
             && ending.is_none_or(|ending| self.tail.take_back(ending.number, job.id, bytes));
         self.totals.bytes += bytes;
         self.index(&job, true);
+        if !job.state.is_terminal() {
+            self.recodex.opened(&job.spec, job.id);
+        }
         let id = job.id;
         self.jobs.insert(id, Held::take_back(job, &mut self.terms, key, accepted_ms));
         fits

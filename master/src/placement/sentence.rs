@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use super::why::{Cluster, Judged};
 use super::{Hurdle, Policy, RunsJobs, Shortage, Stuff, carries, could_ever, suits, wishes};
 use protocol::amount::text_of_milli;
+use protocol::recodex::Evaluation;
 use protocol::{AttemptState, Chosen, Job, JobSpec, NodeId, NodeLoad};
 
 /// Nodes named in one sentence.
@@ -129,7 +130,7 @@ fn first_shortage<'a>(judged: &Judged<'a>) -> Option<Shortage<'a>> {
 pub(super) fn out_of_reach(spec: &JobSpec, cluster: &Cluster<'_>) -> Option<String> {
     let takes = |node: &&NodeLoad| {
         let leads = cluster.runs_jobs == RunsJobs::Never && Some(node.id) == cluster.leader;
-        !leads || node.offer.attached_to(&spec.class) > 0
+        !leads || node.offer.attached_to(&spec.class) > 0 || node.offer.suits(spec)
     };
     let nodes: Vec<&NodeLoad> = cluster.roster.iter().filter(takes).collect();
     let able: Vec<&NodeLoad> = nodes.iter().copied().filter(|node| could_ever(spec, node)).collect();
@@ -155,6 +156,12 @@ fn misfit(spec: &JobSpec, present: &[&NodeLoad]) -> String {
     let class = &spec.class;
     if present.is_empty() {
         return "no node that runs jobs is present".to_string();
+    }
+    if let Some(asked) = &spec.more.recodex {
+        return match present.iter().any(|node| !node.offer.pools.is_empty()) {
+            true => format!("no worker of ReCodEx that is there has {}", headers(asked)),
+            false => "no worker of ReCodEx is there".to_string(),
+        };
     }
     let serving: Vec<&NodeLoad> = present.iter().copied().filter(|node| node.offer.serves(class)).collect();
     if serving.is_empty() {
@@ -195,6 +202,11 @@ fn misfit(spec: &JobSpec, present: &[&NodeLoad]) -> String {
         .map(|(what, wanted)| format!("{}{}", what.amount(*wanted), what.unit()))
         .collect();
     format!("{who} has all that it asks for: {}", listed(&all))
+}
+
+fn headers(asked: &Evaluation) -> String {
+    let headers: Vec<String> = asked.headers.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    listed(&headers)
 }
 
 fn is_suited(spec: &JobSpec, node: &NodeLoad) -> bool {

@@ -11,7 +11,7 @@ use super::sentence;
 use super::{Hurdle, Policy, RunsJobs, Seat, choose, hurdles, others_could, score};
 use crate::ledger::Ledger;
 use crate::reserved::Reserved;
-use crate::roster::attached_free;
+use crate::roster::{attached_free, pools_free};
 use crate::shares::held_back;
 use protocol::{Job, JobSpec, JobState, NodeId, NodeLoad};
 
@@ -165,9 +165,12 @@ impl Held {
             reserved.take(Some(terms));
             classes.push(terms.class.as_str());
         }
-        let attached_free = attached_free(&node.offer, &job.spec.class, classes.iter().copied());
+        let attached_free = match &job.spec.more.recodex {
+            Some(asked) => pools_free(&node.offer, asked, classes.iter().copied()),
+            None => attached_free(&node.offer, &job.spec.class, classes.iter().copied()),
+        };
         // What the leader counts itself is exact; it cannot say which of it attached workers have.
-        if !node.offer.attached.is_empty() {
+        if node.offer.all_attached() > 0 {
             own_used = node.offer.own_slots_in_use(classes.into_iter());
         }
         Self { reserved, attached_free, own_used }
@@ -202,6 +205,7 @@ impl Hurdle<'_> {
             Self::Attached { of: 1 } => ("slots", "the attached worker of its class is busy".to_string()),
             Self::Attached { of } => ("slots", format!("all {of} attached workers of its class are busy")),
             Self::Short(short) => (short.what.code(), short.text()),
+            Self::Headers => ("requires", "no worker attached to it has the headers it asks for".to_string()),
             Self::Leads => ("master", "leads, and leaves jobs to the others".to_string()),
         };
         ReasonLine { code, text }

@@ -78,6 +78,7 @@ fn an_assignment_that_meets_a_restart_is_taken_back() {
         load: worker.load,
         checkpoint: None,
         progress: [].into(),
+        pools: [].into(),
     };
     scene.master.heard(&scene.ledger, ANNA, Boot(2), 2, ToMaster::Report(report.into()));
     scene.apply(&entry);

@@ -18,6 +18,7 @@ mod losses;
 mod placing;
 mod queue;
 mod random;
+mod recodex;
 mod recovering;
 mod repeats;
 mod retries;

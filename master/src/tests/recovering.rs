@@ -50,12 +50,12 @@ fn a_snapshot_knows_the_epoch_and_one_of_the_first_form_has_none() {
     let mut book = Book::new();
     let pieces = |ledger: &Ledger| ledger.pieces().collect::<Vec<_>>();
     // The variant of the head, then the form.
-    assert_eq!(pieces(&book.ledger)[0][..2], [0, 3]);
+    assert_eq!(pieces(&book.ledger)[0][..2], [0, 4]);
     assert_eq!(through_snapshot(&book.ledger, Ledger::new()).epoch(), 0);
 
     book.one(recover(1, ANNA));
     let whole = pieces(&book.ledger);
-    assert_eq!(whole[0][..2], [0, 3]);
+    assert_eq!(whole[0][..2], [0, 4]);
     let back = through_snapshot(&book.ledger, Ledger::new());
     assert_eq!((back.epoch(), back.former(), back.rev()), (1, book.ledger.former(), book.ledger.rev()));
     assert_eq!(pieces(&back), whole);

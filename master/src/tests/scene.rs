@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::limits::SPARES;
 use crate::{Bounds, Effect, Ledger, Master, Output, Policy, RunsJobs, Settings};
 use protocol::limits::REPORT_MS;
+use protocol::recodex::Evaluation;
 use protocol::{
     Answer, AttemptRef, Boot, Change, Command, Entry, Forward, Job, JobId, JobSpec, JobState, Load,
     LossCause, Member, NodeId, Offer, Origin, Outcome, Reason, Report, Request, ToMaster, ToNode, Verdict,
@@ -166,6 +167,9 @@ pub(super) struct Worker {
     pub(super) kept: BTreeMap<AttemptRef, Arc<Outcome>>,
     /// What it wants to be given to somebody else.
     pub(super) back: BTreeMap<AttemptRef, LossCause>,
+    /// The pool of the worker of ReCodEx that has it.
+    pub(super) pools: BTreeMap<AttemptRef, u32>,
+    evaluations: BTreeMap<AttemptRef, Evaluation>,
     /// Every dispatch it got, in order.
     pub(super) dispatched: Vec<AttemptRef>,
     pub(super) settled: Vec<(AttemptRef, Verdict)>,
@@ -203,6 +207,8 @@ impl Worker {
             waiting: Vec::new(),
             kept: BTreeMap::new(),
             back: BTreeMap::new(),
+            pools: BTreeMap::new(),
+            evaluations: BTreeMap::new(),
             dispatched: Vec::new(),
             settled: Vec::new(),
             answers: BTreeMap::new(),
@@ -236,6 +242,8 @@ impl Worker {
         match body {
             ToNode::Dispatch(dispatch) if !self.deaf => {
                 self.dispatched.push(dispatch.attempt);
+                let asked = dispatch.spec.more.recodex.as_deref().cloned();
+                self.evaluations.extend(asked.map(|asked| (dispatch.attempt, asked)));
                 self.waiting.push(dispatch.attempt);
                 self.fill_slots();
                 assert!(self.waiting.len() <= SPARES as usize, "no more spare attempts than may be");
@@ -259,7 +267,7 @@ impl Worker {
             ToNode::Answered(answered) => {
                 self.echo = answered.number;
                 // An attached worker cannot be ended: it holds on until it answers.
-                let attached = !self.offer.attached.is_empty();
+                let attached = self.offer.all_attached() > 0;
                 self.held.retain(|attempt| attached || answered.hold.contains(attempt));
                 self.waiting.retain(|attempt| answered.hold.contains(attempt));
                 self.back
@@ -269,10 +277,31 @@ impl Worker {
         }
     }
 
+    /// Gives what waits to workers of ReCodEx that may have it and are free.
+    fn fill_pools(&mut self) {
+        let waiting: Vec<AttemptRef> = self.waiting.clone();
+        for attempt in waiting {
+            let Some(asked) = self.evaluations.get(&attempt) else { continue };
+            let busy =
+                |pool: &u32| self.held.iter().filter(|held| self.pools.get(held) == Some(pool)).count();
+            let mut fit = self.offer.pools_for(asked).into_iter();
+            if let Some(pool) = fit.find(|pool| busy(pool) < self.offer.pools[pool].workers as usize) {
+                self.pools.insert(attempt, pool);
+                self.held.insert(attempt);
+                self.waiting.retain(|waits| *waits != attempt);
+            }
+        }
+    }
+
     fn fill_slots(&mut self) {
+        self.fill_pools();
         let most = self.offer.slots + self.offer.attached.values().sum::<u32>();
-        while self.held.len() < most as usize && !self.waiting.is_empty() {
-            self.held.insert(self.waiting.remove(0));
+        let own = |worker: &Self| worker.held.iter().filter(|held| !worker.pools.contains_key(held)).count();
+        let is_own = |worker: &Self, attempt: &AttemptRef| !worker.evaluations.contains_key(attempt);
+        while own(self) < most as usize
+            && let Some(place) = self.waiting.iter().position(|attempt| is_own(self, attempt))
+        {
+            self.held.insert(self.waiting.remove(place));
         }
     }
 }
@@ -379,6 +408,7 @@ impl Scene {
             load: worker.load,
             checkpoint: worker.checkpoint,
             progress: worker.progress.clone(),
+            pools: worker.held.iter().filter_map(|held| Some((*held, *worker.pools.get(held)?))).collect(),
         };
         let (boot, session) = (Boot(worker.boot), worker.session);
         self.master.heard(&self.ledger, id, boot, session, ToMaster::Report(report.into()));

@@ -87,7 +87,7 @@ fn a_missing_repeated_or_cut_piece_is_refused() {
 fn a_newer_form_is_refused_by_its_number() {
     let mut head = pieces(&Ledger::new()).remove(0);
     // The variant, then the version: both are one byte in postcard.
-    assert_eq!(head[..2], [0, 3]);
+    assert_eq!(head[..2], [0, 4]);
     head[1] = 9;
     let refused = Restoring::new(Ledger::new()).take(&head);
     assert_eq!(refused, Err(BadSnapshot::Newer { version: 9 }));
@@ -187,7 +187,7 @@ fn a_snapshot_written_by_the_first_version_is_read() {
     // recovered is said.
     let mut now = pieces(&back);
     assert_eq!(now.remove(1).len(), 2);
-    assert_eq!((now[0][1], core::mem::replace(&mut now[0][1], 1)), (3, 3));
+    assert_eq!((now[0][1], core::mem::replace(&mut now[0][1], 1)), (4, 4));
     assert_eq!(now, given);
 }
 

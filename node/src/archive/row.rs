@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::limits::{EXCERPT_BYTES, SHOWN_OUTPUT_BYTES};
 
 /// The form written now. 2: a job may ask for more ([`protocol::More`]); what asks for nothing more is as in form 1.
-const FORM: u8 = 3;
+/// 3: a job may ask for still more. 4: it may be an evaluation.
+const FORM: u8 = 4;
 /// The oldest form read.
 const FIRST_FORM: u8 = 1;
 

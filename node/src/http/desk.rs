@@ -345,7 +345,7 @@ fn job_of(request: &Request) -> Option<JobId> {
     match request {
         Request::Submit { job, .. } | Request::Cancel { job } => Some(*job),
         Request::SubmitAll(batch) => Some(batch.first),
-        Request::Join(_) | Request::Transfer { .. } | Request::Drain { .. } => None,
+        Request::Join(_) | Request::Transfer { .. } | Request::Drain { .. } | Request::Recodex(_) => None,
     }
 }
 

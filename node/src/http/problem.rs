@@ -80,6 +80,12 @@ pub(super) fn refused(refusal: Refusal, id: Option<JobId>) -> Problem {
         Refusal::NotFound => problem(Kind::NotFound, "no such job is known").about(id),
         Refusal::Ended { job } => problem(Kind::Ended, "the job has ended already").about(Some(job)),
         Refusal::Impossible(why) => Problem::new(Kind::Invalid, why),
+        // An evaluation of before, submitted again by hand.
+        Refusal::NoWorker => {
+            Problem::new(Kind::Invalid, "no worker of ReCodEx that is there has the headers it asks for")
+        }
+        Refusal::Frozen => Problem::new(Kind::NoQuorum, "no evaluations are taken now").not_accepted(),
+        Refusal::Withdrawn => Problem::new(Kind::NoQuorum, "it was taken back").not_accepted(),
         Refusal::NotNow(why) => Problem::new(Kind::NoQuorum, why).not_accepted(),
     }
 }

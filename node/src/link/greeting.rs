@@ -20,7 +20,7 @@ use crate::cluster_key::ClusterKey;
 
 const MAGIC: [u8; 8] = *b"UNDRLINK";
 /// Raised when anything on the link changes in a way older nodes cannot read.
-const VERSION: u16 = 9;
+const VERSION: u16 = 10;
 /// A longer name is cut.
 const NAME_BYTES: usize = 200;
 const PATTERN: &str = "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s";

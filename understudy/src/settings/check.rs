@@ -70,6 +70,7 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         clients_port: node.clients_port.unwrap_or(9998),
         workers_port: node.workers_port.unwrap_or(9999),
         lab: lab_settings(lab)?,
+        recodex: None,
         pub_port: node.pub_port.unwrap_or(9997),
         share: share.kinds.map_or_else(|| Ok(share_all()), kinds)?,
         heartbeat_ms,

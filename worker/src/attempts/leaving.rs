@@ -37,7 +37,8 @@ impl Worker {
             }
             *held = Held::GivenUp;
         }
-        let handed: Vec<AttemptRef> = self.attached.held().collect();
+        let guests = self.guests.held().map(|(attempt, _)| attempt);
+        let handed: Vec<AttemptRef> = self.attached.held().chain(guests).collect();
         handed.into_iter().for_each(|attempt| self.give_back(attempt, LossCause::Abandoned));
         self.report();
     }

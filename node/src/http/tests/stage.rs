@@ -272,6 +272,7 @@ fn settings(chaos: bool, logdb: Option<String>) -> Settings {
         clients_port: 4,
         workers_port: 5,
         lab: crate::settings::LabSettings::default(),
+        recodex: None,
         pub_port: 6,
         share: share_all(),
         heartbeat_ms: 100,

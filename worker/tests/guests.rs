@@ -1,0 +1,176 @@
+//! Workers of ReCodEx at one node: who gets what, who is lost, what counts.
+
+use protocol::limits::REPORT_MS;
+use protocol::recodex::{self, Headers};
+use protocol::{AttemptRef, Dispatch, JobId, LossCause, Offer, Outcome, Report, ToMaster, ToNode};
+use std::sync::Arc;
+use worker::{GuestId, Output, Worker};
+
+const LIVE_MS: u64 = 4_000;
+const ONE: GuestId = GuestId(1);
+const TWO: GuestId = GuestId(2);
+
+fn worker() -> Worker {
+    let mut worker = Worker::new(Offer::default()).with_guests_live_ms(LIVE_MS);
+    worker.follow(true);
+    worker.drain();
+    worker
+}
+
+fn headers(pairs: &[(&str, &str)]) -> Headers {
+    let mut headers = Headers::new();
+    for (name, value) in pairs {
+        headers.entry((*name).to_owned()).or_default().insert((*value).to_owned());
+    }
+    headers
+}
+
+fn dispatch(job: u128, wanted: &[(&str, &str)]) -> Dispatch {
+    let wanted = wanted.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let spec = recodex::job(format!("j{job}"), wanted, &[], true, 3);
+    Dispatch { attempt: AttemptRef { job: JobId(job), attempt: 1 }, term: 1, spec: Arc::new(spec) }
+}
+
+fn give(worker: &mut Worker, dispatch: &Dispatch) -> Vec<GuestId> {
+    worker.heard(ToNode::Dispatch(dispatch.clone()));
+    handed(worker)
+}
+
+fn handed(worker: &mut Worker) -> Vec<GuestId> {
+    let outputs = worker.drain().into_iter();
+    let guests = outputs.filter_map(|output| match output {
+        Output::HandGuest { guest, .. } => Some(guest),
+        _ => None,
+    });
+    guests.collect()
+}
+
+/// Lets a report go out and brings it, with who was lost by then.
+fn report(worker: &mut Worker) -> (Report, Vec<(GuestId, Option<AttemptRef>)>) {
+    worker.tick(REPORT_MS);
+    let (mut last, mut gone) = (None, Vec::new());
+    for output in worker.drain() {
+        match output {
+            Output::Send(ToMaster::Report(report)) => last = Some(*report),
+            Output::GuestGone { guest, attempt } => gone.push((guest, attempt)),
+            _ => {}
+        }
+    }
+    (last.unwrap_or_else(|| unreachable!("a report each period")), gone)
+}
+
+fn results(worker: &mut Worker) -> Vec<AttemptRef> {
+    let outputs = worker.drain().into_iter();
+    let results = outputs.filter_map(|output| match output {
+        Output::Send(ToMaster::Result { attempt, .. }) => Some(attempt),
+        _ => None,
+    });
+    results.collect()
+}
+
+fn good() -> Outcome {
+    recodex::outcome("OK", "").unwrap_or_else(|| unreachable!("a known status"))
+}
+
+#[test]
+fn workers_of_the_same_headers_are_one_pool_and_the_least_able_one_gets_the_job() {
+    let mut worker = worker();
+    let able = headers(&[("env", "c"), ("env", "go"), ("threads", "8")]);
+    assert!(worker.welcome(ONE, &able, None));
+    assert!(worker.welcome(TWO, &headers(&[("env", "c")]), None));
+    assert!(worker.welcome(GuestId(3), &headers(&[("env", "c")]), None));
+    let offered: Vec<u32> = worker.offer().pools.values().map(|pool| pool.workers).collect();
+    assert_eq!(offered, [1, 2]);
+    worker.drain();
+    assert_eq!(give(&mut worker, &dispatch(1, &[("env", "c")])), [TWO]);
+    assert_eq!(give(&mut worker, &dispatch(2, &[("env", "c")])), [GuestId(3)]);
+    assert_eq!(give(&mut worker, &dispatch(3, &[("env", "c")])), [ONE]);
+    // The next one waits, and the first to be free has it; what nobody here could have goes back.
+    assert_eq!(give(&mut worker, &dispatch(4, &[("env", "c")])), []);
+    assert_eq!(give(&mut worker, &dispatch(5, &[("env", "rust")])), []);
+    let (said, _) = report(&mut worker);
+    assert_eq!((said.waiting.len(), said.pools.len()), (1, 3));
+    assert_eq!(said.back, [(dispatch(5, &[]).attempt, LossCause::Unbegun)]);
+    worker.guest_done(TWO, good());
+    assert_eq!(handed(&mut worker), [TWO]);
+}
+
+#[test]
+fn a_silent_worker_is_lost_with_its_job_and_one_that_pings_is_not() {
+    let mut worker = worker();
+    worker.welcome(ONE, &headers(&[("env", "c")]), None);
+    worker.welcome(TWO, &headers(&[("env", "go")]), None);
+    let given = dispatch(1, &[("env", "c")]);
+    give(&mut worker, &given);
+    let mut lost = Vec::new();
+    for _ in 0..LIVE_MS / REPORT_MS {
+        worker.guest_heard(TWO);
+        let (said, gone) = report(&mut worker);
+        lost.extend(gone);
+        assert_eq!(said.back.is_empty(), lost.is_empty());
+    }
+    // One that registered and said nothing more is lost like any other.
+    assert_eq!(lost, [(ONE, Some(given.attempt))]);
+    let (said, _) = report(&mut worker);
+    assert_eq!(
+        (said.back, said.held, said.offer.pools.len()),
+        (vec![(given.attempt, LossCause::Left)], vec![], 1)
+    );
+    // What it brings after all is a result of the attempt it had.
+    worker.late_done(given.attempt, good());
+    assert_eq!(results(&mut worker), [given.attempt]);
+    assert_eq!(report(&mut worker).0.kept, [given.attempt]);
+}
+
+#[test]
+fn a_worker_that_reconnects_keeps_its_attempt_and_the_one_it_was_is_no_more() {
+    let mut worker = worker();
+    let able = headers(&[("env", "c")]);
+    worker.welcome(ONE, &able, None);
+    let given = dispatch(1, &[("env", "c")]);
+    assert_eq!(give(&mut worker, &given), [ONE]);
+    worker.guest_left(ONE);
+    assert_eq!(worker.held().collect::<Vec<_>>(), [given.attempt], "it may come back");
+    worker.welcome(TWO, &able, Some(given.attempt));
+    assert_eq!(worker.offer().pools.values().map(|pool| pool.workers).sum::<u32>(), 1);
+    worker.drain();
+    // The leader, in doubt, sends it again: it is there already.
+    assert_eq!(give(&mut worker, &given), []);
+    for _ in 0..2 * LIVE_MS / REPORT_MS {
+        worker.guest_heard(TWO);
+        let (said, gone) = report(&mut worker);
+        assert_eq!((gone, said.back, said.held), (vec![], vec![], vec![given.attempt]));
+    }
+    worker.guest_done(ONE, good());
+    assert_eq!(results(&mut worker), [], "the old one has nothing");
+    worker.guest_done(TWO, good());
+    assert_eq!(results(&mut worker), [given.attempt]);
+    assert_eq!(give(&mut worker, &dispatch(2, &[("env", "c")])), [TWO]);
+}
+
+#[test]
+fn a_free_worker_whose_connection_is_gone_gets_nothing() {
+    let mut worker = worker();
+    worker.welcome(ONE, &headers(&[("env", "c")]), None);
+    worker.guest_left(ONE);
+    assert!(worker.offer().pools.is_empty());
+    worker.drain();
+    assert_eq!(give(&mut worker, &dispatch(1, &[("env", "c")])), []);
+    assert_eq!(report(&mut worker).0.back.len(), 1);
+}
+
+#[test]
+fn who_registers_again_with_other_headers_can_do_both_and_keeps_what_it_has() {
+    let mut worker = worker();
+    worker.welcome(ONE, &headers(&[("env", "c"), ("threads", "8")]), None);
+    let given = dispatch(1, &[("env", "c")]);
+    give(&mut worker, &given);
+    worker.welcome(ONE, &headers(&[("env", "go")]), None);
+    assert_eq!(worker.held().collect::<Vec<_>>(), [given.attempt]);
+    let pools: Vec<_> = worker.offer().pools.values().cloned().collect();
+    let both = headers(&[("env", "c"), ("env", "go"), ("threads", "8")]);
+    assert_eq!(pools, [recodex::Pool { workers: 1, headers: both }]);
+    worker.drain();
+    worker.guest_done(ONE, good());
+    assert_eq!(give(&mut worker, &dispatch(2, &[("env", "go")])), [ONE]);
+}
