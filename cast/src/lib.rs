@@ -39,8 +39,8 @@ use std::sync::Arc;
 use master::Ledger;
 use protocol::recodex::Headers;
 use protocol::{
-    AttemptRef, Boot, Dispatch, Envelope, Fact, Job, JobId, Load, Member, NodeId, Offer, Outcome, Refusal, Request,
-    ToMaster, ToNode,
+    AttemptRef, Boot, Dispatch, Envelope, Fact, Job, JobId, Load, Member, NodeId, Offer, Outcome, Refusal,
+    Request, ToMaster, ToNode,
 };
 pub use worker::{AttachedId, GuestId, Windows};
 

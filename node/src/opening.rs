@@ -13,7 +13,7 @@ use crate::inbox::Slots;
 use crate::link::{Link, LinkIdentity, Serving};
 use crate::probe::Probe;
 use crate::runner::{Runner, RunnerSettings};
-use crate::settings::Settings;
+use crate::settings::{RecodexSettings, Settings};
 use crate::stage::Stage;
 
 /// How often the probe measures: once a report.
@@ -137,7 +137,8 @@ pub(crate) fn cast_settings(
         replace_after_ms: settings.replace_after_ms,
         offer: offer(settings),
         windows: settings.lab.windows.clone(),
-        guests_live_ms: GUESTS_LIVE_MS,
+        // None come where none are served.
+        guests_live_ms: settings.recodex.as_ref().map_or(u64::MAX, RecodexSettings::guests_live_ms),
         max_offers: settings.lab.max_offers,
         disk: settings.disk.bounds(),
         runs_jobs: match settings.runs_jobs {

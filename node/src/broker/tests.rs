@@ -111,8 +111,9 @@ fn stranger(context: &Context, leader: &Side) -> zmq::Socket {
 
 fn report(session: u64, number: u64) -> Vec<u8> {
     let (held, kept, offer, load) = (Vec::new(), Vec::new(), Offer::default(), Load::default());
-    let (waiting, back, checkpoint, progress) = (Vec::new(), Vec::new(), None, Vec::new());
-    let report = Report { number, echo: 0, held, waiting, kept, back, offer, load, checkpoint, progress };
+    let (waiting, back, checkpoint, progress, pools) = (Vec::new(), Vec::new(), None, Vec::new(), Vec::new());
+    let report =
+        Report { number, echo: 0, held, waiting, kept, back, offer, load, checkpoint, progress, pools };
     let body = ToMaster::Report(report.into());
     native::encode(&Envelope { from: NodeId(2), boot: Boot(1), session, term: 1, body })
 }

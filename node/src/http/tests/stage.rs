@@ -217,7 +217,7 @@ impl Hand {
                 self.apply(vec![Command::Configure(Change::Member(member))]);
                 Answer::Done
             }
-            Request::Transfer { .. } | Request::Drain { .. } => Answer::Done,
+            Request::Transfer { .. } | Request::Drain { .. } | Request::Recodex(_) => Answer::Done,
             Request::SubmitAll(batch) => {
                 let number = {
                     let mut inner = self.inner.lock().unwrap();
