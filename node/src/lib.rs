@@ -36,6 +36,7 @@ pub mod news;
 mod opening;
 mod ports;
 pub mod probe;
+mod recodex;
 pub mod recovery;
 mod refusals;
 mod replies;

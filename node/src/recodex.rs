@@ -129,10 +129,13 @@ impl Recodex {
         let mut out = Outbox::default();
         let mut job = None;
         match told {
-            RecodexTold::Opened { .. } => {}
-            RecodexTold::Closed { side: Side::Workers, peer }
-            | RecodexTold::Undelivered { side: Side::Workers, peer } => self.workers.closed(&peer, &mut out),
+            RecodexTold::Opened { side: Side::Clients, peer, .. } => self.clients.opened(peer),
+            RecodexTold::Opened { side: Side::Workers, peer, .. } => self.workers.opened(peer),
             RecodexTold::Closed { side: Side::Clients, peer } => self.clients.closed(&peer),
+            RecodexTold::Closed { side: Side::Workers, peer } => self.workers.closed(&peer, &mut out),
+            RecodexTold::Undelivered { side: Side::Workers, peer } => {
+                self.workers.undelivered(&peer, &mut out)
+            }
             RecodexTold::Undelivered { side: Side::Clients, .. } => {}
             RecodexTold::Said { peer, said: RecodexSaid::Asks { asked, at } } => {
                 let room = self.orders.has_room();
@@ -150,6 +153,7 @@ impl Recodex {
     pub(crate) fn answered(&mut self, ticket: u64, told: &ask::Told) -> bool {
         let mut out = Outbox::default();
         let is_mine = self.clients.answered(ticket, told, &mut out) || self.orders.answered(ticket, told);
+        out.orders.drain(..).for_each(|order| self.orders.put_off(order));
         self.post(out.letters, out.monitored);
         is_mine
     }
@@ -160,12 +164,7 @@ impl Recodex {
     }
 
     /// Rejects what has no verdict by now, and takes it back.
-    pub(crate) fn overdue(
-        &mut self,
-        now: Instant,
-        ticket: &mut dyn FnMut() -> u64,
-        inputs: &mut Vec<Input>,
-    ) {
+    pub(crate) fn overdue(&mut self, now: Instant, ticket: &mut dyn FnMut() -> u64, inputs: &mut Vec<Input>) {
         let mut out = Outbox::default();
         self.clients.overdue(now, &mut out);
         self.leave(out, ticket, inputs);

@@ -1,6 +1,6 @@
 //! Front ends and what they asked: each evaluation has one verdict, within a second.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,8 @@ pub(super) struct Clients {
     /// By ticket, which is by age.
     open: BTreeMap<u64, Open>,
     freezing: BTreeMap<u64, PeerId>,
-    complained: BTreeSet<PeerId>,
+    /// Who is connected, and whether it was complained of.
+    connected: BTreeMap<PeerId, bool>,
 }
 
 impl Clients {
@@ -56,13 +57,17 @@ impl Clients {
             max_failures,
             open: BTreeMap::new(),
             freezing: BTreeMap::new(),
-            complained: BTreeSet::new(),
+            connected: BTreeMap::new(),
         }
+    }
+
+    pub(super) fn opened(&mut self, peer: PeerId) {
+        self.connected.insert(peer, false);
     }
 
     /// It is gone. What it asked is decided all the same: it may ask for the same again.
     pub(super) fn closed(&mut self, peer: &PeerId) {
-        self.complained.remove(peer);
+        self.connected.remove(peer);
     }
 
     /// A front end says something. Brings the job that it asks for.
@@ -84,18 +89,22 @@ impl Clients {
                 } else {
                     at.elapsed().ge(&VERDICT).then(|| NO_MAJORITY.to_owned())
                 };
-                let job = match refused.map_or_else(|| self.mint.job().map_err(|error| error.to_string()), Err) {
-                    Ok(job) => job,
-                    Err(why) => {
-                        self.reject(peer, &eval.id, &why, true, out);
-                        return None;
-                    }
-                };
+                let job =
+                    match refused.map_or_else(|| self.mint.job().map_err(|error| error.to_string()), Err) {
+                        Ok(job) => job,
+                        Err(why) => {
+                            self.reject(peer, &eval.id, &why, true, out);
+                            return None;
+                        }
+                    };
                 self.submit(peer, eval, job, at + VERDICT, ticket(), out);
                 return Some(job);
             }
             ClientSays::BadEval(BadEval::Incomplete) => {
-                self.complain(&peer, "an evaluation was dropped: it has no id, or no empty frame behind its headers");
+                self.complain(
+                    &peer,
+                    "an evaluation was dropped: it has no id, or no empty frame behind its headers",
+                );
             }
             ClientSays::BadEval(BadEval::TooMuch(why)) => {
                 self.complain(&peer, &format!("an evaluation is rejected: {why}"));
@@ -187,7 +196,8 @@ impl Clients {
     }
 
     fn complain(&mut self, peer: &PeerId, text: &str) {
-        if self.complained.insert(peer.clone()) {
+        if let Some(complained @ false) = self.connected.get_mut(peer) {
+            *complained = true;
             self.lines.warn(None, text);
         }
     }

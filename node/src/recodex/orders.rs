@@ -52,6 +52,11 @@ impl Orders {
         Some(input)
     }
 
+    /// Gives it later.
+    pub(super) fn put_off(&mut self, order: Order) {
+        self.undecided.push(order);
+    }
+
     /// It is decided, or nobody did. True: the ticket was one of these.
     pub(super) fn answered(&mut self, ticket: u64, told: &Told) -> bool {
         let Some(order) = self.open.remove(&ticket) else { return false };

@@ -19,7 +19,7 @@ mod said;
 use said::{Saying, shown};
 
 /// Different registrations that count, of one connection: each makes a pool of the node's offer, and a call to the front end.
-const REGISTRATIONS: usize = 8;
+pub(super) const REGISTRATIONS: usize = 8;
 /// Connections whose worker was given up with something in hand, which they may still bring; the oldest is forgotten first.
 const LATE: usize = 4_096;
 /// Frames and bytes of one message of progress that go on to the monitor.
@@ -37,7 +37,8 @@ pub(super) struct Workers {
     last: u64,
     /// Who was given up with what, by connection. (A connection's name rises, so the first is the oldest.)
     late: BTreeMap<PeerId, Held>,
-    complained: BTreeSet<PeerId>,
+    /// Who is connected, and whether it was complained of.
+    connected: BTreeMap<PeerId, bool>,
 }
 
 /// Who is behind a connection.
@@ -91,14 +92,23 @@ impl Workers {
             guests: BTreeMap::new(),
             last: 0,
             late: BTreeMap::new(),
-            complained: BTreeSet::new(),
+            connected: BTreeMap::new(),
         }
     }
 
-    /// A connection is gone. A free worker is forgotten; one at work may register again, by another connection. Its last words
-    /// may still be on their way here.
+    pub(super) fn opened(&mut self, peer: PeerId) {
+        self.connected.insert(peer, false);
+    }
+
+    /// A connection is gone.
     pub(super) fn closed(&mut self, peer: &PeerId, out: &mut Outbox) {
-        self.complained.remove(peer);
+        self.connected.remove(peer);
+        self.undelivered(peer, out);
+    }
+
+    /// It takes nothing. A free worker is forgotten; one at work may register again, by another connection. Its last words may
+    /// still be on their way here.
+    pub(super) fn undelivered(&mut self, peer: &PeerId, out: &mut Outbox) {
         let Some(Known::Guest(id)) = self.peers.get(peer) else {
             self.peers.remove(peer);
             return;
@@ -116,7 +126,9 @@ impl Workers {
 
     /// A worker says something.
     pub(super) fn says(&mut self, peer: &PeerId, says: WorkerSays, ledger: &Ledger, out: &mut Outbox) {
-        if let Some(Known::Guest(guest)) = self.peers.get(peer) {
+        if let Some(Known::Guest(guest)) = self.peers.get(peer)
+            && self.guests.get(guest).is_some_and(|guest| guest.is_connected)
+        {
             out.inputs.push(Input::GuestHeard { guest: *guest });
         }
         match says {
@@ -146,7 +158,10 @@ impl Workers {
         out: &mut Outbox,
     ) {
         if let Some(Known::Guest(id)) = self.peers.get(peer) {
-            self.registers_again(*id, headers, out);
+            return self.registers_again(*id, headers, out);
+        }
+        if !self.connected.contains_key(peer) {
+            // Its connection ended before this was read.
             return;
         }
         let late = self.late.remove(peer);
@@ -164,7 +179,9 @@ impl Workers {
             }
             Some((id, None)) => {
                 let name = shown(peer, &description);
-                let line = format!("worker {name} is at work at {id:?}, which is no open job: it gets others after that");
+                let line = format!(
+                    "worker {name} is at work at {id:?}, which is no open job: it gets others after that"
+                );
                 self.lines.say(None, &line);
                 self.peers.insert(peer.clone(), Known::Elsewhere { headers, description });
             }
@@ -225,13 +242,7 @@ impl Workers {
 
     /// What a worker is at work at that says so with this id. Its own connection may have had it; or a connection that is gone;
     /// or it comes from elsewhere, with what was given up as lost; or its last connection here is not known to be gone yet.
-    fn resumed(
-        &self,
-        id: &str,
-        late: Option<&Held>,
-        headers: &Headers,
-        ledger: &Ledger,
-    ) -> Option<Resumed> {
+    fn resumed(&self, id: &str, late: Option<&Held>, headers: &Headers, ledger: &Ledger) -> Option<Resumed> {
         if let Some(late) = late.filter(|late| late.id == id) {
             return Some(Resumed { attempt: late.attempt, adopt: true });
         }
@@ -341,7 +352,8 @@ impl Workers {
         let Some(one) = self.guests.get(&guest) else { return };
         let peer = one.peer.clone();
         if one.said.len() > 1 {
-            return self.complain(&peer, "cannot have other headers as well: there are too many kinds of workers");
+            return self
+                .complain(&peer, "cannot have other headers as well: there are too many kinds of workers");
         }
         self.complain(&peer, "gets no jobs: there are too many workers here, or too many kinds of them");
         drop(self.forget(guest));
@@ -360,7 +372,8 @@ impl Workers {
     }
 
     fn complain(&mut self, peer: &PeerId, what: &str) {
-        if self.complained.insert(peer.clone()) {
+        if let Some(complained @ false) = self.connected.get_mut(peer) {
+            *complained = true;
             let guest = match self.peers.get(peer) {
                 Some(Known::Guest(id)) => self.guests.get(id),
                 _ => None,

@@ -24,7 +24,10 @@ impl Saying {
     pub(super) fn heard(&mut self, states: &[Bytes]) {
         let of_task = states.first().filter(|_| states.len() > 1).is_some_and(|word| &word[..] == b"TASK");
         let shown = if of_task { &states[1..] } else { states };
-        if !of_task && let Some(place) = STATES.iter().find(|(state, _)| Some(*state) == shown.first().map(|word| &word[..])) {
+        if !of_task
+            && let Some(place) =
+                STATES.iter().find(|(state, _)| Some(*state) == shown.first().map(|word| &word[..]))
+        {
             self.permille = place.1;
         }
         let words: Vec<_> = shown.iter().map(|word| String::from_utf8_lossy(word)).collect();
