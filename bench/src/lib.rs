@@ -4,11 +4,14 @@
 //!   one DEALER, N in flight ══▶ broker ══▶ workers (REQ, reply at once) ══▶ broker ══▶ DEALER
 //!                               ours, or a bare ROUTER-ROUTER one of libzmq, in turn
 //!
+//!   a DEALER a node, N evaluations open ══▶ broker ══▶ 1,000 workers that ping (few threads) ══▶ broker
+//!                                           ours, or a bare one again
+//!
 //!   N slots, one thing in flight each ──HTTP──▶ three nodes, child processes in a scratch folder (or yours)
 //! ```
 //! **Decides:** how much is asked at once, for how long, and what is counted.
 //! **May not touch:** the inside of a cluster; it drives what any program could.
-//! **Driven by:** [`lab::measure`] and [`works::all`]; quote the ratio of one sitting, never a figure alone.
+//! **Driven by:** [`lab::measure`], [`recodex::measure`] and [`works::all`]; quote the ratio of one sitting, never a figure alone.
 //! **Leaves out:** any verdict. Drivers of other systems are behind the feature `peers`: the shipped program has none.
 
 pub mod bare;
@@ -20,5 +23,6 @@ pub mod load;
 pub mod machine;
 #[cfg(feature = "peers")]
 pub mod peers;
+pub mod recodex;
 pub mod report;
 pub mod works;

@@ -8,6 +8,14 @@ pub const REQUESTS: usize = 10_000_000;
 pub const OUTSTANDING: usize = 65_536;
 /// Workers that may be attached at once.
 pub const WORKERS: usize = 256;
+/// Workers of ReCodEx that may be attached at once.
+pub const RECODEX_WORKERS: usize = 4_000;
+/// Threads they share, at least;
+pub(crate) const WORKER_THREADS: usize = 4;
+/// and so many on one: a context of libzmq has 1,023 sockets.
+pub(crate) const CONTEXT_WORKERS: usize = 1_000;
+/// What they did and nobody counted yet: more than may be open.
+pub(crate) const DONE_UNREAD: usize = 2 * OUTSTANDING;
 /// Silence after which a measurement gives up.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 /// Messages that libzmq may hold for one peer: never fewer than may be open.

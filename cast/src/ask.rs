@@ -73,6 +73,7 @@ impl Cast {
                     self.outputs.push(Output::HandGuest { guest, dispatch })
                 }
                 WorkerOutput::GuestGone { guest, attempt } => {
+                    self.guest_gone(guest);
                     self.outputs.push(Output::GuestGone { guest, attempt })
                 }
                 WorkerOutput::Late { worker, attempt } => self.outputs.push(Output::Late { worker, attempt }),
@@ -82,6 +83,7 @@ impl Cast {
             match output {
                 GatewayOutput::Send(body) => self.say_to_leader(body),
                 GatewayOutput::Tell { ticket: JOIN_TICKET, told } => self.joined(told),
+                GatewayOutput::Tell { ticket, told } if self.told_of_adoption(ticket, &told) => {}
                 GatewayOutput::Tell { ticket, told } => self.outputs.push(Output::Tell { ticket, told }),
             }
         }

@@ -7,6 +7,7 @@ use master::{Ledger, Master};
 use protocol::{Envelope, NodeId, NodeLoad, ToMaster, ToNode};
 use worker::{Gateway, Worker};
 
+use crate::adopting::Adopting;
 use crate::digests::Digests;
 use crate::doubt::OWN_TICKET;
 use crate::leaving::Leaving;
@@ -52,6 +53,7 @@ pub struct Cast {
     /// This node leads and does not know whether it still does.
     pub(crate) in_doubt: bool,
     pub(crate) leaving: Option<Leaving>,
+    pub(crate) adopting: Adopting,
     pub(crate) digests: Digests,
     /// The roster was told by the leader that is followed now.
     pub(crate) roster_is_new: bool,
@@ -134,6 +136,7 @@ impl Cast {
             joining: false,
             in_doubt: false,
             leaving: None,
+            adopting: Adopting::default(),
             digests: Digests::default(),
             roster_is_new: false,
             disk_hangs: None,
@@ -175,15 +178,11 @@ impl Cast {
             }
             Input::Left { worker } => self.worker.left(worker),
             Input::Returned { worker, class, outcome } => self.worker.returned(worker, &class, outcome),
-            Input::Welcome { guest, headers, resumes } => {
-                if !self.worker.welcome(guest, &headers, resumes) {
-                    self.outputs.push(Output::TooManyGuests { guest });
-                }
-            }
+            Input::Welcome { guest, headers, at_work } => self.welcome(guest, &headers, at_work),
             Input::GuestHeard { guest } => self.worker.guest_heard(guest),
             Input::GuestLeft { guest } => self.worker.guest_left(guest),
-            Input::GuestDone { guest, outcome } => self.worker.guest_done(guest, outcome),
-            Input::LateDone { attempt, outcome } => self.worker.late_done(attempt, outcome),
+            Input::GuestDone { guest, outcome } => self.guest_done(guest, outcome),
+            Input::LateDone { attempt, outcome } => self.worker.late_done(attempt, outcome, false),
             Input::Withdraw { ticket, of, job } => self.withdraw(ticket, of, job),
             Input::SnapshotSafe { base, margin_bytes } => self.consensus.compact(base, margin_bytes),
             Input::SnapshotFetched { index, ledger } => self.snapshot_fetched(index, ledger),

@@ -18,6 +18,7 @@
 //! after a write is on disk, [`Input::Synced`].
 //! **Leaves out:** input and output of every kind, words for people.
 
+mod adopting;
 mod apply;
 mod ask;
 mod broker;
@@ -155,8 +156,9 @@ pub enum Input {
         guest: GuestId,
         /// What it can do.
         headers: Headers,
-        /// What it is at work at: whoever held that here before is the same worker.
-        resumes: Option<AttemptRef>,
+        /// The front end's id of the job it is at work at. Which attempt that is, is found here; where the ledger has it as
+        /// another node's, or as given up, it learns of this.
+        at_work: Option<String>,
     },
     /// A worker of ReCodEx said something.
     GuestHeard {
@@ -276,11 +278,11 @@ pub enum Output {
         /// What.
         dispatch: Dispatch,
     },
-    /// A worker of ReCodEx was silent for too long: it is none any more.
+    /// A worker of ReCodEx is none any more: it was silent for too long, or another one says that it is at work at what it has.
     GuestGone {
         /// Which worker.
         guest: GuestId,
-        /// What it had, and others get now.
+        /// What it had: what it brings of that is an [`Input::LateDone`].
         attempt: Option<AttemptRef>,
     },
     /// No further worker of ReCodEx, or none with other headers, can be attached to this node

@@ -55,6 +55,9 @@ pub enum Mutant {
     /// A job that may have one attempt at most gets another one where that was lost.
     #[cfg(feature = "mutants")]
     OnceMore,
+    /// A front end is told of a job's end again when a late result of it comes.
+    #[cfg(feature = "mutants")]
+    TellsTwice,
     /// A leader gives a running attempt to another worker after one missed report.
     #[cfg(feature = "mutants")]
     RedispatchWhileHeld,
@@ -84,7 +87,7 @@ pub enum Mutant {
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// Every one of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::AckBeforeMajority,
         Self::MessagesBeforeSync,
         Self::VotesTwice,
@@ -101,6 +104,7 @@ impl Mutant {
         Self::KeyPerGateway,
         Self::SkipsFacts,
         Self::OnceMore,
+        Self::TellsTwice,
         Self::RedispatchWhileHeld,
         Self::SlotFreedByJobsEnd,
         Self::OverCapacity,
@@ -157,6 +161,7 @@ impl Mutant {
             Some(Self::KeyPerGateway) => master::LedgerMutant::KeyPerGateway,
             Some(Self::SkipsFacts) => master::LedgerMutant::SkipsFacts,
             Some(Self::OnceMore) => master::LedgerMutant::OnceMore,
+            Some(Self::TellsTwice) => master::LedgerMutant::TellsTwice,
             _ => return master::Ledger::new(),
         };
         master::Ledger::with_mutant(rule)

@@ -1,78 +1,47 @@
 //! The last lines on disk: a few files of JSON lines, the oldest removed. Best effort; never synced.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::limits;
 use crate::record::Record;
+use crate::rotating::{Rotating, Shape};
+
+/// `log.jsonl`, `log.1.jsonl` …
+fn shape(folder: &Path) -> Shape {
+    let (max_bytes, rotations) = (limits::FILE_BYTES, limits::FILES - 1);
+    Shape { stem: folder.join("log"), suffix: "jsonl", max_bytes, rotations }
+}
 
 /// Makes the folder and shows that a file can be written there.
 pub(crate) fn check(folder: &Path) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
-    open(folder).map(drop)
-}
-
-/// The file with the newest lines is 0.
-fn path(folder: &Path, age: usize) -> PathBuf {
-    if age == 0 { folder.join("log.jsonl") } else { folder.join(format!("log.{age}.jsonl")) }
-}
-
-fn open(folder: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path(folder, 0))
+    shape(folder).check()
 }
 
 /// Appends lines and begins a new file when the present one is full.
-pub(crate) struct Files {
-    folder: PathBuf,
-    file: BufWriter<File>,
-    bytes: u64,
-}
+pub(crate) struct Files(Rotating);
 
 impl Files {
     pub(crate) fn open(folder: &Path) -> io::Result<Self> {
-        let mut file = open(folder)?;
-        let bytes = file.metadata()?.len();
-        // The last process may have died in the middle of a line; ours starts on a new one.
-        if bytes > 0 {
-            file.write_all(b"\n")?;
-        }
-        Ok(Self { folder: folder.to_path_buf(), file: BufWriter::new(file), bytes: bytes + 1 })
+        Rotating::open(&shape(folder)).map(Self)
     }
 
     pub(crate) fn write(&mut self, record: &Record) -> io::Result<()> {
-        if self.bytes >= limits::FILE_BYTES {
-            self.rotate()?;
-        }
-        let line = record.json();
-        self.bytes += line.len() as u64 + 1;
-        writeln!(self.file, "{line}")
+        self.0.write(&record.json())
     }
 
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-
-    fn rotate(&mut self) -> io::Result<()> {
-        self.file.flush()?;
-        for age in (1..limits::FILES).rev() {
-            match fs::rename(path(&self.folder, age - 1), path(&self.folder, age)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        self.file = BufWriter::new(open(&self.folder)?);
-        self.bytes = 0;
-        Ok(())
+        self.0.flush()
     }
 }
 
 /// The lines of one source, oldest first; what cannot be read is left out. Bounded by the size of the files.
 pub(crate) fn read(folder: &Path, source: &str) -> Vec<Arc<Record>> {
-    let mut lines = Vec::new();
+    let (mut lines, shape) = (Vec::new(), shape(folder));
     for age in (0..limits::FILES).rev() {
-        let Ok(file) = File::open(path(folder, age)) else { continue };
+        let Ok(file) = File::open(shape.path(age)) else { continue };
         let records = BufReader::new(file)
             .split(b'\n')
             .map_while(Result::ok)
@@ -85,6 +54,8 @@ pub(crate) fn read(folder: &Path, source: &str) -> Vec<Arc<Record>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::record::Level;
 
@@ -113,7 +84,7 @@ mod tests {
     #[test]
     fn a_cut_line_hurts_no_other_line() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(path(folder.path(), 0), "{\"source\":\"n/1\",\"se").unwrap();
+        fs::write(shape(folder.path()).path(0), "{\"source\":\"n/1\",\"se").unwrap();
         let mut files = Files::open(folder.path()).unwrap();
         files.write(&record(1, "whole")).unwrap();
         files.flush().unwrap();

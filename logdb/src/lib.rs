@@ -4,6 +4,7 @@
 //!   anybody ──record──▶ Log (ring, numbered) ──▶ GET /logging: text, jsonl, a live page
 //!                        │ bounded, never waits
 //!                        ├──▶ mirror thread ──▶ files (rotating), console (`i,message`)
+//!                        ├──▶ LogFile ──▶ a file of the operator's (rotating)
 //!                        └──▶ Shipper ══PUSH══▶ LogStore: SQLite, GET /logging in the seed's form
 //!   GET /api/v1/logs ──▶ Remote ────────HTTP────▶    └──▶ GET /api/v1/logs
 //! ```
@@ -21,6 +22,7 @@ pub mod door;
 mod files;
 mod kept;
 pub mod limits;
+mod log_file;
 pub mod log_store;
 mod mirror;
 mod page;
@@ -29,11 +31,13 @@ mod query;
 pub mod record;
 mod remote;
 pub mod ring;
+mod rotating;
 mod ship;
 pub mod shown;
 mod store;
 mod writer;
 
+pub use log_file::{LogFile, LogFileSettings};
 pub use log_store::{LogStore, LogStoreError, LogStoreSettings};
 pub use mirror::{Console, stdout_console};
 pub use pull::PullError;

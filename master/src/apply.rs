@@ -377,6 +377,10 @@ impl Turn<'_> {
             attempt.state = if cancelled { AttemptState::Cancelled } else { AttemptState::Superseded };
             attempt.finished_wall_ms = Some(wall_ms);
         });
+        #[cfg(feature = "mutants")]
+        if self.ledger.breaks(crate::LedgerMutant::TellsTwice) {
+            self.owe_end(id);
+        }
     }
 
     fn requeue(&mut self, id: JobId, number: u32, cause: LossCause) -> Option<()> {

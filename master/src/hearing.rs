@@ -237,10 +237,18 @@ impl Master {
             self.queue.wake();
             self.share_freed(ledger, share.as_ref());
         }
-        let Some(known) = attempt_of(ledger, attempt).filter(|known| known.node == from) else {
+        let Some(known) = attempt_of(ledger, attempt) else {
             self.send(from, ToNode::Settled { attempt, verdict: Verdict::Forgotten });
             return;
         };
+        if known.node != from {
+            // A node may know that an attempt is its own now before its leader does: it says this again.
+            let is_open = ledger.state(attempt.job).is_some_and(|state| !state.is_terminal());
+            if !(is_open && ledger.is_evaluation(attempt.job)) {
+                self.send(from, ToNode::Settled { attempt, verdict: Verdict::Forgotten });
+            }
+            return;
+        }
         if is_noted(known) {
             let verdict = verdict_on(known);
             self.send(from, ToNode::Settled { attempt, verdict });

@@ -161,7 +161,12 @@ impl Master {
             self.results.range(all).map(|(a, node)| (*a, *node)).collect();
         for (attempt, node) in awaited {
             let verdict = match attempt_of(ledger, attempt) {
-                Some(known) if !is_noted(known) => continue,
+                Some(known) if !is_noted(known) && known.node == node => continue,
+                // It became another node's while its result was on its way: whoever has it brings it again.
+                Some(known) if !is_noted(known) => {
+                    self.results.remove(&attempt);
+                    continue;
+                }
                 Some(known) => verdict_on(known),
                 // It came so late that its job has left the ledger.
                 None => Verdict::Forgotten,

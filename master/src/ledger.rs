@@ -90,6 +90,8 @@ pub enum LedgerMutant {
     SkipsFacts,
     /// A job that may have one attempt at most gets another one where that was lost.
     OnceMore,
+    /// A front end is told of a job's end again when a late result of it comes.
+    TellsTwice,
 }
 
 /// What applying an entry brought about; the only source of anything that leaves a node.

@@ -108,6 +108,13 @@ impl Kept {
         if calls.len() > RECODEX_CALLS { calls.pop_first().map(|(number, _)| number) } else { None }
     }
 
+    /// What is owed of the newest job of this id is owed no more.
+    pub(crate) fn take_back(&mut self, id: &str) {
+        let of_it = |call: &Arc<Call>| matches!(&call.what, Said::Status { id: other, .. } if other == id);
+        let newest = self.calls.iter().rev().find(|(_, call)| of_it(call)).map(|(number, _)| *number);
+        newest.map(|number| self.settle(number));
+    }
+
     /// A call is owed no more. Says whether it was.
     pub(crate) fn settle(&mut self, number: u64) -> bool {
         self.calls.contains_key(&number) && Arc::make_mut(&mut self.calls).remove(&number).is_some()
@@ -119,6 +126,12 @@ impl Ledger {
     #[must_use]
     pub fn evaluation(&self, id: &str) -> Option<JobId> {
         self.recodex.job_of(id)
+    }
+
+    /// Whether this job is an evaluation.
+    #[must_use]
+    pub fn is_evaluation(&self, job: JobId) -> bool {
+        self.terms(job).is_some_and(|terms| terms.more.recodex.is_some())
     }
 
     /// Whether no evaluations are taken.

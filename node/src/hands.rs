@@ -33,6 +33,7 @@ use crate::stage::Stage;
 
 mod asking;
 mod hosting;
+mod owing;
 
 /// Sockets, disk, children and open questions of one start.
 pub(crate) struct Hands {
@@ -64,6 +65,7 @@ pub(crate) struct Hands {
     hints: BTreeMap<NodeId, (Boot, String)>,
     joining: Option<tokio::task::JoinHandle<()>>,
     filing: Filing,
+    owing: owing::Owing,
 }
 
 /// What is known before the hands do anything.
@@ -120,8 +122,9 @@ impl Hands {
             stage.front.lab.clone(),
             slots.lab.clone(),
         )?;
-        let recodex = hosting::open(stage, handle, identity, boot, &slots)?;
+        let recodex = hosting::open(stage, handle, &slots)?;
         let filing = Filing::new(archive, stage.front.history.clone(), handle, link.bulk());
+        let owing = owing::Owing::open(handle, &settings, &stage.log, stage.front.asks.clone());
         let hands = Self {
             settings,
             handle: handle.clone(),
@@ -147,6 +150,7 @@ impl Hands {
             hints,
             joining: None,
             filing,
+            owing,
         };
         if identity.founder == identity.node {
             // Known before the ledger says so: the founder's first lines already bear it.
@@ -393,9 +397,7 @@ impl Hands {
         match &output {
             Output::Fact { fact, job } => {
                 self.filing.hear(fact, job.as_ref());
-                if let Some(recodex) = self.recodex.as_ref().filter(|_| cast.is_master()) {
-                    recodex.heard(&fact.what, cast.ledger());
-                }
+                self.tell_monitor(fact, cast);
                 if let Some(job) = job {
                     self.lab.changed(job);
                     self.replies.changed(job, self.shows.members());
@@ -437,6 +439,7 @@ impl Hands {
         }
         self.ask_undecided(cast);
         let cast = &*cast;
+        self.owing.turned(cast.ledger(), cast.is_master());
         self.news.turned(cast, self.shows.leader(), self.shows.members());
         let wanted = self.shows.views_wanted();
         self.replies.show(wanted, || self.shows.view(cast, self.identity));
@@ -482,9 +485,7 @@ impl Hands {
         self.link.close().await;
         self.broker.close();
         self.lab.close();
-        if let Some(recodex) = self.recodex {
-            recodex.close();
-        }
+        drop(self.recodex.take());
         self.news.close();
         self.replies.clear();
         self.runner.kill_all();

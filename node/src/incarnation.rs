@@ -165,7 +165,7 @@ impl Incarnation {
                 let load = *inboxes.load.borrow_and_update();
                 self.hands.loaded(load, inputs);
                 let mut progress = stage.front.outputs.progress();
-                progress.extend(self.hands.guests_progress());
+                progress.extend(self.hands.guests_progress(self.cast.ledger()));
                 inputs.push(Input::Progress(progress));
             }
             Some(joined) = inboxes.joined.recv() => self.hands.joined(joined?),

@@ -33,6 +33,7 @@ pub mod link;
 mod mint;
 pub mod narrate;
 pub mod news;
+pub mod notifier;
 mod opening;
 mod ports;
 pub mod probe;

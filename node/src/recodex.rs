@@ -26,7 +26,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use cast::{GuestId, Input};
 use master::Ledger;
-use protocol::{AttemptRef, Boot, Dispatch, JobId, NodeId, NodeLoad, Progress, What};
+use protocol::{AttemptRef, Dispatch, JobId, NodeLoad, Progress, What};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -65,14 +65,7 @@ struct Outbox {
     orders: Vec<Order>,
 }
 
-/// Which node this is, in this start.
-#[derive(Clone, Copy, Debug)]
-struct Here {
-    node: NodeId,
-    boot: Boot,
-}
-
-/// Both ports of one start.
+/// Both ports of one start. Dropping it closes them at once.
 pub(crate) struct Recodex {
     ports: Ports,
     clients: Clients,
@@ -94,7 +87,6 @@ impl Recodex {
         handle: &Handle,
         settings: &RecodexSettings,
         data: &Path,
-        (node, boot): (NodeId, Boot),
         log: &logdb::Log,
         inbox: mpsc::Sender<Vec<RecodexTold>>,
     ) -> Result<Self, PortError> {
@@ -113,7 +105,7 @@ impl Recodex {
         let lines = Lines(log.clone());
         let notify = settings.notifier.is_some();
         let clients = Clients::new(lines.clone(), notify, settings.max_request_failures);
-        let workers = Workers::new(lines, Here { node, boot }, notify);
+        let workers = Workers::new(lines, notify);
         let has_monitor = settings.monitor.is_some();
         Ok(Self { ports, clients, workers, orders: Orders::default(), has_monitor })
     }
@@ -181,7 +173,7 @@ impl Recodex {
         letter.into_iter().for_each(|letter| self.ports.post(letter));
     }
 
-    /// A worker was silent for too long.
+    /// A worker is none any more.
     pub(crate) fn gone(&mut self, guest: GuestId, attempt: Option<AttemptRef>) {
         self.workers.gone(guest, attempt);
     }
@@ -201,13 +193,8 @@ impl Recodex {
     }
 
     /// How far workers say they are.
-    pub(crate) fn progress(&self) -> impl Iterator<Item = Progress> + '_ {
-        self.workers.progress()
-    }
-
-    /// Closes the ports at once.
-    pub(crate) fn close(self) {
-        self.ports.close();
+    pub(crate) fn progress<'a>(&'a self, ledger: &'a Ledger) -> impl Iterator<Item = Progress> + 'a {
+        self.workers.progress(ledger)
     }
 
     fn leave(&mut self, out: Outbox, ticket: &mut dyn FnMut() -> u64, inputs: &mut Vec<Input>) {

@@ -87,7 +87,8 @@ pub fn run(
 ) -> Result<(), RunError> {
     let missing = settings.missing_beyond_loopback();
     if !settings.insecure && !missing.is_empty() {
-        return Err(RunError::Exposed { host: settings.listen_host, missing });
+        let host = settings.beyond_loopback().map_or("", |(_, host)| host).to_string();
+        return Err(RunError::Exposed { host, missing });
     }
     let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -122,6 +123,8 @@ async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) ->
     // While stopped it sends nothing: the shipper watches the valve too.
     let ship = |endpoint: &String| logdb::Shipper::start(&log, endpoint, front.valve.watch());
     let shipper = settings.logger.as_ref().map(ship).transpose()?;
+    let log_file = settings.recodex.as_ref().and_then(|recodex| copy_lines(&log, recodex.logger.as_ref()?));
+    let log_file = log_file.transpose().map_err(RunError::Start)?;
     let (end, ending) = watch::channel(Ending::No);
     let (close, mut closing) = watch::channel(false);
     let served = Served::new(front.clone(), Arc::clone(&settings), log.clone());
@@ -159,6 +162,9 @@ async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) ->
     if let Some(shipper) = shipper {
         shipper.end(GOODBYE);
     }
+    if let Some(file) = log_file {
+        file.end(GOODBYE);
+    }
     log.flush(GOODBYE);
     log.close();
     outcome
@@ -191,7 +197,21 @@ fn open_log(settings: &Settings) -> Result<logdb::Log, logdb::OpenError> {
     for missing in settings.missing_beyond_loopback() {
         log.record(logdb::Level::Warn, "insecure", None, &format!("--insecure: {missing}"));
     }
+    for warning in settings.recodex.iter().flat_map(|recodex| &recodex.warnings) {
+        log.record(logdb::Level::Warn, "recodex", None, warning);
+    }
     Ok(log)
+}
+
+/// A second copy of the lines, in the file that a ReCodEx broker would write; none where its level is above all of ours.
+fn copy_lines(log: &logdb::Log, file: &crate::settings::LogFile) -> Option<std::io::Result<logdb::LogFile>> {
+    let settings = logdb::LogFileSettings {
+        stem: file.file.clone(),
+        least: file.level.least()?,
+        max_bytes: file.max_bytes,
+        rotations: file.rotations,
+    };
+    Some(logdb::LogFile::start(log, settings))
 }
 
 /// The lines. Where their files cannot be had, they stay in memory: no job waits for a line.

@@ -101,19 +101,43 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// What an address beyond loopback needs and is not there, for people; nothing on loopback.
+    /// What addresses beyond loopback need and is not there, for people; nothing where all are on loopback.
     #[must_use]
     pub fn missing_beyond_loopback(&self) -> Vec<&'static str> {
-        let host = self.listen_host.trim_matches(['[', ']']);
-        if host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback()) {
-            return Vec::new();
+        match self.beyond_loopback() {
+            None => Vec::new(),
+            Some(("node.listen", _)) => {
+                let key = "links between nodes are not sealed, whoever reaches their ports is a node \
+                           (--cluster-key-file)";
+                let token =
+                    "its HTTP asks nobody who he is, whoever reaches it rules the cluster (--token-file)";
+                let missing =
+                    [self.cluster_key.is_none().then_some(key), self.token.is_none().then_some(token)];
+                missing.into_iter().flatten().collect()
+            }
+            // Where the node itself is open, its ports for foreign programs are so too.
+            Some(_) => {
+                vec!["ReCodEx's programs are not asked who they are, whoever reaches its ports is one"]
+            }
         }
-        let key =
-            "links between nodes are not sealed, whoever reaches their ports is a node (--cluster-key-file)";
-        let token = "its HTTP asks nobody who he is, whoever reaches it rules the cluster (--token-file)";
-        let missing = [self.cluster_key.is_none().then_some(key), self.token.is_none().then_some(token)];
-        missing.into_iter().flatten().collect()
     }
+
+    /// The first setting that names a host beyond loopback, and that host.
+    #[must_use]
+    pub fn beyond_loopback(&self) -> Option<(&'static str, &str)> {
+        let foreign = self.recodex.iter().flat_map(|recodex| {
+            [("recodex.clients.address", &recodex.clients.0), ("recodex.workers.address", &recodex.workers.0)]
+        });
+        let mut hosts = std::iter::once(("node.listen", &self.listen_host)).chain(foreign);
+        hosts.find(|(_, host)| !is_loopback(host)).map(|(setting, host)| (setting, host.as_str()))
+    }
+}
+
+/// Whether only this host can reach it.
+#[must_use]
+pub fn is_loopback(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']);
+    host == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// When a disk counts as one that hangs or is nearly full.

@@ -127,7 +127,8 @@ impl Offer {
     /// Every class served here.
     pub fn served(&self) -> impl Iterator<Item = &str> {
         let attached = self.attached.keys().filter(|class| !self.classes.contains(*class));
-        self.classes.iter().chain(attached).map(String::as_str)
+        let evaluations = (!self.pools.is_empty()).then_some(recodex::CLASS);
+        self.classes.iter().chain(attached).map(String::as_str).chain(evaluations)
     }
 
     /// How much it has of a resource, in thousandths of one.

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use protocol::recodex::{self, Order};
 use protocol::{
-    Batch, Boot, Chosen, Command, Entry, IfUnsatisfiable, JobId, JobSpec, More, NodeId, Origin, Outcome,
-    Reason, native, submit,
+    AttemptRef, Batch, Boot, Chosen, Command, Entry, IfUnsatisfiable, JobId, JobSpec, More, NodeId, Origin,
+    Outcome, Reason, native, submit,
 };
 
 fn bytes(hex: &str) -> Vec<u8> {
@@ -98,4 +99,27 @@ fn what_gives_and_ends_attempts_now_has_a_form_that_stays() {
     );
     assert_eq!(native::encode(&expected), given, "what is in logs is there for ever");
     assert_eq!(native::decode::<Entry>(&given), Ok(expected));
+}
+
+#[test]
+fn an_evaluation_and_every_order_of_recodex_have_a_form_that_stays() {
+    let headers = vec![("env".to_owned(), "c".to_owned()), ("hwgroup".to_owned(), "a|b".to_owned())];
+    let frames = [Bytes::from_static(b"http://f/a.zip"), Bytes::from_static(b"http://f/r.zip")];
+    let evaluation = recodex::job("job1".to_owned(), headers, &frames, true, 3);
+    let (attempt, origin) = (
+        AttemptRef { job: JobId(100), attempt: 1 },
+        Origin { gateway: NodeId(3), boot: Boot(2), number: 9, floor: 4 },
+    );
+    let orders = [
+        Order::Freeze { frozen: true },
+        Order::Adopt { attempt, node: NodeId(3), boot: Boot(2) },
+        Order::Withdraw { number: 8, job: JobId(100) },
+        Order::Notify { text: "x".to_owned() },
+        Order::Delivered { number: 5 },
+    ];
+    let mut expected = entry(vec![evaluation]);
+    expected.commands.extend(orders.map(|order| Command::Recodex { order, origin }));
+    let hex: String = native::encode(&expected).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, include_str!("fixtures/entry-3.hex").trim(), "what is in logs is there for ever");
+    assert_eq!(native::decode::<Entry>(&bytes(&hex)), Ok(expected));
 }

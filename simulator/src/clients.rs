@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cast::Input;
+use protocol::recodex;
 use protocol::{
     Answer, Boot, JobId, JobSpec, More, NodeId, Reason, Refusal, Request, RetryRule, Share, submit,
 };
 use worker::Told;
 
 use crate::fold::Fold;
-use crate::limits::{BURST_JOBS, BURST_PERMILLE, MS, OPEN_JOBS, SECOND};
+use crate::guests;
+use crate::limits::{BURST_JOBS, BURST_PERMILLE, MS, OPEN_JOBS, SECOND, VERDICT_US};
 use crate::node::{CLASS, LAB_CLASS, RESOURCE, RESOURCE_EVERY, RESOURCE_MILLI};
 use crate::runner::Work;
 use crate::watch::{self, Asked, Held, must};
@@ -27,6 +29,8 @@ pub(crate) struct Wish {
     pub(crate) work: Work,
     /// For attached workers.
     is_lab: bool,
+    /// For workers of ReCodEx.
+    is_evaluation: bool,
     /// A key is used for another request: this must be refused while the key is known.
     misuse: bool,
 }
@@ -38,6 +42,8 @@ pub(crate) enum Op {
     /// A submission under the id that its gateway chose.
     Submitted(JobId, Wish),
     Cancel(JobId),
+    /// A front end was told that this is rejected.
+    Withdrawn(JobId),
     Transfer,
     /// A node shall get no new attempts, or get them again.
     Drain(NodeId, bool),
@@ -69,6 +75,10 @@ impl Clients {
         self.last_ticket
     }
 
+    pub(crate) fn is_open(&self, ticket: u64) -> bool {
+        self.open.contains_key(&ticket)
+    }
+
     pub(crate) fn forget(&mut self, ticket: u64) {
         self.open.remove(&ticket);
     }
@@ -91,6 +101,9 @@ impl World<'_> {
         let full = self.watch.open + self.clients.waiting() >= OPEN_JOBS;
         let op = match self.chance.below(100) {
             0..66 if full => return,
+            0..66 if guests::takes_part(self.common.seed) && self.chance.percent(25) => {
+                Op::Submit(self.evaluation())
+            }
             0..66 => Op::Submit(self.wish()),
             66..78 => {
                 let some: Vec<JobId> = self.watch.acknowledged.iter().rev().take(20).copied().collect();
@@ -118,6 +131,18 @@ impl World<'_> {
         }
     }
 
+    /// A job for workers of ReCodEx; now and then one that was asked for just before.
+    fn evaluation(&mut self) -> Wish {
+        if !self.chance.percent(10) {
+            self.clients.last_job += 1;
+        }
+        let number = self.clients.last_job;
+        let run_ms = self.chance.between(5, 1_500);
+        let fails = if self.chance.percent(15) { self.chance.between(1, 3) } else { 0 };
+        let work = Work { number, run_ms, fails };
+        Wish { key: None, work, is_lab: false, is_evaluation: true, misuse: false }
+    }
+
     /// Many quick jobs at once, so that some are sent ahead of free slots; a few of them are not quick.
     fn burst(&mut self) {
         for _ in 0..BURST_JOBS {
@@ -128,7 +153,7 @@ impl World<'_> {
             let slow_ms = if is_lab { 600.min(self.common.window_ms / 2) } else { 600 };
             let run_ms = quick_ms.unwrap_or(slow_ms);
             let work = Work { number: self.clients.last_job, run_ms, fails: 0 };
-            self.ask(Op::Submit(Wish { key: None, work, is_lab, misuse: false }));
+            self.ask(Op::Submit(Wish { key: None, work, is_lab, is_evaluation: false, misuse: false }));
         }
     }
 
@@ -158,7 +183,7 @@ impl World<'_> {
             clients.last_key += 1;
             format!("key-{}", clients.last_key)
         });
-        Wish { key, work, is_lab, misuse: false }
+        Wish { key, work, is_lab, is_evaluation: false, misuse: false }
     }
 
     /// Asks a node that can be reached; a wish waits for one.
@@ -176,12 +201,17 @@ impl World<'_> {
             Op::Submit(wish) => {
                 let job = JobId(u128::from(self.now_us) << 80 | u128::from(self.chance.next()));
                 let (spec, fingerprint) = paper(&wish);
-                let asked =
-                    Asked { key: wish.key.clone(), payload: spec.payload.clone(), misuse: wish.misuse };
+                let evaluation = spec.more.recodex.as_ref().map(|asked| asked.id.clone());
+                let (key, payload, misuse) = (wish.key.clone(), spec.payload.clone(), wish.misuse);
+                let asked = Asked { key, payload, misuse, evaluation };
                 self.watch.asked.insert(job, asked);
                 let request =
                     Request::Submit { job, spec: Arc::new(spec), key: wish.key.clone(), fingerprint };
+                let is_evaluation = wish.is_evaluation;
                 let ticket = self.clients.ticket(Op::Submitted(job, wish), place, boot);
+                if is_evaluation {
+                    self.after(VERDICT_US, Event::Verdict(place, boot, ticket, job));
+                }
                 self.hand(place, Input::Ask { ticket, request });
             }
             Op::Cancel(job) => {
@@ -202,7 +232,7 @@ impl World<'_> {
                 let ticket = self.clients.ticket(op, place, boot);
                 self.hand(place, Input::Read { ticket });
             }
-            Op::Submitted(..) | Op::Join { .. } => {}
+            Op::Submitted(..) | Op::Withdrawn(_) | Op::Join { .. } => {}
         }
     }
 
@@ -212,6 +242,7 @@ impl World<'_> {
         match (op, told) {
             (Op::Submitted(job, wish), told) => return self.submitted(place, job, wish, told),
             (Op::Cancel(job), Told::Answer(answer)) => return self.cancelled(job, &answer),
+            (Op::Withdrawn(job), Told::Answer(Answer::Done)) => return self.withdrawn(job),
             (Op::Drain(node, draining), told) => self.drained(node, draining, &told),
             (Op::Join { of, boot }, Told::Answer(Answer::Done)) => {
                 if self.nodes[of].boot == boot
@@ -226,6 +257,16 @@ impl World<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// `acked_survives`, the other way round: what a front end was told is rejected is not, and never will be.
+    fn withdrawn(&mut self, job: JobId) -> Held {
+        let state = self.watch.jobs.get(&job).map(|known| known.state);
+        self.watch.withdrawn.insert(job);
+        self.watch.not_taken.insert(job);
+        must(state.is_none_or(protocol::JobState::is_terminal), "acked_survives", || {
+            format!("{job} was taken back and is {state:?}")
+        })
     }
 
     /// Whoever had a node drained, or does not know whether, takes it back after a while, until that is so.
@@ -345,13 +386,20 @@ impl World<'_> {
         let work = Work { number: self.clients.last_job, run_ms: 50, fails: 0 };
         let key = Some(format!("last-{}", place + 1));
         self.clients.wishes += 1;
-        self.ask_at(place, Op::Submit(Wish { key, work, is_lab: false, misuse: false }));
+        self.ask_at(
+            place,
+            Op::Submit(Wish { key, work, is_lab: false, is_evaluation: false, misuse: false }),
+        );
     }
 }
 
 /// What the gateway makes of a wish.
 fn paper(wish: &Wish) -> (JobSpec, [u8; 32]) {
     let payload = wish.work.payload();
+    if wish.is_evaluation {
+        let (id, headers) = (format!("e{}", wish.work.number), guests::asks(wish.work.number));
+        return (recodex::job(id, headers, &[payload], true, 3), [0; 32]);
+    }
     let class = if wish.is_lab { LAB_CLASS } else { CLASS };
     let number = wish.work.number;
     let priority = 2 + (number % 5) as u8;

@@ -49,12 +49,16 @@ impl World<'_> {
         if self.clients.waiting() > 0 {
             return Some(format!("{} questions are open", self.clients.waiting()));
         }
+        if let Some(call) = casts.iter().flat_map(|cast| cast.ledger().calls()).next() {
+            return Some(format!("a front end is owed {call:?}"));
+        }
         let open = self.watch.jobs.iter().find(|(_, job)| !job.state.is_terminal());
         open.map(|(id, job)| format!("{id} has not ended: {job:?}"))
     }
 
     /// `acked_survives`, `one_result`: every node has every acknowledged job, ended as it ended.
     fn check_all(&mut self) -> Held {
+        self.all_is_told()?;
         let told = self.watch.told();
         for (place, node) in self.nodes.iter().enumerate() {
             let Some(live) = &node.live else { continue };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use protocol::recodex::Evaluation;
 use protocol::{AttemptRef, Boot, End, Fact, Job, JobId, JobState, LossCause, NodeId, Share, What};
 
 use crate::fold::Fold;
@@ -19,6 +20,8 @@ pub(crate) struct Known {
     pub(crate) acknowledged_us: Option<u64>,
     /// Only attached workers do it.
     pub(crate) is_lab: bool,
+    /// A front end of ReCodEx asked for it.
+    pub(crate) evaluation: Option<Evaluation>,
     /// It may have one attempt at most.
     is_once: bool,
     /// The bounds it shares by its key.
@@ -65,7 +68,11 @@ impl Watch {
         })?;
         match &fact.what {
             What::Accepted { job: id, .. } => return self.accepted(*id, job),
-            What::Joined { .. } | What::Opened | What::Recovered { .. } => return Ok(()),
+            What::Joined { .. }
+            | What::Opened
+            | What::Recovered { .. }
+            | What::Frozen { .. }
+            | What::Unheard { .. } => return Ok(()),
             What::Left { node } | What::Drained { node, draining: false } => {
                 self.draining.remove(node);
                 return Ok(());
@@ -96,6 +103,7 @@ impl Watch {
                 self.is_current(*attempt)?;
                 self.turns(id, JobState::Scheduled, after)
             }
+            What::Adopted { attempt, node, state } => self.adopted(now_us, *attempt, *node, *state, after),
             What::Cancelled { .. } => self.turns(id, JobState::Cancelled, after),
             What::Expired { .. } => self.turns(id, JobState::Failed, after),
             What::Released { .. } => self.turns(id, JobState::Queued, after),
@@ -118,12 +126,21 @@ impl Watch {
             let first = *self.keys.entry(key.clone()).or_insert(id);
             must(first == id, "key_is_one_job", || format!("key {key} made {first} and {id}"))?;
         }
+        let evaluation = job.and_then(|job| job.spec.more.recodex.as_deref().cloned());
+        if let Some(Evaluation { id, .. }) = &evaluation {
+            let is_open = |known: &&Known| {
+                !known.state.is_terminal() && known.evaluation.as_ref().is_some_and(|other| other.id == *id)
+            };
+            let open = self.jobs.values().find(is_open);
+            must(open.is_none(), "key_is_one_job", || format!("{id} makes {id} beside {open:?}"))?;
+        }
         let known = Known {
             payload,
             state: JobState::Queued,
             attempts: Vec::new(),
             acknowledged_us: None,
-            is_lab: job.is_some_and(|job| job.spec.class == LAB_CLASS),
+            is_lab: job.is_some_and(|job| job.spec.class == LAB_CLASS || evaluation.is_some()),
+            evaluation,
             is_once: job.is_some_and(|job| job.spec.more.at_most_once),
             share: job.and_then(|job| job.spec.more.limits.clone()),
             end: None,
@@ -175,7 +192,14 @@ impl Watch {
 
     /// `result_is_of_its_payload`: the recorded result is the one that this attempt, which did run there, brought back.
     fn finished(&mut self, attempt: AttemptRef, node: NodeId, state: JobState, after: &Arc<Job>) -> Held {
-        let ran = self.starts.get(&attempt).is_some_and(|(by, _)| *by == node);
+        let is_evaluation = self.jobs.get(&attempt.job).is_some_and(|known| known.evaluation.is_some());
+        let ran = match is_evaluation {
+            true => {
+                let any = (attempt.job, node, Boot(0))..=(attempt.job, node, Boot(u64::MAX));
+                self.brought.range(any).next().is_some()
+            }
+            false => self.starts.get(&attempt).is_some_and(|(by, _)| *by == node),
+        };
         must(ran, "result_is_of_its_payload", || {
             format!("{attempt:?} ends on {node:?} and never started there")
         })?;
@@ -184,10 +208,13 @@ impl Watch {
         }
         let work = self.jobs.get(&attempt.job).and_then(|known| Work::read(&known.payload));
         if let (Some(work), JobState::Succeeded) = (work, state) {
-            let outcome = work.outcome(attempt.attempt);
-            let right = after.result.as_deref() == Some(&outcome) && outcome.end == End::Success;
+            let all = after.attempts.len() as u32;
+            let numbers = if is_evaluation { 1..=all } else { attempt.attempt..=attempt.attempt };
+            let mut outcomes = numbers.map(|number| work.outcome(number));
+            let right = outcomes
+                .any(|outcome| after.result.as_deref() == Some(&outcome) && outcome.end == End::Success);
             must(right, "result_is_of_its_payload", || {
-                format!("{attempt:?} brings {outcome:?}, recorded is {:?}", after.result)
+                format!("{attempt:?} cannot bring {:?}", after.result)
             })?;
         }
         self.turns(attempt.job, state, after)
@@ -219,6 +246,24 @@ impl Watch {
         let calm =
             self.calm_since(now_us).is_some_and(|since| given.is_some_and(|given| given.at_us >= since));
         must(!calm, "no_repeat_in_calm", || format!("{attempt:?} is taken back ({cause:?}), all was calm"))?;
+        self.turns(attempt.job, state, after)
+    }
+
+    /// An attempt is another node's from here on. (Perhaps another one of its job than the worker had: that knows only the job.)
+    fn adopted(
+        &mut self,
+        now_us: u64,
+        attempt: AttemptRef,
+        node: NodeId,
+        state: JobState,
+        after: &Arc<Job>,
+    ) -> Held {
+        let boot = after.attempts.get(attempt.attempt as usize - 1).map_or(Boot(0), |a| a.boot);
+        self.starts.insert(attempt, (node, boot));
+        let attempts = self.jobs.get_mut(&attempt.job).map(|known| &mut known.attempts);
+        if let Some(given) = attempts.and_then(|all| all.get_mut(attempt.attempt as usize - 1)) {
+            *given = Given { node, boot, at_us: now_us, given_back: false };
+        }
         self.turns(attempt.job, state, after)
     }
 

@@ -16,7 +16,7 @@
 //! **Leaves out:** the wires' bytes (messages travel as values), HTTP, child processes: `tests/` has those.
 //!
 //! Reading order: `world` (events), `turn` (one node), `watch`, `history` and `hearing` (the promises), `faults` (with `cables`
-//! and `ills`), `clients`, `foreign`.
+//! and `ills`), `clients`, `foreign`, `guests`.
 
 mod cables;
 mod chance;
@@ -26,6 +26,7 @@ mod ending;
 mod faults;
 mod fold;
 mod foreign;
+mod guests;
 mod hearing;
 mod history;
 mod ills;
@@ -131,7 +132,7 @@ pub struct Violation {
 }
 
 /// All promises, by the names that code, tests and documents use.
-pub const INVARIANTS: [&str; 14] = [
+pub const INVARIANTS: [&str; 15] = [
     "acked_survives",
     "one_result",
     "result_is_of_its_payload",
@@ -146,6 +147,7 @@ pub const INVARIANTS: [&str; 14] = [
     "shares_hold",
     "queue_moves",
     "logs_complete",
+    "told_once",
 ];
 
 /// A node or a mind that gave up: an assertion whose words name no promise.

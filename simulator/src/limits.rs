@@ -61,6 +61,12 @@ pub(crate) const ENDED_JOBS: u64 = 20;
 /// Ended jobs that history keeps, where it forgets.
 pub(crate) const KEEP_JOBS: u64 = 100;
 
+/// Workers of ReCodEx, in histories that have them.
+pub(crate) const GUESTS: usize = 4;
+/// How often one of them says that it is there.
+pub(crate) const PING_US: u64 = 150 * MS;
+/// A front end that has no verdict by then is told that its job is rejected.
+pub(crate) const VERDICT_US: u64 = 900 * MS;
 /// Clients that ask at the same time.
 pub(crate) const CLIENTS: usize = 4;
 /// Jobs one history may have open: above it the clients wait.

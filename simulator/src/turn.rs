@@ -107,8 +107,11 @@ impl World<'_> {
             Output::Fetch { from, base } => self.fetch(place, from, base),
             Output::Restored { index, last_fact } => self.restored(place, index, last_fact),
             Output::Led { term, leader } => return self.watch.led(place + 1, term, leader),
-            // Nobody here speaks for ReCodEx.
-            Output::HandGuest { .. } | Output::GuestGone { .. } | Output::TooManyGuests { .. } => {}
+            Output::HandGuest { guest, dispatch } => return self.guest_handed(place, guest, &dispatch),
+            Output::GuestGone { guest, attempt } => self.guest_gone(place, guest, attempt),
+            Output::TooManyGuests { guest } => {
+                return must(false, "queue_moves", || format!("n{} has no room for {guest:?}", place + 1));
+            }
             Output::Looked(_) | Output::Members | Output::Roster | Output::Retired(_) => {}
         }
         Ok(())
@@ -176,6 +179,9 @@ impl World<'_> {
         let ledger = live.cast.ledger();
         let applied = ledger.applied();
         self.watch.ledger(place + 1, ledger)?;
+        self.calls_owed(place)?;
+        let Some(live) = &self.nodes[place].live else { return Ok(()) };
+        let ledger = live.cast.ledger();
         if applied <= self.watch.reached {
             return Ok(());
         }

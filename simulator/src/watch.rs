@@ -36,6 +36,8 @@ pub(crate) struct Asked {
     pub(crate) payload: Bytes,
     /// It differs from what the key was made for.
     pub(crate) misuse: bool,
+    /// A front end's id.
+    pub(crate) evaluation: Option<String>,
 }
 
 /// Everything the checks remember.
@@ -59,6 +61,8 @@ pub(crate) struct Watch {
     pub(crate) wall_ms: u64,
     /// Every start of an attempt: who ran it, in which start.
     pub(crate) starts: BTreeMap<AttemptRef, (NodeId, Boot)>,
+    /// Where workers of ReCodEx brought what they did of a job. They know the job alone, so their node says which attempt it was.
+    pub(crate) brought: BTreeSet<(JobId, NodeId, Boot)>,
     /// Jobs that run, by the key they share bounds by; some that ended since.
     pub(crate) sharing: BTreeMap<String, BTreeSet<JobId>>,
     /// Jobs in the order in which clients heard that they are safe.
@@ -67,6 +71,9 @@ pub(crate) struct Watch {
     pub(crate) ended: Vec<JobId>,
     /// Ids under which clients asked and heard that nothing of it was taken.
     pub(crate) not_taken: BTreeSet<JobId>,
+    /// Evaluations that are to be taken back, and those of which that is known to be done.
+    pub(crate) withdrawing: BTreeSet<JobId>,
+    pub(crate) withdrawn: BTreeSet<JobId>,
     /// Attempts that an attached worker was late with or lost.
     pub(crate) given_up: BTreeSet<AttemptRef>,
     /// Nodes that get no new attempts because somebody asked.
@@ -202,7 +209,9 @@ impl Watch {
             known.acknowledged_us = Some(now_us);
             self.acknowledged.push(job);
         }
-        let made = key.map_or(asked == job, |key| self.made(key, job));
+        let id_of = |job: &JobId| self.asked.get(job).and_then(|asked| asked.evaluation.clone());
+        let same_id = id_of(&asked).is_some() && id_of(&asked) == id_of(&job);
+        let made = key.map_or(asked == job || same_id, |key| self.made(key, job));
         must(made, "key_is_one_job", || {
             format!("{job} was acknowledged for key {key:?}, which did not make it")
         })
@@ -250,7 +259,7 @@ impl Watch {
     }
 
     /// `queue_moves`: in calm, no job waits for long while there is a free place that could take it.
-    pub(crate) fn queue(&mut self, now_us: u64, queues: [(&Vec<JobId>, usize); 3]) -> Held {
+    pub(crate) fn queue(&mut self, now_us: u64, queues: [(&Vec<JobId>, usize); 4]) -> Held {
         let moving = self.calm_since(now_us).is_some();
         let could_go = |(_, free): &&(&Vec<JobId>, usize)| moving && *free > 0;
         let waiting: BTreeSet<JobId> =

@@ -12,6 +12,7 @@ use crate::disk::Ill;
 use crate::faults::{Fault, Heal};
 use crate::fold::Fold;
 use crate::foreign::Step;
+use crate::guests::{self, Guests};
 use crate::hearing::Hearing;
 use crate::limits::{CLIENTS, EVENTS, JOIN_US, KEEP_JOBS, LOOK_US, MS, PROBE_US, RETRY_US, SECOND, TICK_MS};
 use crate::network::{Network, Way};
@@ -36,6 +37,9 @@ pub(crate) enum Event {
     /// A write that this one waits for is under way for long.
     DiskHangs(usize, Boot, u64),
     Foreign(usize, Boot, AttachedId, Step),
+    Guest(usize, guests::Step),
+    /// The front end that asked a node under this ticket for this job waits no longer.
+    Verdict(usize, Boot, u64, protocol::JobId),
     Ends(usize, Boot, AttemptRef, bool),
     /// A consensus message from one node to another, of this session of their link.
     Peer(usize, usize, u64, Box<consensus::Message>),
@@ -61,6 +65,7 @@ pub(crate) struct World<'a> {
     pub(crate) nodes: Vec<Node>,
     pub(crate) network: Network,
     pub(crate) clients: Clients,
+    pub(crate) guests: Guests,
     pub(crate) watch: Watch,
     pub(crate) hearing: Hearing,
     pub(crate) fold: Fold,
@@ -115,6 +120,7 @@ impl<'a> World<'a> {
             network: Network::new(nodes.len()),
             nodes,
             clients: Clients::default(),
+            guests: Guests::default(),
             watch: Watch::default(),
             hearing: Hearing::default(),
             fold: Fold::new(),
@@ -140,6 +146,9 @@ impl<'a> World<'a> {
         }
         for client in 0..CLIENTS {
             self.after(SECOND, Event::Client(client));
+        }
+        if guests::takes_part(self.common.seed) {
+            self.guests_come();
         }
         let first_us = self.chance.between(3 * SECOND, 12 * SECOND);
         self.after(first_us, Event::Fault);
@@ -177,6 +186,8 @@ impl<'a> World<'a> {
             Event::DiskHangs(place, boot, number) => self.disk_hangs(place, boot, number),
             Event::DiskFailed(place, boot) => self.disk_failed(place, boot),
             Event::Foreign(place, boot, worker, step) => self.foreign(place, boot, worker, step),
+            Event::Guest(number, step) => self.guest(number, step),
+            Event::Verdict(place, boot, of, job) => self.verdict(place, boot, of, job),
             Event::Peer(from, to, session, message) => {
                 if !self.network.is_cut(from, to) && self.network.link(from, to) == session {
                     self.hand(to, Input::Peer(*message));
@@ -333,12 +344,25 @@ impl<'a> World<'a> {
             |id: &protocol::JobId| ledger.terms(*id).is_some_and(|t| t.more.resources.is_empty());
         let queued = ledger.queued().filter(|id| !ledger.is_held_back(*id));
         let waiting = queued.chain(spares).filter(needs_slot);
-        let (lab, own): (Vec<_>, Vec<_>) = waiting.partition(|id| is_lab(*id));
+        let (asked, waiting): (Vec<_>, Vec<_>) = waiting.partition(|id| ledger.is_evaluation(*id));
+        // Beside a free worker that may have it, on a node that takes something.
+        let could_go = |id: &protocol::JobId| {
+            let wanted = ledger.terms(*id).and_then(|terms| terms.more.recodex.as_ref());
+            let open = |(place, _): &(usize, _)| !ledger.is_draining(self.nodes[*place].id);
+            wanted.is_some_and(|wanted| {
+                let mut free = self.guests.free().filter(open);
+                free.any(|(_, headers)| protocol::recodex::fits(&wanted.headers, headers))
+            })
+        };
+        let single = self.common.policy == master::Policy::Single;
+        let asked: Vec<_> = asked.into_iter().filter(could_go).collect();
+        let (lab, own): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|id| is_lab(*id));
         let always = self.common.runs_jobs == master::RunsJobs::Always;
         let (mut own_free, mut lab_free) = (0, 0);
         for (place, node) in self.nodes.iter().enumerate() {
             let Some(live) = node.live.as_ref().filter(|_| !ledger.is_draining(node.id)) else { continue };
             let given = ledger.attempts_on(node.id).map(|(attempt, _)| attempt);
+            let given = given.filter(|attempt| !ledger.is_evaluation(attempt.job));
             let (lab_given, own_given): (BTreeSet<_>, BTreeSet<_>) =
                 given.partition(|attempt| is_lab(attempt.job));
             if place != leader || always {
@@ -353,7 +377,8 @@ impl<'a> World<'a> {
             ledger.changed_job(*id).and_then(|job| job.not_before_ms).is_some_and(|due_ms| due_ms < waiting)
         };
         let overdue: Vec<_> = ledger.scheduled().filter(overdue).collect();
-        self.watch.queue(self.now_us, [(&own, own_free), (&lab, lab_free), (&overdue, 1)])
+        let queues = [(&own, own_free), (&lab, lab_free), (&asked, usize::from(single)), (&overdue, 1)];
+        self.watch.queue(self.now_us, queues)
     }
 
     /// The node that acts as leader; of several the one of the highest term.

@@ -27,6 +27,7 @@ const MEANT: &[(Mutant, &[&str])] = &[
     (Mutant::KeyPerGateway, &["key_is_one_job"]),
     (Mutant::SkipsFacts, &["logs_complete"]),
     (Mutant::OnceMore, &["at_most_once"]),
+    (Mutant::TellsTwice, &["told_once"]),
     (Mutant::RedispatchWhileHeld, &["no_run_while_held", "no_repeat_in_calm"]),
     (Mutant::SlotFreedByJobsEnd, &["never_over_capacity"]),
     (Mutant::OverCapacity, &["never_over_capacity"]),

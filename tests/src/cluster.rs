@@ -181,7 +181,7 @@ impl Cluster {
         &mut self.nodes[k - 1]
     }
 
-    /// A port of node `k` by its name: `http`, `broker`, `link`, `pub`, `clients` or `workers`.
+    /// A port of node `k` by its name: `http`, or one of [`Ports::zeromq`].
     #[must_use]
     pub fn port(&self, k: usize, name: &str) -> u16 {
         if name == "http" { self.ports.http(k) } else { self.ports.zeromq(k, name) }

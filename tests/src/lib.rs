@@ -5,6 +5,7 @@
 //!   tests/cluster/       real processes of the real program on loopback, real disks, real signals
 //!   tests/lab/           the same, seen by ZeroMQ programs of examples/lab that know nothing of it
 //!   tests/queue/         the same, fed by a queue of a real RabbitMQ
+//!   tests/recodex/       the same, between ReCodEx's front ends, workers, monitor and notifier
 //!   tests/containers/    the compose file as users start it: containers killed, paused, cut off, moved
 //!        │ drives
 //!        ▼
@@ -12,6 +13,8 @@
 //!   Client  ── keys, repeats, other nodes ────▶ their HTTP
 //!   Bridge  ── starts, ends ──────────────────▶ `understudy bridge`
 //!   Rabbit  ── starts, kills ─────────────────▶ RabbitMQ of Debian's packages ── AMQP ──▶ `understudy bridge amqp`
+//!   Backend ── is heard and spoken to by ──────▶ front ends, workers, a monitor, a notifier of ReCodEx: threads of the test
+//!   Marathon ─ pretends ──────────────────────▶ where a queue runs
 //!   Lab     ── starts, kills, pauses ─────────▶ client.py, worker.py …  ── ZeroMQ ──▶ their lab ports
 //! ```
 //!
@@ -29,9 +32,13 @@ pub mod lab;
 pub mod lab_containers;
 pub mod load;
 pub mod loop_disk;
+pub mod marathon;
 pub mod ports;
 pub mod process;
+pub mod queue_components;
+pub mod queue_compose;
 pub mod rabbit;
+pub mod recodex;
 pub mod source;
 pub mod store;
 pub mod tap;
@@ -44,6 +51,7 @@ pub use containers::Containers;
 pub use lab::Lab;
 pub use load::Load;
 pub use loop_disk::LoopDisk;
+pub use marathon::Marathon;
 pub use process::{Ended, Node, understudy};
 pub use store::LogStore;
 pub use tap::Tap;

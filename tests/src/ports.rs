@@ -12,6 +12,8 @@ const BLOCKS: u16 = 200;
 const EACH: u16 = 10;
 /// Those beside HTTP, in the order they follow it.
 const NAMES: [&str; 5] = ["broker", "link", "pub", "clients", "workers"];
+/// Those behind them that no flag gives, but a file.
+const IN_FILES: [&str; 2] = ["recodex-clients", "recodex-workers"];
 /// Nodes one block has room for.
 pub const NODES: u16 = 9;
 
@@ -60,13 +62,13 @@ impl Ports {
         NAMES.iter().map(|name| format!("--{name}-port={}", self.zeromq(k, name))).collect()
     }
 
-    /// A port of node `k` by its name: `broker`, `link`, `pub`, `clients` or `workers`.
+    /// A port of node `k` by its name: `broker`, `link`, `pub`, `clients`, `workers`, `recodex-clients` or `recodex-workers`.
     ///
     /// # Panics
     /// When no port has this name.
     #[must_use]
     pub fn zeromq(&self, k: usize, name: &str) -> u16 {
-        let place = NAMES.iter().zip(1..).find(|(known, _)| **known == name);
+        let place = NAMES.iter().chain(&IN_FILES).zip(1..).find(|(known, _)| **known == name);
         self.of(k) + place.unwrap_or_else(|| panic!("no port is called {name}")).1
     }
 

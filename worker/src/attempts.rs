@@ -59,11 +59,11 @@ pub enum Output {
         /// What.
         dispatch: Dispatch,
     },
-    /// A worker of ReCodEx was silent for too long: it is none any more.
+    /// A worker of ReCodEx is none any more: it was silent for too long, or another one says that it is at work at what it has.
     GuestGone {
         /// Which worker.
         guest: GuestId,
-        /// What it had, and others get now.
+        /// What it had: what it brings of that is late.
         attempt: Option<AttemptRef>,
     },
 }
@@ -104,6 +104,8 @@ pub struct Worker {
     windows: Windows,
     guests: Guests,
     guests_live_ms: u64,
+    /// What guests have that the ledger does not know yet as this node's: what they bring of it waits.
+    adopting: BTreeSet<AttemptRef>,
     /// Attempts the leader shall give to somebody else.
     back: BTreeMap<AttemptRef, LossCause>,
     kept: BTreeMap<AttemptRef, Kept>,
@@ -144,6 +146,7 @@ impl Worker {
             windows: Windows::default(),
             guests: Guests::default(),
             guests_live_ms: GUESTS_LIVE_MS,
+            adopting: BTreeSet::new(),
             back: BTreeMap::new(),
             kept: BTreeMap::new(),
             following: false,
@@ -416,7 +419,7 @@ impl Worker {
     fn send_result(&mut self, attempt: AttemptRef) {
         let Some(kept) = self.kept.get_mut(&attempt) else { return };
         kept.since_sent_ms = 0;
-        if self.following {
+        if self.following && !self.adopting.contains(&attempt) {
             let outcome = Arc::clone(&kept.outcome);
             self.outputs.push(Output::Send(ToMaster::Result { attempt, outcome }));
         }

@@ -11,9 +11,9 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
-use protocol::AttemptRef;
 use protocol::limits::{RECODEX_POOLS, RECODEX_WORKERS};
 use protocol::recodex::{Headers, Pool};
+use protocol::{AttemptRef, JobId};
 
 /// Names one worker of ReCodEx within a start of its node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,11 +22,26 @@ pub struct GuestId(pub u64);
 /// Silence after which a worker is lost, unless the node says otherwise: four pings of a second.
 pub(crate) const GUESTS_LIVE_MS: u64 = 4_000;
 
+/// What a worker is at work at when it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtWork {
+    /// Nothing: it is free, or at what it holds.
+    Nothing,
+    /// Something that nobody here knows (yet): it gets nothing until it is done.
+    Unknown,
+    /// This.
+    Attempt(AttemptRef),
+}
+
 #[derive(Clone, Debug)]
 struct One {
     pool: u32,
     holds: Option<AttemptRef>,
+    /// It is at work at something that nobody here knows.
+    is_elsewhere: bool,
     silent_ms: u64,
+    /// Its connection is gone.
+    is_away: bool,
 }
 
 /// Those of the same headers.
@@ -36,6 +51,15 @@ struct Same {
     workers: u32,
     /// The longest free first.
     free: VecDeque<GuestId>,
+}
+
+/// What a newcomer takes the place of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Displaced {
+    /// What it held itself, and holds no more.
+    pub(crate) attempt: Option<AttemptRef>,
+    /// Who held what it resumes.
+    pub(crate) guest: Option<GuestId>,
 }
 
 /// There are too many, or too many kinds of them.
@@ -52,14 +76,17 @@ pub(crate) struct Guests {
 }
 
 impl Guests {
-    /// A worker is there. One that is known can do what it said before, too. With `resumes` it is at work at that; else it is
-    /// free, or still at what it holds. Brings what it held before, when that is another.
+    /// A worker is there. One that is known can do what it said before, too.
     pub(crate) fn welcome(
         &mut self,
         id: GuestId,
         headers: &Headers,
-        resumes: Option<AttemptRef>,
-    ) -> Result<Option<AttemptRef>, TooMany> {
+        at_work: AtWork,
+    ) -> Result<Displaced, TooMany> {
+        let resumes = match at_work {
+            AtWork::Attempt(attempt) => Some(attempt),
+            AtWork::Nothing | AtWork::Unknown => None,
+        };
         let known = self.guests.get(&id).and_then(|one| self.pools.get(&one.pool));
         let mut all = headers.clone();
         for (name, values) in known.into_iter().flat_map(|same| &same.headers) {
@@ -72,9 +99,8 @@ impl Guests {
             return Err(TooMany);
         }
         let held = self.remove(id);
-        if let Some(before) = resumes.and_then(|attempt| self.held.get(&attempt).copied()) {
-            self.remove(before);
-        }
+        let before = resumes.and_then(|attempt| self.held.get(&attempt).copied());
+        before.map(|before| self.remove(before));
         let pool = pool.filter(|number| self.pools.contains_key(number)).unwrap_or_else(|| {
             self.last_pool += 1;
             self.last_pool
@@ -84,10 +110,13 @@ impl Guests {
         same.workers += 1;
         match holds {
             Some(attempt) => drop(self.held.insert(attempt, id)),
+            None if at_work == AtWork::Unknown => {}
             None => same.free.push_back(id),
         }
-        self.guests.insert(id, One { pool, holds, silent_ms: 0 });
-        Ok(held.filter(|attempt| resumes.is_some_and(|other| other != *attempt)))
+        let is_elsewhere = holds.is_none() && at_work == AtWork::Unknown;
+        self.guests.insert(id, One { pool, holds, is_elsewhere, silent_ms: 0, is_away: false });
+        let attempt = held.filter(|attempt| resumes.is_some_and(|other| other != *attempt));
+        Ok(Displaced { attempt, guest: before })
     }
 
     /// It said something.
@@ -99,23 +128,26 @@ impl Guests {
 
     /// Its connection is gone. Says whether it was forgotten for that: a busy one may come back under another identity.
     pub(crate) fn leave(&mut self, id: GuestId) -> bool {
-        let is_free = self.guests.get(&id).is_some_and(|one| one.holds.is_none());
+        let Some(one) = self.guests.get_mut(&id) else { return false };
+        one.is_away = true;
+        let is_free = one.holds.is_none();
         if is_free {
             self.remove(id);
         }
         is_free
     }
 
-    /// It brought what it held, and is free.
+    /// It is through with what it was at, and free. Brings what it held.
     pub(crate) fn done(&mut self, id: GuestId) -> Option<AttemptRef> {
         let one = self.guests.get_mut(&id)?;
         one.silent_ms = 0;
-        let attempt = one.holds.take()?;
-        self.held.remove(&attempt);
-        if let Some(same) = self.pools.get_mut(&one.pool) {
+        let attempt = one.holds.take();
+        let was_busy = core::mem::take(&mut one.is_elsewhere) || attempt.is_some();
+        attempt.map(|attempt| self.held.remove(&attempt));
+        if let Some(same) = self.pools.get_mut(&one.pool).filter(|_| was_busy) {
             same.free.push_back(id);
         }
-        Some(attempt)
+        attempt
     }
 
     /// Gives an attempt to a free worker of the first of these pools that has one.
@@ -138,6 +170,14 @@ impl Guests {
             }
         }
         lost.into_iter().map(|id| (id, self.remove(id))).collect()
+    }
+
+    /// The attempt of a job that one of them holds; `away`: one whose connection is gone.
+    pub(crate) fn held_of(&self, job: JobId, away: bool) -> Option<AttemptRef> {
+        let all = AttemptRef { job, attempt: 0 }..=AttemptRef { job, attempt: u32::MAX };
+        let mut held =
+            self.held.range(all).filter(|(_, id)| self.guests.get(id).is_some_and(|one| one.is_away == away));
+        held.next_back().map(|(attempt, _)| *attempt)
     }
 
     /// What they hold, and the pool of whoever does.

@@ -29,4 +29,4 @@ pub use attached::{AttachedId, Windows};
 pub use attempts::Mutant;
 pub use attempts::{Output, Worker};
 pub use gateway::{Busy, Gateway, Output as GatewayOutput, Told};
-pub use guests::GuestId;
+pub use guests::{AtWork, GuestId};

@@ -4,7 +4,7 @@ use protocol::limits::REPORT_MS;
 use protocol::recodex::{self, Headers};
 use protocol::{AttemptRef, Dispatch, JobId, LossCause, Offer, Outcome, Report, ToMaster, ToNode};
 use std::sync::Arc;
-use worker::{GuestId, Output, Worker};
+use worker::{AtWork, GuestId, Output, Worker};
 
 const LIVE_MS: u64 = 4_000;
 const ONE: GuestId = GuestId(1);
@@ -76,9 +76,9 @@ fn good() -> Outcome {
 fn workers_of_the_same_headers_are_one_pool_and_the_least_able_one_gets_the_job() {
     let mut worker = worker();
     let able = headers(&[("env", "c"), ("env", "go"), ("threads", "8")]);
-    assert!(worker.welcome(ONE, &able, None));
-    assert!(worker.welcome(TWO, &headers(&[("env", "c")]), None));
-    assert!(worker.welcome(GuestId(3), &headers(&[("env", "c")]), None));
+    assert!(worker.welcome(ONE, &able, AtWork::Nothing, false));
+    assert!(worker.welcome(TWO, &headers(&[("env", "c")]), AtWork::Nothing, false));
+    assert!(worker.welcome(GuestId(3), &headers(&[("env", "c")]), AtWork::Nothing, false));
     let offered: Vec<u32> = worker.offer().pools.values().map(|pool| pool.workers).collect();
     assert_eq!(offered, [1, 2]);
     worker.drain();
@@ -98,8 +98,8 @@ fn workers_of_the_same_headers_are_one_pool_and_the_least_able_one_gets_the_job(
 #[test]
 fn a_silent_worker_is_lost_with_its_job_and_one_that_pings_is_not() {
     let mut worker = worker();
-    worker.welcome(ONE, &headers(&[("env", "c")]), None);
-    worker.welcome(TWO, &headers(&[("env", "go")]), None);
+    worker.welcome(ONE, &headers(&[("env", "c")]), AtWork::Nothing, false);
+    worker.welcome(TWO, &headers(&[("env", "go")]), AtWork::Nothing, false);
     let given = dispatch(1, &[("env", "c")]);
     give(&mut worker, &given);
     let mut lost = Vec::new();
@@ -117,7 +117,7 @@ fn a_silent_worker_is_lost_with_its_job_and_one_that_pings_is_not() {
         (vec![(given.attempt, LossCause::Left)], vec![], 1)
     );
     // What it brings after all is a result of the attempt it had.
-    worker.late_done(given.attempt, good());
+    worker.late_done(given.attempt, good(), false);
     assert_eq!(results(&mut worker), [given.attempt]);
     assert_eq!(report(&mut worker).0.kept, [given.attempt]);
 }
@@ -126,12 +126,12 @@ fn a_silent_worker_is_lost_with_its_job_and_one_that_pings_is_not() {
 fn a_worker_that_reconnects_keeps_its_attempt_and_the_one_it_was_is_no_more() {
     let mut worker = worker();
     let able = headers(&[("env", "c")]);
-    worker.welcome(ONE, &able, None);
+    worker.welcome(ONE, &able, AtWork::Nothing, false);
     let given = dispatch(1, &[("env", "c")]);
     assert_eq!(give(&mut worker, &given), [ONE]);
     worker.guest_left(ONE);
     assert_eq!(worker.held().collect::<Vec<_>>(), [given.attempt], "it may come back");
-    worker.welcome(TWO, &able, Some(given.attempt));
+    worker.welcome(TWO, &able, AtWork::Attempt(given.attempt), false);
     assert_eq!(worker.offer().pools.values().map(|pool| pool.workers).sum::<u32>(), 1);
     worker.drain();
     // The leader, in doubt, sends it again: it is there already.
@@ -151,7 +151,7 @@ fn a_worker_that_reconnects_keeps_its_attempt_and_the_one_it_was_is_no_more() {
 #[test]
 fn a_free_worker_whose_connection_is_gone_gets_nothing() {
     let mut worker = worker();
-    worker.welcome(ONE, &headers(&[("env", "c")]), None);
+    worker.welcome(ONE, &headers(&[("env", "c")]), AtWork::Nothing, false);
     worker.guest_left(ONE);
     assert!(worker.offer().pools.is_empty());
     worker.drain();
@@ -162,10 +162,10 @@ fn a_free_worker_whose_connection_is_gone_gets_nothing() {
 #[test]
 fn who_registers_again_with_other_headers_can_do_both_and_keeps_what_it_has() {
     let mut worker = worker();
-    worker.welcome(ONE, &headers(&[("env", "c"), ("threads", "8")]), None);
+    worker.welcome(ONE, &headers(&[("env", "c"), ("threads", "8")]), AtWork::Nothing, false);
     let given = dispatch(1, &[("env", "c")]);
     give(&mut worker, &given);
-    worker.welcome(ONE, &headers(&[("env", "go")]), None);
+    worker.welcome(ONE, &headers(&[("env", "go")]), AtWork::Nothing, false);
     assert_eq!(worker.held().collect::<Vec<_>>(), [given.attempt]);
     let pools: Vec<_> = worker.offer().pools.values().cloned().collect();
     let both = headers(&[("env", "c"), ("env", "go"), ("threads", "8")]);
@@ -173,4 +173,31 @@ fn who_registers_again_with_other_headers_can_do_both_and_keeps_what_it_has() {
     worker.drain();
     worker.guest_done(ONE, good());
     assert_eq!(give(&mut worker, &dispatch(2, &[("env", "go")])), [ONE]);
+}
+
+#[test]
+fn what_a_worker_brings_that_came_from_elsewhere_waits_until_the_ledger_knows() {
+    let mut worker = worker();
+    let attempt = dispatch(1, &[]).attempt;
+    assert!(worker.welcome(ONE, &headers(&[("env", "c")]), AtWork::Attempt(attempt), true));
+    assert_eq!(report(&mut worker).0.held, [attempt]);
+    worker.guest_done(ONE, good());
+    assert_eq!(results(&mut worker), []);
+    // Neither a new leader nor time makes it hasty.
+    worker.follow(true);
+    worker.tick(10 * REPORT_MS);
+    assert_eq!(results(&mut worker), []);
+    worker.adopted(attempt);
+    assert_eq!(results(&mut worker), [attempt]);
+}
+
+#[test]
+fn who_is_at_work_at_something_unknown_gets_nothing_until_it_is_done() {
+    let mut worker = worker();
+    worker.welcome(ONE, &headers(&[("env", "c")]), AtWork::Unknown, false);
+    assert_eq!(worker.offer().pools.len(), 1);
+    worker.drain();
+    assert_eq!(give(&mut worker, &dispatch(1, &[("env", "c")])), []);
+    worker.guest_done(ONE, good());
+    assert_eq!(handed(&mut worker), [ONE]);
 }

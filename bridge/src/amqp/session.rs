@@ -28,6 +28,8 @@ pub(super) struct Session {
     channel: Channel,
     consumer: Consumer,
     queue: String,
+    /// Messages under way above which no further consumer begins: what earlier ones hold does not count against its room.
+    most: usize,
 }
 
 /// How it ended.
@@ -57,7 +59,8 @@ impl Session {
         let channel = connection.create_channel().await.map_err(AmqpError::server)?;
         channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(AmqpError::server)?;
         let consumer = consume(&channel, &settings.queue, *room.borrow()).await?;
-        Ok(Self { connection, channel, consumer, queue: settings.queue.clone() })
+        let (queue, most) = (settings.queue.clone(), settings.prefetch);
+        Ok(Self { connection, channel, consumer, queue, most })
     }
 
     /// Carries messages until it is told to stop or the connection ends.
@@ -72,7 +75,7 @@ impl Session {
         loop {
             tokio::select! {
                 () = stop.told(1) => break,
-                Ok(()) = room.changed() => {
+                Ok(()) = room.changed(), if under_way.len() <= self.most => {
                     let now = *room.borrow_and_update();
                     match self.resize(now).await {
                         Ok(here) => here.into_iter().for_each(|delivery| self.begin(carrier, &mut under_way, delivery)),

@@ -90,8 +90,13 @@ impl Turn<'_> {
             self.ledger.gateways.record(&of, Answer::Refused(Refusal::Withdrawn), keep);
             return;
         }
-        // Not told of: its front end heard that it is rejected. (Where its id was open already there is no job of this name.)
-        let _ = self.end_by_cancel(job);
+        // Not told of: its front end heard that it is rejected. (Where its id was open already there is no job of this name.) Where
+        // it had ended by then, what has not left yet does not leave.
+        if self.end_by_cancel(job).is_none()
+            && let Some(asked) = self.ledger.terms(job).and_then(|terms| terms.more.recodex.clone())
+        {
+            self.ledger.recodex.kept.take_back(&asked.id);
+        }
     }
 
     /// The answer of an evaluation whose id is open already, or that is not taken now.

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::why::{Cluster, Judged};
 use super::{Hurdle, Policy, RunsJobs, Shortage, Stuff, carries, could_ever, suits, wishes};
 use protocol::amount::text_of_milli;
-use protocol::recodex::Evaluation;
+use protocol::recodex::{CLASS, Evaluation};
 use protocol::{AttemptState, Chosen, Job, JobSpec, NodeId, NodeLoad};
 
 /// Nodes named in one sentence.
@@ -165,6 +165,10 @@ fn misfit(spec: &JobSpec, present: &[&NodeLoad]) -> String {
     }
     let serving: Vec<&NodeLoad> = present.iter().copied().filter(|node| node.offer.serves(class)).collect();
     if serving.is_empty() {
+        let is_foreign = class == CLASS && present.iter().any(|node| !node.offer.pools.is_empty());
+        if is_foreign {
+            return format!("jobs of class {class} come from front ends of ReCodEx alone");
+        }
         return format!("no present node serves class {class}");
     }
     let lacking =

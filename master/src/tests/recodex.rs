@@ -185,6 +185,14 @@ fn a_withdrawn_submission_never_is_and_one_that_was_taken_is_undone_in_silence()
     book.submit_as(3, evaluation("j3", &[]), None, [0; 32], taken);
     assert_eq!(order(&mut book, Order::Withdraw { number: taken.number, job: JobId(3) }), Answer::Done);
     assert_eq!((book.state(3), owed(&book.ledger)), (JobState::Cancelled, vec![]));
+    // It had ended by then, and the call about that has not left yet.
+    let ended_early = Origin { floor: 1, ..book.origin() };
+    book.submit_as(4, evaluation("j4", &[]), None, [0; 32], ended_early);
+    book.assign(4, 1, ANNA);
+    finish(&mut book, 4, 1, ANNA, ended("OK", ""));
+    assert_eq!(owed(&book.ledger), [status("j4", None)]);
+    assert_eq!(order(&mut book, Order::Withdraw { number: 0, job: JobId(4) }), Answer::Done);
+    assert_eq!(owed(&book.ledger), []);
     // Somebody on the page cancels: the front end did not know.
     book.cancel(1);
     assert_eq!(owed(&book.ledger), [status("j1", Some("Job was cancelled."))]);
@@ -318,4 +326,30 @@ fn why_an_evaluation_waits_is_said_in_words() {
     let wanted = "no present node could ever run this job: no worker of ReCodEx that is there has env=rust and threads=8";
     assert_eq!(text.as_deref(), Some(wanted));
     assert_eq!(crate::warning(&evaluation("r", &[("env", "go")]), &cluster), None);
+}
+
+/// Found by pretended histories: a leader that waited for word of a result which its node could not bring any more took no other
+/// result of that attempt.
+#[test]
+fn a_result_on_its_way_from_the_node_that_had_the_attempt_keeps_nobody_else_from_bringing_one() {
+    let mut scene = scene();
+    let job = scene.submit(evaluation("go", &[("env", "go")]));
+    let (node, attempt) = scene.holder(job).expect("it runs");
+    assert_eq!(node, BERT);
+    let adopt = Order::Adopt { attempt, node: ANNA, boot: Boot(1) };
+    // Both are on their way, and the adoption is first.
+    scene.forward(ANNA, Request::Recodex(adopt));
+    let failed = ended("INTERNAL_ERROR", "from where it was");
+    scene.workers.get_mut(&BERT).expect("bert").kept.insert(attempt, failed);
+    scene.workers.get_mut(&BERT).expect("bert").held.remove(&attempt);
+    scene.bring(BERT, attempt);
+    assert_eq!(scene.state(job), JobState::Running);
+    // What bert knows nothing better of he says again, and is not heard while the job is open.
+    scene.bring(BERT, attempt);
+    assert_eq!((scene.state(job), scene.workers[&BERT].settled.len()), (JobState::Running, 0));
+    scene.workers.get_mut(&ANNA).expect("anna").kept.insert(attempt, ended("OK", ""));
+    scene.bring(ANNA, attempt);
+    assert_eq!((scene.state(job), owed(&scene.ledger)), (JobState::Succeeded, vec![status("go", None)]));
+    scene.bring(BERT, attempt);
+    assert_eq!(scene.workers[&BERT].settled.len(), 1);
 }

@@ -3,30 +3,23 @@
 use std::time::Instant;
 
 use cast::{Cast, Input, Output};
-use protocol::Progress;
+use master::Ledger;
+use protocol::{Fact, Progress};
 use tokio::runtime::Handle;
 
 use super::Hands;
 use crate::ask::Told;
 use crate::clock::wall_ms;
-use crate::disk::Identity;
 use crate::error::StageError;
 use crate::inbox::Slots;
 use crate::recodex::{Recodex, RecodexTold, Seen};
 use crate::stage::Stage;
 
 /// Opens the ports, where there are settings for them.
-pub(super) fn open(
-    stage: &Stage,
-    handle: &Handle,
-    identity: Identity,
-    boot: protocol::Boot,
-    slots: &Slots,
-) -> Result<Option<Recodex>, StageError> {
+pub(super) fn open(stage: &Stage, handle: &Handle, slots: &Slots) -> Result<Option<Recodex>, StageError> {
     let Some(settings) = &stage.settings.recodex else { return Ok(None) };
-    let (data, here) = (&stage.settings.data, (identity.node, boot));
-    let inbox = slots.recodex.clone();
-    Ok(Some(Recodex::open(handle, settings, data, here, &stage.log, inbox)?))
+    let (data, inbox) = (&stage.settings.data, slots.recodex.clone());
+    Ok(Some(Recodex::open(handle, settings, data, &stage.log, inbox)?))
 }
 
 impl Hands {
@@ -55,8 +48,15 @@ impl Hands {
     }
 
     /// How far workers there say they are.
-    pub(crate) fn guests_progress(&self) -> impl Iterator<Item = Progress> + '_ {
-        self.recodex.iter().flat_map(Recodex::progress)
+    pub(crate) fn guests_progress<'a>(&'a self, ledger: &'a Ledger) -> impl Iterator<Item = Progress> + 'a {
+        self.recodex.iter().flat_map(|recodex| recodex.progress(ledger))
+    }
+
+    /// The ledger recorded something: the monitor hears of it from the node that leads.
+    pub(super) fn tell_monitor(&self, fact: &Fact, cast: &Cast) {
+        if let Some(recodex) = self.recodex.as_ref().filter(|_| cast.is_master()) {
+            recodex.heard(&fact.what, cast.ledger());
+        }
     }
 
     /// What nobody could decide for them is asked again. For once a second.

@@ -8,10 +8,10 @@ use master::Ledger;
 use protocol::limits::{HEADERS_BYTES, RECODEX_HEADERS};
 use protocol::recodex::wire::{self, WorkerSays};
 use protocol::recodex::{self, Headers, Order as ClusterOrder, cut};
-use protocol::{AttemptRef, AttemptState, Dispatch, Job, JobId, Outcome, Progress};
+use protocol::{AttemptRef, Dispatch, JobId, Outcome, Progress};
 
 use super::orders::Order;
-use super::{Here, Lines, Outbox};
+use super::{Lines, Outbox};
 use crate::ports::{Letter, PeerId, Side};
 
 mod said;
@@ -30,25 +30,15 @@ const STATE_BYTES: usize = 4 << 10;
 #[derive(Debug)]
 pub(super) struct Workers {
     lines: Lines,
-    here: Here,
     notify: bool,
-    peers: BTreeMap<PeerId, Known>,
+    /// Who is behind a connection.
+    peers: BTreeMap<PeerId, GuestId>,
     guests: BTreeMap<GuestId, Guest>,
     last: u64,
     /// Who was given up with what, by connection. (A connection's name rises, so the first is the oldest.)
-    late: BTreeMap<PeerId, Held>,
+    late: BTreeMap<PeerId, (AttemptRef, String)>,
     /// Who is connected, and whether it was complained of.
     connected: BTreeMap<PeerId, bool>,
-}
-
-/// Who is behind a connection.
-#[derive(Debug)]
-enum Known {
-    /// A worker that gets jobs.
-    Guest(GuestId),
-    /// One at work at a job that nobody here knows. It is welcomed, as a free one, once it is through with that, or registers
-    /// without it: until then it could take nothing, and has nothing that counts.
-    Elsewhere { headers: Headers, description: String },
 }
 
 #[derive(Debug)]
@@ -61,32 +51,34 @@ struct Guest {
     holds: Option<Held>,
 }
 
+/// What a worker is at work at.
 #[derive(Clone, Debug)]
 struct Held {
-    attempt: AttemptRef,
     /// The front end's id of the job.
     id: String,
+    /// None: it said itself, when it came, that it is at work at this.
+    attempt: Option<AttemptRef>,
     saying: Saying,
 }
 
 impl Held {
-    fn new(attempt: AttemptRef, id: String) -> Self {
-        Self { attempt, id, saying: Saying::default() }
+    fn job(&self, ledger: &Ledger) -> Option<JobId> {
+        self.attempt.map(|attempt| attempt.job).or_else(|| ledger.evaluation(&self.id))
+    }
+
+    fn progress(&self, ledger: &Ledger) -> Option<Progress> {
+        let current = || {
+            let job = ledger.job(ledger.evaluation(&self.id)?)?;
+            Some(AttemptRef { job: job.id, attempt: job.current()?.number })
+        };
+        self.saying.progress(self.attempt.or_else(current)?)
     }
 }
 
-/// An attempt that a worker says it is at work at.
-struct Resumed {
-    attempt: AttemptRef,
-    /// It is not on record as this start's.
-    adopt: bool,
-}
-
 impl Workers {
-    pub(super) fn new(lines: Lines, here: Here, notify: bool) -> Self {
+    pub(super) fn new(lines: Lines, notify: bool) -> Self {
         Self {
             lines,
-            here,
             notify,
             peers: BTreeMap::new(),
             guests: BTreeMap::new(),
@@ -109,11 +101,7 @@ impl Workers {
     /// It takes nothing. A free worker is forgotten; one at work may register again, by another connection. Its last words may
     /// still be on their way here.
     pub(super) fn undelivered(&mut self, peer: &PeerId, out: &mut Outbox) {
-        let Some(Known::Guest(id)) = self.peers.get(peer) else {
-            self.peers.remove(peer);
-            return;
-        };
-        let id = *id;
+        let Some(id) = self.peers.get(peer).copied() else { return };
         let Some(guest) = self.guests.get_mut(&id) else { return };
         if std::mem::take(&mut guest.is_connected) {
             out.inputs.push(Input::GuestLeft { guest: id });
@@ -126,7 +114,7 @@ impl Workers {
 
     /// A worker says something.
     pub(super) fn says(&mut self, peer: &PeerId, says: WorkerSays, ledger: &Ledger, out: &mut Outbox) {
-        if let Some(Known::Guest(guest)) = self.peers.get(peer)
+        if let Some(guest) = self.peers.get(peer)
             && self.guests.get(guest).is_some_and(|guest| guest.is_connected)
         {
             out.inputs.push(Input::GuestHeard { guest: *guest });
@@ -141,7 +129,7 @@ impl Workers {
             }
             WorkerSays::Progress { id, states } => self.progresses(peer, &id, states, out),
             WorkerSays::Done { id, status, message } => match recodex::outcome(&status, &message) {
-                Some(outcome) => self.done(peer, &id, &status, outcome, out),
+                Some(outcome) => self.done(peer, (&id, &status), outcome, ledger, out),
                 None => self.complain(peer, &format!("says that a job is done, with the status {status:?}")),
             },
             WorkerSays::Nothing => self.complain(peer, "says something that is no command"),
@@ -157,35 +145,25 @@ impl Workers {
         ledger: &Ledger,
         out: &mut Outbox,
     ) {
-        if let Some(Known::Guest(id)) = self.peers.get(peer) {
+        if let Some(id) = self.peers.get(peer) {
             return self.registers_again(*id, headers, out);
         }
         if !self.connected.contains_key(peer) {
             // Its connection ended before this was read.
             return;
         }
-        let late = self.late.remove(peer);
-        let resumed = current_job.as_ref().map(|id| (id, self.resumed(id, late.as_ref(), &headers, ledger)));
-        match resumed {
-            None => self.welcome(peer, headers, description, None, out),
-            Some((id, Some(resumed))) => {
-                let held = Held::new(resumed.attempt, id.clone());
-                self.welcome(peer, headers, description, Some(held), out);
-                if resumed.adopt {
-                    let Here { node, boot } = self.here;
-                    let adopt = ClusterOrder::Adopt { attempt: resumed.attempt, node, boot };
-                    out.orders.push(Order::Cluster(adopt));
-                }
-            }
-            Some((id, None)) => {
-                let name = shown(peer, &description);
-                let line = format!(
-                    "worker {name} is at work at {id:?}, which is no open job: it gets others after that"
-                );
-                self.lines.say(None, &line);
-                self.peers.insert(peer.clone(), Known::Elsewhere { headers, description });
-            }
-        }
+        self.late.remove(peer);
+        self.last += 1;
+        let guest = GuestId(self.last);
+        let name = shown(peer, &description);
+        let work = current_job.as_ref().map_or(String::new(), |id| format!(", at work at {id:?}"));
+        let job = current_job.as_ref().and_then(|id| ledger.evaluation(id));
+        self.lines.say(job, &format!("worker {name} is registered: {}{work}", listed(&headers)));
+        let (said, at_work) = (vec![headers.clone()], current_job.clone());
+        out.inputs.push(Input::Welcome { guest, headers, at_work });
+        let holds = current_job.map(|id| Held { id, attempt: None, saying: Saying::default() });
+        self.peers.insert(peer.clone(), guest);
+        self.guests.insert(guest, Guest { peer: peer.clone(), is_connected: true, description, said, holds });
     }
 
     /// A known one registers once more. What it said before it can do still.
@@ -207,97 +185,38 @@ impl Workers {
         let line = format!("worker {name} registers again, with other headers: {}", listed(&headers));
         self.lines.warn(None, &line);
         guest.said.push(headers.clone());
-        out.inputs.push(Input::Welcome { guest: id, headers, resumes: None });
+        out.inputs.push(Input::Welcome { guest: id, headers, at_work: None });
         if self.notify {
             let text = format!("Received two different INIT messages from the same worker ({name})");
             out.orders.push(Order::Cluster(ClusterOrder::Notify { text: cut(&text) }));
         }
     }
 
-    fn welcome(
+    fn done(
         &mut self,
         peer: &PeerId,
-        headers: Headers,
-        description: String,
-        holds: Option<Held>,
+        (id, status): (&str, &str),
+        outcome: Outcome,
+        ledger: &Ledger,
         out: &mut Outbox,
     ) {
-        self.last += 1;
-        let guest = GuestId(self.last);
-        let name = shown(peer, &description);
-        let work = holds.as_ref().map_or(String::new(), |held| format!(", at work at {:?}", held.id));
-        let job = holds.as_ref().map(|held| held.attempt.job);
-        self.lines.say(job, &format!("worker {name} is registered: {}{work}", listed(&headers)));
-        let resumes = holds.as_ref().map(|held| held.attempt);
-        if let Some(attempt) = resumes {
-            // Whoever held it here is this same worker.
-            let before = self.guests.iter().find(|(_, other)| other.has(attempt)).map(|(id, _)| *id);
-            before.into_iter().for_each(|before| drop(self.forget(before)));
-        }
-        out.inputs.push(Input::Welcome { guest, headers: headers.clone(), resumes });
-        self.peers.insert(peer.clone(), Known::Guest(guest));
-        let said = vec![headers];
-        self.guests.insert(guest, Guest { peer: peer.clone(), is_connected: true, description, said, holds });
-    }
-
-    /// What a worker is at work at that says so with this id. Its own connection may have had it; or a connection that is gone;
-    /// or it comes from elsewhere, with what was given up as lost; or its last connection here is not known to be gone yet.
-    fn resumed(&self, id: &str, late: Option<&Held>, headers: &Headers, ledger: &Ledger) -> Option<Resumed> {
-        if let Some(late) = late.filter(|late| late.id == id) {
-            return Some(Resumed { attempt: late.attempt, adopt: true });
-        }
-        let holds = |guest: &&Guest| guest.holds.as_ref().is_some_and(|held| held.id == id);
-        let here = |guest: &Guest| guest.holds.as_ref().map(|held| held.attempt);
-        let job = ledger.evaluation(id).and_then(|job| ledger.job(job));
-        let gone = self.guests.values().filter(holds).find(|guest| !guest.is_connected);
-        let same = || self.guests.values().filter(holds).find(|guest| guest.said.contains(headers));
-        if let Some(attempt) = gone.and_then(here) {
-            return Some(self.on_record(attempt, job.as_deref()));
-        }
-        let lost = job.as_ref().and_then(|job| newest(job, AttemptState::Lost));
-        if let Some(attempt) = lost {
-            return Some(Resumed { attempt, adopt: true });
-        }
-        let current = || job.as_ref().and_then(|job| newest(job, AttemptState::Running));
-        let attempt = same().and_then(here).or_else(current)?;
-        Some(self.on_record(attempt, job.as_deref()))
-    }
-
-    /// Whether the ledger has this attempt as one of this start.
-    fn on_record(&self, attempt: AttemptRef, job: Option<&Job>) -> Resumed {
-        let attempts = job.filter(|job| job.id == attempt.job).map_or(&[][..], |job| &job.attempts);
-        let known = attempts.iter().find(|one| one.number == attempt.attempt);
-        let adopt = known.is_some_and(|one| {
-            one.state == AttemptState::Lost || one.node != self.here.node || one.boot != self.here.boot
-        });
-        Resumed { attempt, adopt }
-    }
-
-    fn done(&mut self, peer: &PeerId, id: &str, status: &str, outcome: Outcome, out: &mut Outbox) {
-        if let Some(late) = self.late.get(peer).filter(|late| late.id == id) {
-            let attempt = late.attempt;
-            self.late.remove(peer);
+        if self.late.get(peer).is_some_and(|(_, late)| late == id)
+            && let Some((attempt, _)) = self.late.remove(peer)
+        {
             let line = format!("worker {} brings {id:?} after it was given up: {status}", shown(peer, ""));
             self.lines.say(Some(attempt.job), &line);
             out.inputs.push(Input::LateDone { attempt, outcome });
             return;
         }
-        let guest = match self.peers.get(peer) {
-            Some(Known::Guest(guest)) => *guest,
-            Some(Known::Elsewhere { .. }) => {
-                if let Some(Known::Elsewhere { headers, description }) = self.peers.remove(peer) {
-                    self.welcome(peer, headers, description, None, out);
-                }
-                return;
-            }
-            None => return self.complain(peer, "is not registered, and says that a job is done"),
+        let Some(guest) = self.peers.get(peer).copied() else {
+            return self.complain(peer, "is not registered, and says that a job is done");
         };
         let Some(one) = self.guests.get_mut(&guest) else { return };
         let Some(held) = one.holds.take_if(|held| held.id == id) else {
             return self.complain(peer, &format!("says that {id:?} is done, which it does not have"));
         };
         let line = format!("worker {} is done with {id:?}: {status}", shown(peer, &one.description));
-        self.lines.say(Some(held.attempt.job), &line);
+        self.lines.say(held.job(ledger), &line);
         out.inputs.push(Input::GuestDone { guest, outcome });
         if !one.is_connected {
             out.inputs.push(Input::GuestLeft { guest });
@@ -306,7 +225,7 @@ impl Workers {
     }
 
     fn progresses(&mut self, peer: &PeerId, id: &str, states: Vec<Bytes>, out: &mut Outbox) {
-        let Some(Known::Guest(guest)) = self.peers.get(peer) else { return };
+        let Some(guest) = self.peers.get(peer) else { return };
         let held = self.guests.get_mut(guest).and_then(|guest| guest.holds.as_mut());
         let Some(held) = held.filter(|held| held.id == id) else { return };
         let bytes: usize = states.iter().map(Bytes::len).sum();
@@ -324,23 +243,27 @@ impl Workers {
         let one = self.guests.get_mut(&guest)?;
         let name = shown(&one.peer, &one.description);
         self.lines.say(Some(dispatch.attempt.job), &format!("worker {name} gets {:?}", asked.id));
-        one.holds = Some(Held::new(dispatch.attempt, asked.id.clone()));
+        let attempt = Some(dispatch.attempt);
+        one.holds = Some(Held { id: asked.id.clone(), attempt, saying: Saying::default() });
         let frames = wire::eval_for(&asked.id, asked.frames_of(&dispatch.spec.payload));
         Some(letter(&one.peer, frames))
     }
 
-    /// It was silent for too long: it has to register again. What it had it may still bring, once.
+    /// It was silent for too long, or another connection says that it is at work at the same: it has to register again. What it
+    /// had it may still bring, once.
     pub(super) fn gone(&mut self, guest: GuestId, attempt: Option<AttemptRef>) {
         let Some(one) = self.forget(guest) else { return };
         let name = shown(&one.peer, &one.description);
-        let had = one.holds.filter(|held| attempt.is_none_or(|attempt| attempt == held.attempt));
-        let (job, with) = match &had {
-            Some(held) => (Some(held.attempt.job), format!(", with {:?} in hand", held.id)),
-            None => (None, String::new()),
-        };
-        self.lines.warn(job, &format!("worker {name} is lost: it was silent for too long{with}"));
-        if let Some(held) = had.filter(|_| one.is_connected) {
-            self.late.insert(one.peer, held);
+        let with = one.holds.as_ref().map_or(String::new(), |held| format!(", with {:?} in hand", held.id));
+        let job = attempt.map(|attempt| attempt.job);
+        let same = |other: &Held| one.holds.as_ref().is_some_and(|held| held.id == other.id);
+        if self.guests.values().filter_map(|other| other.holds.as_ref()).any(same) {
+            self.lines.say(job, &format!("worker {name} is here by another connection{with}"));
+        } else {
+            self.lines.warn(job, &format!("worker {name} is lost: it was silent for too long{with}"));
+        }
+        if let (Some(attempt), Some(held), true) = (attempt, one.holds, one.is_connected) {
+            self.late.insert(one.peer, (attempt, held.id));
             if self.late.len() > LATE {
                 self.late.pop_first();
             }
@@ -360,9 +283,9 @@ impl Workers {
     }
 
     /// How far those say they are that have something in hand and say so.
-    pub(super) fn progress(&self) -> impl Iterator<Item = Progress> + '_ {
+    pub(super) fn progress<'a>(&'a self, ledger: &'a Ledger) -> impl Iterator<Item = Progress> + 'a {
         let held = self.guests.values().filter_map(|guest| guest.holds.as_ref());
-        held.filter_map(|held| held.saying.progress(held.attempt))
+        held.filter_map(|held| held.progress(ledger))
     }
 
     fn forget(&mut self, id: GuestId) -> Option<Guest> {
@@ -374,34 +297,11 @@ impl Workers {
     fn complain(&mut self, peer: &PeerId, what: &str) {
         if let Some(complained @ false) = self.connected.get_mut(peer) {
             *complained = true;
-            let guest = match self.peers.get(peer) {
-                Some(Known::Guest(id)) => self.guests.get(id),
-                _ => None,
-            };
+            let guest = self.peers.get(peer).and_then(|id| self.guests.get(id));
             let name = shown(peer, guest.map_or("", |guest| &guest.description));
             self.lines.warn(None, &format!("worker {name} {what}"));
         }
     }
-}
-
-impl Guest {
-    fn has(&self, attempt: AttemptRef) -> bool {
-        self.holds.as_ref().is_some_and(|held| held.attempt == attempt)
-    }
-}
-
-fn newest(job: &Job, state: AttemptState) -> Option<AttemptRef> {
-    let mut attempts = job.attempts.iter().rev();
-    let found = match state {
-        // Only the last one is current.
-        AttemptState::Running => attempts.next().filter(|one| one.state == state),
-        _ => attempts.find(|one| one.state == state),
-    };
-    found.map(|one| reference(job.id, one.number))
-}
-
-fn reference(job: JobId, attempt: u32) -> AttemptRef {
-    AttemptRef { job, attempt }
 }
 
 fn letter(to: &PeerId, frames: Vec<Bytes>) -> Letter {

@@ -136,6 +136,18 @@ impl FileLevel {
         Self::WORDS.iter().find(|(name, _)| *name == word).map_or(Self::Trace, |(_, level)| *level)
     }
 
+    /// The least grave of a node's lines that it asks for; none: it asks for none of them.
+    #[must_use]
+    pub fn least(self) -> Option<logdb::Level> {
+        match self {
+            Self::Off | Self::Emerg | Self::Alert | Self::Critical => None,
+            Self::Err => Some(logdb::Level::Error),
+            Self::Warn | Self::Notice => Some(logdb::Level::Warn),
+            Self::Info => Some(logdb::Level::Info),
+            Self::Debug | Self::Trace => Some(logdb::Level::Debug),
+        }
+    }
+
     /// The words there are.
     #[must_use]
     pub fn words() -> [&'static str; 9] {
@@ -155,6 +167,14 @@ mod tests {
             assert!(level < FileLevel::Trace);
         }
         assert_eq!((FileLevel::named("INFO"), FileLevel::named("")), (FileLevel::Trace, FileLevel::Trace));
+    }
+
+    #[test]
+    fn a_graver_level_asks_for_no_more_lines_than_the_one_below_it() {
+        let levels = FileLevel::words().map(FileLevel::named).map(FileLevel::least);
+        let asked = |least: Option<logdb::Level>| least.map_or(0, |least| 4 - least as usize);
+        assert!(levels.windows(2).all(|pair| asked(pair[0]) <= asked(pair[1])), "{levels:?}");
+        assert_eq!((levels[0], levels[8]), (None, Some(logdb::Level::Debug)));
     }
 
     #[test]

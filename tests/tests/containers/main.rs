@@ -6,3 +6,4 @@ mod crashes;
 mod faults;
 mod lab;
 mod memory;
+mod queue;

@@ -11,6 +11,8 @@ use lapin::types::{AMQPValue, FieldTable};
 use tests::rabbit::{self, Rabbit};
 use tests::{Bridge, Cluster, Plan, until};
 
+mod sample;
+
 /// Jobs that a busy machine runs one after the other.
 const PATIENCE: Duration = Duration::from_secs(300);
 

@@ -1,5 +1,7 @@
-//! `bench lab`: round trips a second over the lab's wire, beside a bare broker in the same sitting. `bench http`: what three
-//! nodes do over HTTP.
+//! `bench lab`: round trips a second over the lab's wire, beside a bare broker in the same sitting. `bench recodex`: evaluations
+//! over ReCodEx's wire, likewise. `bench http`: what three nodes do over HTTP.
+
+mod recodex;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,6 +21,9 @@ use crate::show;
 pub(crate) enum BenchCommand {
     /// Round trips of one DEALER over the lab's wire, in turn with a bare ROUTER-ROUTER broker that keeps nothing
     Lab(LabFlags),
+    /// Evaluations over ReCodEx's wire with many workers that ping each second, in turn with a bare ROUTER-ROUTER broker that keeps
+    /// nothing; nobody else should have workers or evaluations there meanwhile
+    Recodex(recodex::RecodexFlags),
     /// Submissions, batches, round trips, a full queue, a killed leader, memory: over HTTP, on three nodes of this program that are
     /// started for it on loopback, or on a cluster that is there
     Http(HttpFlags),
@@ -103,6 +108,7 @@ fn bounded(most: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
 pub(crate) fn run(command: &BenchCommand) -> Outcome {
     match command {
         BenchCommand::Lab(flags) => lab(flags),
+        BenchCommand::Recodex(flags) => recodex::run(flags),
         BenchCommand::Http(flags) => http(flags),
     }
 }
@@ -153,7 +159,8 @@ fn lab(flags: &LabFlags) -> Outcome {
         of_bare.push(one("bare", round, bare.ends(), load)?);
         of_ours.push(one("understudy", round, &ours, load)?);
     }
-    let (us, them) = (median(&of_ours), median(&of_bare));
+    let per_second = |all: &[Measured]| median(all.iter().map(|measured| measured.per_second).collect());
+    let (us, them) = (per_second(&of_ours), per_second(&of_bare));
     let cells = |name: &str, all: &[Measured], per_second: u64| {
         let p50 = all.iter().map(|measured| measured.p50_us).min().unwrap_or(0);
         vec![name.to_string(), per_second.to_string(), p50.to_string()]
@@ -163,9 +170,13 @@ fn lab(flags: &LabFlags) -> Outcome {
         cells("bare libzmq, keeps nothing", &of_bare, them),
         cells("understudy, fdatasync on a majority", &of_ours, us),
     ])?;
-    let percent = us.saturating_mul(100).checked_div(them).unwrap_or(0);
-    show::line(&format!("ratio: {}.{:02} of the bare broker", percent / 100, percent % 100))?;
+    ratio(us, them)?;
     Ok(Exit::Ok)
+}
+
+fn ratio(us: u64, them: u64) -> Result<(), Failure> {
+    let percent = us.saturating_mul(100).checked_div(them).unwrap_or(0);
+    show::line(&format!("ratio: {}.{:02} of the bare broker", percent / 100, percent % 100))
 }
 
 fn one(broker: &str, round: usize, ends: &Ends, load: Load) -> Result<Measured, Failure> {
@@ -180,8 +191,7 @@ fn one(broker: &str, round: usize, ends: &Ends, load: Load) -> Result<Measured, 
     Ok(measured)
 }
 
-fn median(all: &[Measured]) -> u64 {
-    let mut figures: Vec<u64> = all.iter().map(|measured| measured.per_second).collect();
+fn median(mut figures: Vec<u64>) -> u64 {
     figures.sort_unstable();
     figures.get(figures.len() / 2).copied().unwrap_or(0)
 }

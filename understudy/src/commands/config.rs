@@ -39,12 +39,15 @@ impl ConfigCommand {
 pub(crate) fn run(command: &ConfigCommand, json: bool) -> Outcome {
     match command {
         ConfigCommand::Check(words) => {
-            settings::read(&words.flags, words.role)?;
+            let settings = settings::read(&words.flags, words.role)?;
+            for warning in settings.recodex.iter().flat_map(|recodex| &recodex.warnings) {
+                show::talk(&format!("understudy: {warning}"));
+            }
             show::talk("the settings are good");
         }
         ConfigCommand::Show(words) => {
             settings::read(&words.flags, words.role)?;
-            let table = settings::table(&words.flags, words.role)?;
+            let table = settings::table(&words.flags, words.role)?.shown();
             if json {
                 let value = serde_json::to_value(&table);
                 show::json(

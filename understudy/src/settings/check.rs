@@ -6,6 +6,7 @@ use std::path::Path;
 
 use node::cluster_key::ClusterKey;
 use node::news::{Kind, Share, share_all};
+pub(crate) use node::settings::is_loopback;
 use node::settings::{
     ClassCommand, DiskSettings, LabSettings, Policy, Retention, RunsJobs, Settings, Windows,
 };
@@ -39,6 +40,7 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         master,
         queue,
         lab,
+        recodex,
         share,
         logs,
         retention,
@@ -46,8 +48,6 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         test,
     } = table;
     let (listen_host, http_port) = host_and_port("node.listen", node.listen.as_deref().unwrap_or_default())?;
-    let cluster_key = cluster.key_file.as_deref().map(cluster_key).transpose()?;
-    let token = http.token_file.as_deref().map(|file| token("http.token_file", file)).transpose()?;
     let name = named(node.name)?;
     let advertise = advertised(node.advertise, &listen_host)?;
     let (voters, expect) = voters(cluster.voters.unwrap_or(3), cluster.expect.unwrap_or(1))?;
@@ -57,6 +57,7 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
     sheltered(Settings {
         name,
         data: node.data.unwrap_or_default(),
+        recodex: recodex.map(|table| table.build(&listen_host)).transpose()?.flatten(),
         listen_host,
         http_port,
         advertise,
@@ -70,7 +71,6 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         clients_port: node.clients_port.unwrap_or(9998),
         workers_port: node.workers_port.unwrap_or(9999),
         lab: lab_settings(lab)?,
-        recodex: None,
         pub_port: node.pub_port.unwrap_or(9997),
         share: share.kinds.map_or_else(|| Ok(share_all()), kinds)?,
         heartbeat_ms,
@@ -84,8 +84,8 @@ pub(super) fn build(table: Table, role: Role) -> Result<Settings, Failure> {
         classes: class.into_iter().map(|(name, class)| one_class(name, class)).collect::<Result<_, _>>()?,
         runs_jobs: runs_jobs(master.runs_jobs.as_deref().unwrap_or("auto"))?,
         policy: policy(queue.policy.as_deref().unwrap_or("single"))?,
-        cluster_key,
-        token,
+        cluster_key: cluster.key_file.as_deref().map(cluster_key).transpose()?,
+        token: http.token_file.as_deref().map(|file| token("http.token_file", file)).transpose()?,
         insecure: http.insecure.unwrap_or(false),
         chaos: chaos.enabled.unwrap_or(false),
         allowed_hosts: http.allowed_hosts.unwrap_or_default(),
@@ -133,9 +133,9 @@ fn advertised(told: Option<String>, listen_host: &str) -> Result<String, Failure
 fn sheltered(settings: Settings) -> Result<Settings, Failure> {
     let missing = settings.missing_beyond_loopback();
     if !settings.insecure && !missing.is_empty() {
-        let host = &settings.listen_host;
         let why = missing.join("; ");
-        return Err(bad("node.listen", format!("{host} is beyond loopback: {why}; --insecure allows it")));
+        let (setting, host) = settings.beyond_loopback().unwrap_or(("node.listen", &settings.listen_host));
+        return Err(bad(setting, format!("{host} is beyond loopback: {why}; --insecure allows it")));
     }
     Ok(settings)
 }
@@ -248,10 +248,6 @@ pub(crate) fn host_and_port(setting: &str, text: &str) -> Result<(String, u16), 
 
 fn address(host: &str) -> Option<IpAddr> {
     host.trim_matches(['[', ']']).parse().ok()
-}
-
-pub(crate) fn is_loopback(host: &str) -> bool {
-    host == "localhost" || address(host).is_some_and(|address| address.is_loopback())
 }
 
 fn is_any(host: &str) -> bool {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::BoolishValueParser;
 use clap::{Args, CommandFactory as _};
 
+use super::recodex::RecodexTable;
 use super::table::{
     Amount, ChaosTable, ClassTable, ClusterTable, HttpTable, LogsTable, NodeTable, OneOrMany, ShareTable,
     Table, TestTable, WorkerTable,
@@ -56,6 +57,10 @@ pub(crate) struct NodeFlags {
     /// Port for foreign workers (reserved: nothing listens there yet) [default: 9999]
     #[arg(long, env = "UNDERSTUDY_WORKERS_PORT", value_name = "PORT")]
     pub(crate) workers_port: Option<u16>,
+    /// Settings file of a ReCodEx broker (YAML), in whose place this node serves its front ends and workers; none: no such service
+    /// [default: /etc/recodex/broker/config.yml where that is and nothing else is said]
+    #[arg(long, env = "UNDERSTUDY_RECODEX_CONFIG", value_name = "FILE|none")]
+    pub(crate) recodex_config: Option<PathBuf>,
     /// Jobs it runs at once [default: twice the cores, at least 4]
     #[arg(long, env = "UNDERSTUDY_SLOTS", value_name = "N")]
     pub(crate) slots: Option<u32>,
@@ -120,7 +125,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 /// Variables of the public surface that this version does not do yet; setting one is an error, never silence.
-pub(super) const NOT_YET: [&str; 2] = ["UNDERSTUDY_RECODEX_CONFIG", "UNDERSTUDY_SOURCES"];
+pub(super) const NOT_YET: [&str; 1] = ["UNDERSTUDY_SOURCES"];
 
 /// Every variable this program understands.
 pub(super) fn variables() -> Vec<String> {
@@ -185,6 +190,7 @@ impl NodeFlags {
                 resources,
                 ..WorkerTable::default()
             },
+            recodex: self.recodex_config.clone().map(RecodexTable::of_file),
             share: ShareTable { kinds: self.share.clone() },
             logs: LogsTable { store: self.logdb.clone(), logger: logger_url(self.logger.clone()) },
             chaos: ChaosTable { enabled: self.chaos },

@@ -10,6 +10,7 @@ mod check;
 mod client_web;
 mod flags;
 mod logdb;
+mod recodex;
 mod table;
 
 use std::path::Path;
@@ -41,12 +42,40 @@ pub(crate) enum Role {
 /// The settings, checked.
 pub(crate) fn read(flags: &NodeFlags, role: Role) -> Result<node::settings::Settings, Failure> {
     refuse_unknown_variables(variables())?;
-    check::build(table(flags, role)?, role)
+    let Said { table, warnings } = said(flags, role, Path::new(recodex::USUAL_FILE))?;
+    let mut settings = check::build(table, role)?;
+    settings
+        .recodex
+        .iter_mut()
+        .for_each(|recodex| recodex.warnings.splice(..0, warnings.iter().cloned()).for_each(drop));
+    Ok(settings)
 }
 
 /// The settings as one table, before they are checked.
 pub(crate) fn table(flags: &NodeFlags, role: Role) -> Result<Table, Failure> {
-    layered(&Table::defaults(role), flags.config.as_deref(), &flags.table())
+    said(flags, role, Path::new(recodex::USUAL_FILE)).map(|said| said.table)
+}
+
+/// What all layers say together.
+struct Said {
+    table: Table,
+    /// What was odd in a ReCodEx broker's file.
+    warnings: Vec<String>,
+}
+
+/// `usual` is the place of a ReCodEx broker's file that counts where nobody says anything of ReCodEx.
+fn said(flags: &NodeFlags, role: Role, usual: &Path) -> Result<Said, Failure> {
+    let (defaults, flags_table) = (Table::defaults(role), flags.table());
+    let layers = |defaults: &Table| layered(defaults, flags.config.as_deref(), &flags_table);
+    let table = layers(&defaults)?;
+    match recodex::file(&table, usual) {
+        None => Ok(Said { table, warnings: Vec::new() }),
+        Some(file) => {
+            let original = recodex::read(&file)?;
+            let table = layers(&recodex::over(defaults, &original))?;
+            Ok(Said { table, warnings: original.warnings })
+        }
+    }
 }
 
 /// Defaults, the file over them, and over that what flags and environment say. What is missing in one layer comes from the one

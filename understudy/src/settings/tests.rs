@@ -155,8 +155,8 @@ fn an_unknown_key_is_refused_and_the_nearest_is_named() {
     assert!(message.contains("class.a.timeuot is unknown: did you mean timeout?"), "{message}");
     let message = refusal("[logs]\nkeep_days = 3\n");
     assert!(message.contains("setting logs.keep_days is not supported by this version yet"), "{message}");
-    let message = refusal("[recodex]\nx = 1\n");
-    assert!(message.contains("setting recodex is not supported by this version yet"), "{message}");
+    let message = refusal("[recodex.workers]\nprot = 1\n");
+    assert!(message.contains("setting recodex.workers.prot is unknown: did you mean port?"), "{message}");
 }
 
 #[test]

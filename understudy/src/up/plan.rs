@@ -181,6 +181,10 @@ fn words(flags: &UpFlags, name: &str, ports: &Ports, dir: &Path, voters: usize) 
     if let Some(file) = &flags.config {
         words.extend(["--config".to_string(), file.to_string_lossy().into_owned()]);
     }
+    // A ReCodEx broker's ports are there once on a machine: they are the master's, where the settings file says so.
+    if role == "worker" || flags.config.is_none() {
+        words.extend(["--recodex-config", "none"].map(String::from));
+    }
     if !flags.no_chaos {
         words.push("--chaos".to_string());
     }

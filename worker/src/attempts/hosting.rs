@@ -3,10 +3,10 @@
 use alloc::vec::Vec;
 
 use protocol::recodex::{CLASS, Headers};
-use protocol::{AttemptRef, Dispatch, LossCause, Outcome};
+use protocol::{AttemptRef, Dispatch, End, JobId, LossCause, Outcome};
 
 use super::{Output, Worker};
-use crate::guests::GuestId;
+use crate::guests::{AtWork, GuestId};
 
 impl Worker {
     /// Silence after which a worker of ReCodEx is lost.
@@ -15,19 +15,56 @@ impl Worker {
         Self { guests_live_ms, ..self }
     }
 
-    /// A worker of ReCodEx is there, or says that it can do other things as well. With `resumes` it is at work at that: whoever
-    /// held it here before is the same worker. False: there are too many.
-    pub fn welcome(&mut self, guest: GuestId, headers: &Headers, resumes: Option<AttemptRef>) -> bool {
-        let Ok(displaced) = self.guests.welcome(guest, headers, resumes) else { return false };
-        if let Some(attempt) = displaced {
+    /// A worker of ReCodEx is there, or says that it can do other things as well. Whoever held here what it is at work at is the
+    /// same worker. With `adopts` what it brings waits for [`Worker::adopted`]. False: there are too many.
+    pub fn welcome(&mut self, guest: GuestId, headers: &Headers, at_work: AtWork, adopts: bool) -> bool {
+        let Ok(displaced) = self.guests.welcome(guest, headers, at_work) else { return false };
+        let resumes = match at_work {
+            AtWork::Attempt(attempt) => Some(attempt),
+            AtWork::Nothing | AtWork::Unknown => None,
+        };
+        if let Some(attempt) = displaced.attempt {
             self.give_back(attempt, LossCause::Left);
+        }
+        if let Some(guest) = displaced.guest {
+            self.outputs.push(Output::GuestGone { guest, attempt: resumes });
         }
         if let Some(attempt) = resumes {
             self.back.remove(&attempt);
             self.waiting.remove(attempt);
+            if adopts {
+                self.adopting.insert(attempt);
+            }
         }
         self.attached_changed();
         true
+    }
+
+    /// What a worker that is at work at this job may have had from here: what one holds whose connection is gone, or what waits
+    /// for one.
+    #[must_use]
+    pub fn away_with(&self, job: JobId) -> Option<AttemptRef> {
+        let waits =
+            || self.waiting.of(CLASS).map(|dispatch| dispatch.attempt).find(|attempt| attempt.job == job);
+        self.guests.held_of(job, true).or_else(waits)
+    }
+
+    /// What of this job a worker has that is there.
+    #[must_use]
+    pub fn here_with(&self, job: JobId) -> Option<AttemptRef> {
+        self.guests.held_of(job, false)
+    }
+
+    /// It is decided whether an attempt is this node's: what was brought of it is sent now.
+    pub fn adopted(&mut self, attempt: AttemptRef) {
+        self.adopting.remove(&attempt);
+        self.send_result(attempt);
+    }
+
+    /// Whether a guest has this, or what it brought of it is kept.
+    #[must_use]
+    pub fn has(&self, attempt: AttemptRef) -> bool {
+        self.guests.holds(attempt) || self.kept.contains_key(&attempt)
     }
 
     /// A worker of ReCodEx said something: it is there.
@@ -47,14 +84,19 @@ impl Worker {
         if let Some(attempt) = self.guests.done(guest) {
             self.back.remove(&attempt);
             self.keep(attempt, outcome);
-            self.fill_guests();
         }
+        self.fill_guests();
     }
 
-    /// A worker that had been given up brought what it had.
-    pub fn late_done(&mut self, attempt: AttemptRef, outcome: Outcome) {
-        let is_here = self.guests.holds(attempt) || self.kept.contains_key(&attempt);
-        if !is_here {
+    /// A worker that had been given up, or that nobody knew to be at work at this, brought what it had. With `adopts` that waits
+    /// for [`Worker::adopted`].
+    pub fn late_done(&mut self, attempt: AttemptRef, outcome: Outcome, adopts: bool) {
+        if adopts {
+            self.adopting.insert(attempt);
+        }
+        // Where another one is at it, only good news counts.
+        let is_open = outcome.end == End::Success || !self.guests.holds(attempt);
+        if is_open && !self.kept.contains_key(&attempt) {
             self.back.remove(&attempt);
             self.keep(attempt, outcome);
         }

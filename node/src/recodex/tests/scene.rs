@@ -13,7 +13,7 @@ use protocol::{
 
 use crate::ports::{Letter, PeerId};
 use crate::recodex::workers::Workers;
-use crate::recodex::{Here, Lines, Outbox};
+use crate::recodex::{Lines, Outbox};
 
 pub(super) const HERE: NodeId = NodeId(1);
 pub(super) const ELSEWHERE: NodeId = NodeId(2);
@@ -105,7 +105,7 @@ pub(super) struct Room {
 impl Room {
     pub(super) fn new() -> Self {
         let (lines, log) = lines();
-        let workers = Workers::new(lines, Here { node: HERE, boot: BOOT }, true);
+        let workers = Workers::new(lines, true);
         Self { book: Book::new(), workers, log }
     }
 
@@ -141,10 +141,10 @@ impl Room {
     }
 }
 
-/// The guest of the one welcome among these, and what it resumes.
-pub(super) fn welcomed(inputs: &[Input]) -> Option<(GuestId, Option<AttemptRef>)> {
+/// The guest of the one welcome among these, and what it is at work at.
+pub(super) fn welcomed(inputs: &[Input]) -> Option<(GuestId, Option<&str>)> {
     let mut all = inputs.iter().filter_map(|input| match input {
-        Input::Welcome { guest, resumes, .. } => Some((*guest, *resumes)),
+        Input::Welcome { guest, at_work, .. } => Some((*guest, at_work.as_deref())),
         _ => None,
     });
     all.next().filter(|_| all.next().is_none())

@@ -4,16 +4,12 @@ use bytes::Bytes;
 use cast::{GuestId, Input};
 use protocol::limits::RECODEX_HEADERS;
 use protocol::recodex::Order as ClusterOrder;
-use protocol::{Boot, End, LossCause, Reason};
+use protocol::{End, LossCause, Reason};
 
 use super::scene::*;
 use crate::ports::Side;
 use crate::recodex::orders::Order;
 use crate::recodex::workers::REGISTRATIONS;
-
-fn adopt(job: u128, number: u32) -> Order {
-    Order::Cluster(ClusterOrder::Adopt { attempt: attempt(job, number), node: HERE, boot: BOOT })
-}
 
 #[test]
 fn a_stranger_is_asked_who_he_is_and_a_registered_worker_is_answered() {
@@ -78,11 +74,11 @@ fn progress_of_what_a_worker_has_goes_to_the_monitor_as_it_came_and_into_the_job
     let mut room = Room::new();
     room.comes("w1", &[]);
     room.gives_job_1(1);
-    assert_eq!(room.workers.progress().count(), 0);
+    assert_eq!(room.workers.progress(&room.book.0).count(), 0);
     assert_eq!(room.says("w1", &["progress", "j1", "STARTED"]).monitored, [frames(&["j1", "STARTED"])]);
     let out = room.says("w1", &["progress", "j1", "TASK", "t1", "COMPLETED"]);
     assert_eq!(out.monitored, [frames(&["j1", "TASK", "t1", "COMPLETED"])]);
-    let progress: Vec<_> = room.workers.progress().collect();
+    let progress: Vec<_> = room.workers.progress(&room.book.0).collect();
     assert_eq!(
         (progress[0].attempt, progress[0].permille, progress[0].text.as_str()),
         (attempt(1, 1), 200, "t1 COMPLETED")
@@ -91,7 +87,7 @@ fn progress_of_what_a_worker_has_goes_to_the_monitor_as_it_came_and_into_the_job
     let long = "x".repeat(5_000);
     assert!(room.says("w1", &["progress", "j1", &long]).monitored.is_empty(), "bounded");
     room.says("w1", &["done", "j1", "OK", ""]);
-    assert_eq!(room.workers.progress().count(), 0);
+    assert_eq!(room.workers.progress(&room.book.0).count(), 0);
 }
 
 #[test]
@@ -103,12 +99,14 @@ fn a_free_worker_is_forgotten_with_its_connection_and_a_busy_one_comes_back_with
     room.gives_job_1(2);
     assert!(matches!(room.closes("w2").inputs[..], [Input::GuestLeft { guest: GuestId(2) }]));
     let out = room.comes("w3", &["current_job=j1"]);
-    assert_eq!(welcomed(&out.inputs), Some((GuestId(3), Some(attempt(1, 1)))));
-    assert!(out.orders.is_empty(), "it is on record as this node's");
+    assert_eq!(welcomed(&out.inputs), Some((GuestId(3), Some("j1"))));
+    room.workers.gone(GuestId(2), Some(attempt(1, 1)));
+    assert_eq!(room.warnings(), 0, "nobody is lost");
+    room.says("w3", &["progress", "j1", "ENDED"]);
+    let attempts: Vec<_> = room.workers.progress(&room.book.0).map(|progress| progress.attempt).collect();
+    assert_eq!(attempts, [attempt(1, 1)], "the ledger knows which it is");
     let out = room.says("w3", &["done", "j1", "OK", ""]);
     assert!(matches!(out.inputs[..], [_, Input::GuestDone { guest: GuestId(3), .. }]), "{:?}", out.inputs);
-    room.workers.gone(GuestId(2), None);
-    assert_eq!(room.warnings(), 0, "the one it was is no worker any more");
 }
 
 #[test]
@@ -140,7 +138,7 @@ fn a_worker_that_was_given_up_brings_what_it_had_late_and_once() {
 }
 
 #[test]
-fn a_worker_that_was_given_up_and_is_still_at_work_has_its_own_attempt_again() {
+fn a_worker_that_was_given_up_and_is_still_at_work_says_so_and_then_brings_it_as_a_guest() {
     let mut room = Room::new();
     room.comes("w1", &[]);
     room.gives_job_1(1);
@@ -150,52 +148,34 @@ fn a_worker_that_was_given_up_and_is_still_at_work_has_its_own_attempt_again() {
     room.comes("w2", &[]);
     room.workers.hand(GuestId(2), &second);
     let out = room.says("w1", &["init", "group1", "env=c", "", "description=w one", "current_job=j1"]);
-    assert_eq!(welcomed(&out.inputs), Some((GuestId(3), Some(attempt(1, 1)))), "and not what the other has");
-    assert_eq!(out.orders, [adopt(1, 1)]);
-    let out = room.says("w2", &["done", "j1", "OK", ""]);
-    assert!(matches!(out.inputs[..], [_, Input::GuestDone { guest: GuestId(2), .. }]), "{:?}", out.inputs);
-}
-
-#[test]
-fn a_worker_that_comes_from_elsewhere_is_adopted_with_what_it_is_at() {
-    let table = [(ELSEWHERE, Boot(1), false), (HERE, Boot(6), false), (ELSEWHERE, Boot(1), true)];
-    for (node, boot, lost) in table {
-        let mut room = Room::new();
-        room.book.submit(1);
-        room.book.assign(1, 1, node, boot);
-        if lost {
-            room.book.lose(1, 1, LossCause::Silent);
-            room.book.assign(1, 2, ELSEWHERE, Boot(1));
-        }
-        let out = room.comes("w1", &["current_job=j1"]);
-        assert_eq!(welcomed(&out.inputs), Some((GuestId(1), Some(attempt(1, 1)))), "{node} {lost}");
-        assert_eq!(out.orders, [adopt(1, 1)], "{node} {lost}");
+    assert_eq!(welcomed(&out.inputs), Some((GuestId(3), Some("j1"))));
+    for (name, guest) in [("w2", 2), ("w1", 3)] {
+        let out = room.says(name, &["done", "j1", "OK", ""]);
+        let [_, Input::GuestDone { guest: GuestId(done), .. }] = &out.inputs[..] else { panic!("{out:?}") };
+        assert_eq!(*done, guest);
     }
 }
 
 #[test]
-fn a_worker_of_a_half_open_connection_takes_its_attempt_along() {
+fn a_worker_of_a_half_open_connection_has_to_register_there_again() {
     let mut room = Room::new();
     room.comes("w1", &[]);
     room.gives_job_1(1);
-    let out = room.comes("w2", &["current_job=j1"]);
-    assert_eq!(welcomed(&out.inputs), Some((GuestId(2), Some(attempt(1, 1)))));
-    assert_eq!(
-        said(&room.says("w1", &["ping"]).letters),
-        [(peer("w1"), frames(&["intro"]))],
-        "that was it before"
-    );
+    room.comes("w2", &["current_job=j1"]);
+    room.workers.gone(GuestId(1), Some(attempt(1, 1)));
+    assert_eq!(said(&room.says("w1", &["ping"]).letters), [(peer("w1"), frames(&["intro"]))]);
+    assert_eq!(room.warnings(), 0, "it is here, by another connection");
 }
 
 #[test]
-fn a_worker_at_work_at_what_nobody_knows_gets_nothing_until_it_is_through() {
-    for ends in [&["done", "j9", "OK", ""][..], &["init", "group1", "env=c", ""]] {
-        let mut room = Room::new();
-        let out = room.comes("w1", &["current_job=j9"]);
-        assert!(out.inputs.is_empty() && out.orders.is_empty(), "{out:?}");
-        assert_eq!(said(&room.says("w1", &["ping"]).letters), [(peer("w1"), frames(&["pong"]))]);
-        assert_eq!(welcomed(&room.says("w1", ends).inputs), Some((GuestId(1), None)), "{ends:?}");
-    }
+fn a_worker_at_work_at_what_nobody_knows_is_done_with_that_like_any_other() {
+    let mut room = Room::new();
+    let out = room.comes("w1", &["current_job=j9"]);
+    assert_eq!(welcomed(&out.inputs), Some((GuestId(1), Some("j9"))));
+    room.says("w1", &["progress", "j9", "ENDED"]);
+    assert_eq!(room.workers.progress(&room.book.0).count(), 0, "of no job");
+    let out = room.says("w1", &["done", "j9", "OK", ""]);
+    assert!(matches!(out.inputs[..], [_, Input::GuestDone { guest: GuestId(1), .. }]), "{out:?}");
 }
 
 #[test]
