@@ -3,7 +3,7 @@
 use crate::admit::AdmitError;
 use crate::broker::BrokerError;
 use crate::disk::DiskError;
-use crate::lab::LabError;
+use crate::ports::PortError;
 
 /// Why the loop ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -28,9 +28,9 @@ pub enum StageError {
     /// The broker link could not be opened.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// The lab's ports could not be opened.
+    /// Ports for foreign programs could not be opened.
     #[error(transparent)]
-    Lab(#[from] LabError),
+    Port(#[from] PortError),
     /// News cannot be told or heard.
     #[error(transparent)]
     News(#[from] crate::news::NewsError),

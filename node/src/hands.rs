@@ -23,6 +23,7 @@ use crate::link::{Link, LinkTold, Serving};
 use crate::narrate::Narrator;
 use crate::news::News;
 use crate::opening::{cast_settings, myself, open_link, open_runner, watch_load};
+use crate::recodex::Recodex;
 use crate::replies::Replies;
 use crate::runner::Runner;
 use crate::settings::Settings;
@@ -31,6 +32,7 @@ use crate::snapshots::{self, Keeper, Served, SnapshotTold};
 use crate::stage::Stage;
 
 mod asking;
+mod hosting;
 mod owing;
 
 /// Sockets, disk, children and open questions of one start.
@@ -50,6 +52,8 @@ pub(crate) struct Hands {
     slots: Slots,
     shows: Shows,
     lab: Lab,
+    /// None: no settings for it.
+    recodex: Option<Recodex>,
     /// Classes nobody names at the lab's ports, as of the newest roster.
     closed_classes: Arc<BTreeSet<String>>,
     again: Again,
@@ -118,6 +122,7 @@ impl Hands {
             stage.front.lab.clone(),
             slots.lab.clone(),
         )?;
+        let recodex = hosting::open(stage, handle, &slots)?;
         let filing = Filing::new(archive, stage.front.history.clone(), handle, link.bulk());
         let owing = owing::Owing::open(handle, &settings, &stage.log, stage.front.asks.clone());
         let hands = Self {
@@ -136,6 +141,7 @@ impl Hands {
             slots,
             shows,
             lab,
+            recodex,
             closed_classes: Arc::new(BTreeSet::new()),
             again: Again::new(),
             replies: Replies::default(),
@@ -354,8 +360,11 @@ impl Hands {
                 }
                 Output::Late { worker, attempt } => self.lab.late(worker, attempt),
                 Output::TooManyAttached { worker } => self.lab.too_many(worker),
+                Output::HandGuest { .. } | Output::GuestGone { .. } | Output::TooManyGuests { .. } => {
+                    self.with_guest(output);
+                }
                 Output::Tell { ticket, told } => {
-                    if !self.lab.answered(ticket, &told) {
+                    if !self.lab.answered(ticket, &told) && !self.told_guests(ticket, &told) {
                         self.replies.decided(ticket, told, cast.ledger(), self.shows.members());
                     }
                 }
@@ -388,6 +397,7 @@ impl Hands {
         match &output {
             Output::Fact { fact, job } => {
                 self.filing.hear(fact, job.as_ref());
+                self.tell_monitor(fact, cast);
                 if let Some(job) = job {
                     self.lab.changed(job);
                     self.replies.changed(job, self.shows.members());
@@ -475,6 +485,7 @@ impl Hands {
         self.link.close().await;
         self.broker.close();
         self.lab.close();
+        drop(self.recodex.take());
         self.news.close();
         self.replies.clear();
         self.runner.kill_all();

@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, watch};
 use crate::broker::BrokerTold;
 use crate::lab::LabTold;
 use crate::link::LinkTold;
+use crate::recodex::RecodexTold;
 use crate::snapshots::SnapshotTold;
 
 /// Messages of peers that wait for the loop.
@@ -14,6 +15,8 @@ const PEER_INBOX: usize = 8_192;
 const BROKER_INBOX: usize = 64;
 /// Batches of the lab's ports that wait for the loop.
 const LAB_INBOX: usize = 16;
+/// Batches of ReCodEx's ports that wait for the loop.
+const RECODEX_INBOX: usize = 16;
 
 /// What the disk's thread last said.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +30,7 @@ pub(crate) struct Inboxes {
     pub(crate) peers: mpsc::Receiver<LinkTold>,
     pub(crate) broker: mpsc::Receiver<Vec<BrokerTold>>,
     pub(crate) lab: mpsc::Receiver<Vec<LabTold>>,
+    pub(crate) recodex: mpsc::Receiver<Vec<RecodexTold>>,
     pub(crate) disk: watch::Receiver<DiskState>,
     pub(crate) ended: mpsc::Receiver<(AttemptRef, Outcome)>,
     pub(crate) load: watch::Receiver<Load>,
@@ -39,6 +43,7 @@ pub(crate) struct Slots {
     pub(crate) peers: mpsc::Sender<LinkTold>,
     pub(crate) broker: mpsc::Sender<Vec<BrokerTold>>,
     pub(crate) lab: mpsc::Sender<Vec<LabTold>>,
+    pub(crate) recodex: mpsc::Sender<Vec<RecodexTold>>,
     pub(crate) disk: watch::Sender<DiskState>,
     pub(crate) ended: mpsc::Sender<(AttemptRef, Outcome)>,
     pub(crate) load: watch::Sender<Load>,
@@ -51,19 +56,21 @@ pub(crate) fn inboxes(slots: usize) -> (Slots, Inboxes) {
     let (peers, peers_in) = mpsc::channel(PEER_INBOX);
     let (broker, broker_in) = mpsc::channel(BROKER_INBOX);
     let (lab, lab_in) = mpsc::channel(LAB_INBOX);
+    let (recodex, recodex_in) = mpsc::channel(RECODEX_INBOX);
     let (disk, disk_in) = watch::channel(DiskState::default());
     // Every running attempt ends once, and none starts before the last end was taken: this never fills.
     let (ended, ended_in) = mpsc::channel(2 * slots + 64);
     let (load, load_in) = watch::channel(Load::default());
     let (snapshots, snapshots_in) = mpsc::channel(crate::snapshots::limits::TOLD);
     let (joined, joined_in) = mpsc::channel(4);
-    let slots = Slots { peers, broker, lab, disk, ended, load, snapshots, joined };
+    let slots = Slots { peers, broker, lab, recodex, disk, ended, load, snapshots, joined };
     (
         slots,
         Inboxes {
             peers: peers_in,
             broker: broker_in,
             lab: lab_in,
+            recodex: recodex_in,
             disk: disk_in,
             ended: ended_in,
             load: load_in,

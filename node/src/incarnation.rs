@@ -147,6 +147,7 @@ impl Incarnation {
         // The link's tasks live on this thread too, and get their turn after each of ours, however much waits for us.
         tokio::task::yield_now().await;
         let waits = self.cast.has_enough_under_way();
+        let due = self.hands.verdict_due().map_or(self.next_tick, |due| self.next_tick.min(due.into()));
         let inboxes = &mut self.inboxes;
         tokio::select! {
             biased;
@@ -158,14 +159,17 @@ impl Incarnation {
             Some((attempt, outcome)) = inboxes.ended.recv() => self.hands.ended(attempt, outcome, inputs),
             Some(ask) = stage.asks.recv(), if !waits => self.hands.asked(ask, &self.cast, inputs),
             Some(batch) = inboxes.lab.recv() => self.hands.lab_told(batch, &self.cast, inputs),
+            Some(batch) = inboxes.recodex.recv() => self.hands.recodex_told(batch, &self.cast, inputs),
             Some(told) = inboxes.snapshots.recv() => self.hands.snapshot_told(told, inputs),
             Ok(()) = inboxes.load.changed() => {
                 let load = *inboxes.load.borrow_and_update();
                 self.hands.loaded(load, inputs);
-                inputs.push(Input::Progress(stage.front.outputs.progress()));
+                let mut progress = stage.front.outputs.progress();
+                progress.extend(self.hands.guests_progress(self.cast.ledger()));
+                inputs.push(Input::Progress(progress));
             }
             Some(joined) = inboxes.joined.recv() => self.hands.joined(joined?),
-            () = tokio::time::sleep_until(self.next_tick) => {}
+            () = tokio::time::sleep_until(due) => {}
         }
         self.take_waiting(stage, inputs)
     }
@@ -200,6 +204,10 @@ impl Incarnation {
             let Ok(batch) = inboxes.lab.try_recv() else { break };
             self.hands.lab_told(batch, &self.cast, inputs);
         }
+        while began.elapsed() <= TURN_TIME {
+            let Ok(batch) = inboxes.recodex.try_recv() else { break };
+            self.hands.recodex_told(batch, &self.cast, inputs);
+        }
         for _ in 0..TURN_EVENTS {
             let Ok(ask) = stage.asks.try_recv() else { break };
             self.hands.asked(ask, &self.cast, inputs);
@@ -210,6 +218,7 @@ impl Incarnation {
     /// One turn: everything taken, then at most one tick, however late it is.
     fn turn(&mut self, stage: &mut Stage, inputs: &mut Vec<Input>) -> Result<(), StageError> {
         let wall_ms = wall_ms();
+        self.hands.give_verdicts(inputs);
         for input in inputs.drain(..) {
             self.cast.handle(input, wall_ms);
         }

@@ -14,9 +14,8 @@
 
 mod clients;
 mod known;
-mod mailbox;
-mod port;
 mod scribe;
+mod wire;
 mod workers;
 
 use std::collections::BTreeSet;
@@ -24,7 +23,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
 use cast::{AttachedId, Cast, Input};
 use master::Ledger;
 use protocol::{AttemptRef, Dispatch, Job, JobId, Request};
@@ -32,31 +30,14 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use self::clients::Clients;
-use self::port::Port;
+use self::wire::{LabSaid, LabWire, rules};
 use self::workers::Workers;
 use crate::ask::Told;
+use crate::ports::{self, Door, Opening, PortError, Ports, Side};
 use crate::settings::Settings;
 
-pub(crate) use self::port::{LabError, LabTold};
-
-/// Which of the two ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Side {
-    Clients,
-    Workers,
-}
-
-/// Who is connected: the routing id that the port gave the connection, never used twice.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct PeerId(pub(crate) Bytes);
-
-/// Frames on their way to a peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Letter {
-    pub(crate) side: Side,
-    pub(crate) to: PeerId,
-    pub(crate) frames: Vec<Bytes>,
-}
+/// What came in at the lab's ports.
+pub(crate) type LabTold = ports::Told<LabSaid>;
 
 /// What came to the lab's ports and was let go, over all starts of this process; for metrics.
 #[derive(Clone, Debug, Default)]
@@ -87,7 +68,7 @@ impl Lines {
 
 /// Both ports of one start.
 pub(crate) struct Lab {
-    port: Port,
+    ports: Ports,
     clients: Clients,
     workers: Workers,
     counts: LabCounts,
@@ -102,14 +83,25 @@ impl Lab {
         log: &logdb::Log,
         counts: LabCounts,
         inbox: mpsc::Sender<Vec<LabTold>>,
-    ) -> Result<Self, LabError> {
+    ) -> Result<Self, PortError> {
         let lines = Lines(log.clone());
-        let port = Port::open(handle, settings, data, inbox)?;
+        let door = |name: &'static str, port: u16| {
+            let address = format!("{}:{port}", settings.listen_host);
+            Door { name, address }
+        };
+        let opening = Opening {
+            data,
+            clients: door("clients", settings.clients_port),
+            workers: door("workers", settings.workers_port),
+            rules,
+            outward: None,
+        };
+        let ports = Ports::open(handle, opening, LabWire::default(), inbox)?;
         // As the lab's broker says it: once, with no name and no class.
         lines.say(None, "CONNECTED", b"", "");
         let workers = Workers::open(data, lines.clone());
         let clients = Clients::new(lines, settings.lab.allow.clone());
-        Ok(Self { port, clients, workers, counts })
+        Ok(Self { ports, clients, workers, counts })
     }
 
     /// Something came in. `ticket` gives a new ticket for each request.
@@ -127,31 +119,33 @@ impl Lab {
             }
             LabTold::Closed { side: Side::Clients, peer } => self.clients.closed(&peer),
             LabTold::Closed { side: Side::Workers, peer } => self.workers.closed(&peer, inputs),
-            LabTold::Unreadable { side, peer } => {
-                self.counts.0.fetch_add(1, Ordering::Relaxed);
-                match side {
-                    Side::Clients => self.clients.unreadable(&peer),
-                    Side::Workers => self.workers.unreadable(&peer),
-                }
-            }
             LabTold::Undelivered { side: Side::Workers, peer } => self.workers.undelivered(&peer, inputs),
             LabTold::Undelivered { side: Side::Clients, .. } => {}
-            LabTold::Asks(asks) => {
-                let job = asks.job;
-                match self.clients.asks(asks, closed) {
-                    Ok(request) => {
-                        let ticket = ticket();
-                        self.clients.asked(ticket, job);
-                        inputs.push(Input::Ask { ticket, request });
-                        return Some(job);
+            LabTold::Said { peer, said } => match said {
+                LabSaid::Unreadable(side) => {
+                    self.counts.0.fetch_add(1, Ordering::Relaxed);
+                    match side {
+                        Side::Clients => self.clients.unreadable(&peer),
+                        Side::Workers => self.workers.unreadable(&peer),
                     }
-                    Err(letter) => self.port.post(letter),
                 }
-            }
-            LabTold::Registers { peer, class } => self.workers.registers(&peer, class, closed, inputs),
-            LabTold::Returns { peer, client, text, class } => {
-                self.workers.returns(&peer, &client, text, class, closed, inputs);
-            }
+                LabSaid::Asks(asks) => {
+                    let job = asks.job;
+                    match self.clients.asks(asks, closed) {
+                        Ok(request) => {
+                            let ticket = ticket();
+                            self.clients.asked(ticket, job);
+                            inputs.push(Input::Ask { ticket, request });
+                            return Some(job);
+                        }
+                        Err(letter) => self.ports.post(letter),
+                    }
+                }
+                LabSaid::Registers { class } => self.workers.registers(&peer, class, closed, inputs),
+                LabSaid::Returns { client, text, class } => {
+                    self.workers.returns(&peer, &client, text, class, closed, inputs);
+                }
+            },
         }
         None
     }
@@ -159,7 +153,7 @@ impl Lab {
     /// The leader decided a request, or nobody did. True: the ticket was one of these.
     pub(crate) fn answered(&mut self, ticket: u64, told: &Told) -> bool {
         let (mine, letter) = self.clients.answered(ticket, told);
-        letter.into_iter().for_each(|letter| self.port.post(letter));
+        letter.into_iter().for_each(|letter| self.ports.post(letter));
         mine
     }
 
@@ -169,7 +163,7 @@ impl Lab {
             self.workers.ended(job.id);
         }
         let letter = self.clients.changed(job);
-        letter.into_iter().for_each(|letter| self.port.post(letter));
+        letter.into_iter().for_each(|letter| self.ports.post(letter));
     }
 
     /// The ledger went on in one step: ends of jobs in between are heard now.
@@ -201,7 +195,7 @@ impl Lab {
     pub(crate) fn hand(&mut self, worker: AttachedId, dispatch: &Dispatch) {
         let client = self.clients.name_for(dispatch);
         if let Some(letter) = self.workers.hand(worker, dispatch, client) {
-            self.port.post(letter);
+            self.ports.post(letter);
         }
     }
 
@@ -217,7 +211,7 @@ impl Lab {
 
     /// Closes the ports at once.
     pub(crate) fn close(self) {
-        self.port.close();
+        self.ports.close();
     }
 }
 

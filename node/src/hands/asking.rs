@@ -62,6 +62,7 @@ impl Hands {
             return;
         }
         self.replies.sweep();
+        self.order_again(cast);
         if self.lab.has_undecided() && self.again.wants_read() {
             let ticket = self.nobodys_ticket();
             self.again.reads(ticket);

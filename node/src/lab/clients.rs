@@ -7,8 +7,9 @@ use bytes::Bytes;
 use protocol::limits::{CLASS_BYTES, OPEN_FORWARDS, PAYLOAD_BYTES, SUBMITTER_BYTES};
 use protocol::{Answer, Dispatch, Job, JobId, JobSpec, JobState, LAB_HEADER, Refusal, Request, cbw, submit};
 
-use super::{Letter, Lines, PeerId, Side};
+use super::Lines;
 use crate::ask::Told;
+use crate::ports::{Letter, PeerId, Side};
 
 /// Label of a job that came through bridges: their ids, joined by points.
 const VIA: &str = "via";

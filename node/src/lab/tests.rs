@@ -7,10 +7,11 @@ use bytes::Bytes;
 use cast::{AttachedId, Input};
 use protocol::{AttemptRef, Dispatch, JobId, Request, cbw, limits, submit};
 
+use super::Lines;
 use super::clients::{Asks, Clients};
 use super::workers::Workers;
-use super::{Lines, PeerId};
 use crate::ask::Told;
+use crate::ports::PeerId;
 
 fn lines() -> (Lines, logdb::Log) {
     let log = logdb::Log::in_memory("n1");

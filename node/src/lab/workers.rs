@@ -8,9 +8,10 @@ use cast::{AttachedId, Input};
 use protocol::limits::{CLASS_BYTES, OUTPUT_BYTES};
 use protocol::{AttemptRef, Dispatch, JobId, Outcome, Reason, cbw};
 
+use super::Lines;
 use super::clients::shown_name;
 use super::known::Known;
-use super::{Letter, Lines, PeerId, Side};
+use crate::ports::{Letter, PeerId, Side};
 
 /// All attached workers of one node.
 #[derive(Debug)]

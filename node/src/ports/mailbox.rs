@@ -10,9 +10,18 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use super::{Letter, PeerId, Side};
 
 /// Bytes of letters that may wait; above it new ones are dropped and counted.
-const LETTER_BYTES: usize = 256 << 20;
+const MAIL_BYTES: usize = 256 << 20;
 /// What a letter costs beside its bytes, in the bound above.
 const LETTER_OVERHEAD_BYTES: usize = 256;
+
+/// What is sent.
+#[derive(Clone, Debug)]
+pub(super) enum Mail {
+    /// To a peer.
+    Letter(Letter),
+    /// To the program that the ports call.
+    Outward(Vec<Bytes>),
+}
 
 /// Somebody came or went. There are never more than two for each connection the gate lets in.
 #[derive(Clone, Debug)]
@@ -32,8 +41,8 @@ pub(super) struct Mailbox {
 #[derive(Debug, Default)]
 struct Inside {
     closing: bool,
-    letters: VecDeque<Letter>,
-    letter_bytes: usize,
+    mail: VecDeque<Mail>,
+    mail_bytes: usize,
     dropped: u64,
     visits: Vec<Visit>,
 }
@@ -74,17 +83,17 @@ impl Mailbox {
         self.inside().closing
     }
 
-    pub(super) fn post(&self, letter: Letter) {
+    pub(super) fn post(&self, mail: Mail) {
         {
             let mut inside = self.inside();
-            let bytes = weight_bytes(&letter);
-            if inside.letter_bytes + bytes > LETTER_BYTES {
+            let bytes = weight_bytes(&mail);
+            if inside.mail_bytes + bytes > MAIL_BYTES {
                 inside.dropped += 1;
                 return;
             }
-            inside.letter_bytes += bytes;
-            inside.letters.push_back(letter);
-            if inside.letters.len() > 1 {
+            inside.mail_bytes += bytes;
+            inside.mail.push_back(mail);
+            if inside.mail.len() > 1 {
                 // Whoever put in the first one has woken the thread, which takes letters until there are none.
                 return;
             }
@@ -93,16 +102,16 @@ impl Mailbox {
     }
 
     /// The next letters, at most so many.
-    pub(super) fn letters(&self, most: usize) -> Vec<Letter> {
+    pub(super) fn mail(&self, most: usize) -> Vec<Mail> {
         let mut inside = self.inside();
-        let count = inside.letters.len().min(most);
-        let letters: Vec<Letter> = inside.letters.drain(..count).collect();
-        inside.letter_bytes -= letters.iter().map(weight_bytes).sum::<usize>();
-        letters
+        let count = inside.mail.len().min(most);
+        let mail: Vec<Mail> = inside.mail.drain(..count).collect();
+        inside.mail_bytes -= mail.iter().map(weight_bytes).sum::<usize>();
+        mail
     }
 
-    pub(super) fn has_letters(&self) -> bool {
-        !self.inside().letters.is_empty()
+    pub(super) fn has_mail(&self) -> bool {
+        !self.inside().mail.is_empty()
     }
 
     /// Letters that found no room so far.
@@ -120,6 +129,7 @@ impl Mailbox {
     }
 }
 
-fn weight_bytes(letter: &Letter) -> usize {
-    letter.frames.iter().map(Bytes::len).sum::<usize>() + LETTER_OVERHEAD_BYTES
+fn weight_bytes(mail: &Mail) -> usize {
+    let (Mail::Letter(Letter { frames, .. }) | Mail::Outward(frames)) = mail;
+    frames.iter().map(Bytes::len).sum::<usize>() + LETTER_OVERHEAD_BYTES
 }
