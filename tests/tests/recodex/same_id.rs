@@ -49,7 +49,7 @@ async fn with_a_queue_for_each_worker_jobs_go_round_and_stay_where_they_are() {
     assert_eq!(crew.begins("d", 1).await.worker, of_b);
     crew.finishes(of_b, "OK", "");
     // With one queue it would have taken this one.
-    backend.counts(1, "idle-worker-count", 1).await;
+    backend.counts(1, "evaluated-jobs", 2).await;
     assert!(crew.runs("c").is_empty(), "it waits for its own worker");
     crew.finishes(of_a, "OK", "");
     assert_eq!(crew.begins("c", 1).await.worker, of_a);
