@@ -86,7 +86,8 @@ fn its_installation_makes_a_user_without_a_shell_who_owns_settings_and_log() {
     let passwd = fs::read_to_string(system.join("etc/passwd")).expect("users");
     let fields: Vec<&str> = passwd.trim().split(':').collect();
     assert_eq!((fields[0], fields[6], passwd.lines().count()), ("recodex", "/usr/sbin/nologin", 1));
-    let owner = (fields[2].parse().expect("a number"), fields[3].parse().expect("a number"));
+    let number = |at: usize| fields[at].parse::<u32>().expect("a number");
+    let owner = (number(2), number(3));
     let meta = |path: &str| fs::metadata(system.join(path)).expect(path);
     for path in ["etc/recodex", "etc/recodex/broker", "etc/recodex/broker/config.yml", "var/log/recodex"] {
         assert_eq!((meta(path).uid(), meta(path).gid()), owner, "{path}");

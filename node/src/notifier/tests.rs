@@ -92,12 +92,15 @@ fn caller(address: &str, port: u16, login: (&str, &str)) -> (Caller, mpsc::Recei
         password: Password::new(login.1.to_string()),
     };
     let (tell, delivered) = mpsc::channel(ROOM);
-    let told: Delivered = Box::new(move |number| {
-        let _ = tell.try_send(number);
-    });
+    let told: Delivered = Box::new(move |number| hear(&tell, number));
     let pace = Pace { first: QUICK, most: 4 * QUICK, report: PATIENCE };
     let log = logdb::Log::in_memory("n1");
     (Caller::start_with(&Handle::current(), &front_end, log, told, pace).unwrap(), delivered)
+}
+
+/// The end of a test may come before the last report.
+fn hear(tell: &mpsc::Sender<u64>, number: u64) {
+    let _ = tell.try_send(number);
 }
 
 fn status(number: u64, failed: Option<&str>) -> Arc<Call> {
@@ -240,9 +243,7 @@ async fn what_is_owed_no_longer_is_not_tried_again() {
 async fn a_delivery_that_stays_owed_is_reported_again_and_not_made_again() {
     let mut server = Server::start(vec![], false).await;
     let (tell, mut delivered) = mpsc::channel(ROOM);
-    let told_of: Delivered = Box::new(move |number| {
-        let _ = tell.try_send(number);
-    });
+    let told_of: Delivered = Box::new(move |number| hear(&tell, number));
     let front_end = Notifier {
         address: "127.0.0.1".into(),
         port: server.port,
