@@ -89,17 +89,12 @@ impl Offer {
         self.attached.values().sum::<u32>() + self.pools.values().map(|pool| pool.workers).sum::<u32>()
     }
 
-    /// The pools whose workers may have this evaluation: those that can do the least first, so that the others stay free.
+    /// The pools whose workers may have this evaluation, in the order of their numbers: of free ones the first that registered is
+    /// given work, as the original does.
     #[must_use]
     pub fn pools_for(&self, asked: &Evaluation) -> Vec<u32> {
-        let mut fit: Vec<(usize, u32)> = self
-            .pools
-            .iter()
-            .filter(|(_, pool)| pool.workers > 0 && recodex::fits(&asked.headers, &pool.headers))
-            .map(|(number, pool)| (pool.headers.values().map(BTreeSet::len).sum(), *number))
-            .collect();
-        fit.sort_unstable();
-        fit.into_iter().map(|(_, number)| number).collect()
+        let fits = |pool: &Pool| pool.workers > 0 && recodex::fits(&asked.headers, &pool.headers);
+        self.pools.iter().filter(|(_, pool)| fits(pool)).map(|(number, _)| *number).collect()
     }
 
     /// Whether the node, or a worker attached to it, could ever have this job as far as its class goes; of an evaluation, as far

@@ -73,7 +73,7 @@ fn good() -> Outcome {
 }
 
 #[test]
-fn workers_of_the_same_headers_are_one_pool_and_the_least_able_one_gets_the_job() {
+fn workers_of_the_same_headers_are_one_pool_and_the_first_that_registered_gets_the_job() {
     let mut worker = worker();
     let able = headers(&[("env", "c"), ("env", "go"), ("threads", "8")]);
     assert!(worker.welcome(ONE, &able, AtWork::Nothing, false));
@@ -82,9 +82,9 @@ fn workers_of_the_same_headers_are_one_pool_and_the_least_able_one_gets_the_job(
     let offered: Vec<u32> = worker.offer().pools.values().map(|pool| pool.workers).collect();
     assert_eq!(offered, [1, 2]);
     worker.drain();
-    assert_eq!(give(&mut worker, &dispatch(1, &[("env", "c")])), [TWO]);
-    assert_eq!(give(&mut worker, &dispatch(2, &[("env", "c")])), [GuestId(3)]);
-    assert_eq!(give(&mut worker, &dispatch(3, &[("env", "c")])), [ONE]);
+    assert_eq!(give(&mut worker, &dispatch(1, &[("env", "c")])), [ONE]);
+    assert_eq!(give(&mut worker, &dispatch(2, &[("env", "c")])), [TWO]);
+    assert_eq!(give(&mut worker, &dispatch(3, &[("env", "c")])), [GuestId(3)]);
     // The next one waits, and the first to be free has it; what nobody here could have goes back.
     assert_eq!(give(&mut worker, &dispatch(4, &[("env", "c")])), []);
     assert_eq!(give(&mut worker, &dispatch(5, &[("env", "rust")])), []);
