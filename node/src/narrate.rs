@@ -233,11 +233,8 @@ fn tale(what: &What, members: Members<'_>) -> Tale {
         }
         What::Superseded { attempt, node } => {
             let (name, AttemptRef { job, attempt }) = (name_of(*node, members), attempt);
-            info(
-                "superseded",
-                Some(*node),
-                format!("Late result of attempt {attempt} of {job} from {name} changes nothing"),
-            )
+            let message = format!("Late result of attempt {attempt} of {job} from {name} changes nothing");
+            info("superseded", Some(*node), message)
         }
         What::Cancelled { job } => info("cancelled", None, format!("Cancelled {job}: somebody asked")),
         What::Expired { job, reason } => {
