@@ -43,6 +43,17 @@ impl Cast {
         }
     }
 
+    /// The ledger may know by now what some are at work at.
+    pub(crate) fn look_at_unknown(&mut self) {
+        let unknown: Vec<(GuestId, String)> =
+            self.adopting.unknown.iter().map(|(guest, id)| (*guest, id.clone())).collect();
+        for (guest, id) in unknown {
+            if self.resumed(&id).is_some() {
+                self.welcome(guest, &Headers::new(), Some(id));
+            }
+        }
+    }
+
     /// A worker is through. Of what nobody knew when it came, more may be known by now.
     pub(crate) fn guest_done(&mut self, guest: GuestId, outcome: Outcome) {
         let unknown = self.adopting.unknown.remove(&guest);

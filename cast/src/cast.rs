@@ -122,7 +122,7 @@ impl Cast {
             master: None,
             worker: Mutant::worker(settings.mutant, Worker::new(settings.offer.clone()))
                 .with_windows(settings.windows.clone())
-                .with_guests_live_ms(settings.guests_live_ms),
+                .with_guests(settings.guests_live_ms, settings.policy == master::Policy::Multi),
             gateway: Mutant::gateway(settings.mutant),
             reads: Reads::new(salt),
             following: None,
@@ -319,6 +319,7 @@ impl Cast {
             self.ask_consensus(context);
         }
         self.join();
+        self.look_at_unknown();
         self.offer_lead(tick_ms);
         if let Some(master) = self.master.as_mut().filter(|_| !self.in_doubt) {
             master.tick(&self.ledger);

@@ -104,6 +104,7 @@ pub struct Worker {
     windows: Windows,
     guests: Guests,
     guests_live_ms: u64,
+    guests_in_turn: bool,
     /// What guests have that the ledger does not know yet as this node's: what they bring of it waits.
     adopting: BTreeSet<AttemptRef>,
     /// Attempts the leader shall give to somebody else.
@@ -146,6 +147,7 @@ impl Worker {
             windows: Windows::default(),
             guests: Guests::default(),
             guests_live_ms: GUESTS_LIVE_MS,
+            guests_in_turn: false,
             adopting: BTreeSet::new(),
             back: BTreeMap::new(),
             kept: BTreeMap::new(),

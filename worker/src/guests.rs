@@ -8,7 +8,7 @@
 //! Those of the same headers make a pool; the leader counts pools, not workers. A worker has another identity after each
 //! reconnect: it says itself what it is at work at, and then the one that held it before is the same worker, and no more.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use protocol::limits::{RECODEX_POOLS, RECODEX_WORKERS};
@@ -73,6 +73,9 @@ pub(crate) struct Guests {
     pools: BTreeMap<u32, Same>,
     last_pool: u32,
     held: BTreeMap<AttemptRef, GuestId>,
+    /// Where each has a queue of its own: what waits for whom, and who was chosen last.
+    bound: BTreeMap<AttemptRef, GuestId>,
+    last_turn: Option<GuestId>,
 }
 
 impl Guests {
@@ -160,6 +163,36 @@ impl Guests {
         Some(id)
     }
 
+    /// Gives an attempt to the worker in whose queue it is, if that is free; it comes into the queue of the next one in turn of
+    /// these pools, if it is in none.
+    pub(crate) fn hand_in_turn(&mut self, pools: &[u32], attempt: AttemptRef) -> Option<GuestId> {
+        let id = match self.bound.get(&attempt) {
+            Some(id) => *id,
+            None => {
+                let fit = |one: &One| pools.contains(&one.pool);
+                let mut all = self.guests.iter().filter(|(_, one)| fit(one)).map(|(id, _)| *id);
+                let first = all.clone().next();
+                let next = all.find(|id| self.last_turn.is_none_or(|last| *id > last)).or(first)?;
+                self.last_turn = Some(next);
+                self.bound.insert(attempt, next);
+                next
+            }
+        };
+        let one = self.guests.get_mut(&id)?;
+        let same = self.pools.get_mut(&one.pool)?;
+        let place = same.free.iter().position(|free| *free == id)?;
+        same.free.remove(place);
+        one.holds = Some(attempt);
+        self.bound.remove(&attempt);
+        self.held.insert(attempt, id);
+        Some(id)
+    }
+
+    /// Only these wait here.
+    pub(crate) fn keep_bound(&mut self, waiting: &BTreeSet<AttemptRef>) {
+        self.bound.retain(|attempt, _| waiting.contains(attempt));
+    }
+
     /// This many milliseconds passed: who was silent for so long is lost, with what it held.
     pub(crate) fn tick(&mut self, elapsed_ms: u64, live_ms: u64) -> Vec<(GuestId, Option<AttemptRef>)> {
         let mut lost = Vec::new();
@@ -197,6 +230,8 @@ impl Guests {
 
     fn remove(&mut self, id: GuestId) -> Option<AttemptRef> {
         let one = self.guests.remove(&id)?;
+        // What waited for it goes into other queues.
+        self.bound.retain(|_, of| *of != id);
         if let Some(same) = self.pools.get_mut(&one.pool) {
             same.free.retain(|free| *free != id);
             same.workers -= 1;

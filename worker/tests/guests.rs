@@ -11,7 +11,7 @@ const ONE: GuestId = GuestId(1);
 const TWO: GuestId = GuestId(2);
 
 fn worker() -> Worker {
-    let mut worker = Worker::new(Offer::default()).with_guests_live_ms(LIVE_MS);
+    let mut worker = Worker::new(Offer::default()).with_guests(LIVE_MS, false);
     worker.follow(true);
     worker.drain();
     worker
@@ -200,4 +200,45 @@ fn who_is_at_work_at_something_unknown_gets_nothing_until_it_is_done() {
     assert_eq!(give(&mut worker, &dispatch(1, &[("env", "c")])), []);
     worker.guest_done(ONE, good());
     assert_eq!(handed(&mut worker), [ONE]);
+}
+
+/// The attempt of a job waits for the very worker that is at work at it: it is not given to it when it is done.
+#[test]
+fn what_waits_is_not_begun_after_a_worker_brought_it() {
+    let mut worker = worker();
+    worker.welcome(ONE, &headers(&[("env", "c")]), AtWork::Unknown, false);
+    worker.drain();
+    let waits = dispatch(1, &[("env", "c")]);
+    assert_eq!(give(&mut worker, &waits), []);
+    assert_eq!(worker.away_with(waits.attempt.job), Some(waits.attempt));
+    worker.late_done(waits.attempt, good(), false);
+    worker.guest_done(ONE, good());
+    assert_eq!(handed(&mut worker), []);
+}
+
+#[test]
+fn with_a_queue_for_each_they_get_jobs_in_turn_which_stay_with_them_until_they_are_lost() {
+    let mut worker = worker().with_guests(LIVE_MS, true);
+    for guest in [ONE, TWO] {
+        worker.welcome(guest, &headers(&[("env", "c")]), AtWork::Nothing, false);
+    }
+    worker.drain();
+    let jobs: Vec<Dispatch> = (1..=5).map(|job| dispatch(job, &[("env", "c")])).collect();
+    let given: Vec<GuestId> = jobs.iter().flat_map(|job| give(&mut worker, job)).collect();
+    assert_eq!(given, [ONE, TWO]);
+    // The fourth is the second one's: it goes there, though the third is older.
+    worker.guest_done(TWO, good());
+    assert_eq!(handed(&mut worker), [TWO]);
+    worker.guest_done(TWO, good());
+    assert_eq!(handed(&mut worker), [], "the third and the fifth are the other's");
+    // With that one lost they are anybody's.
+    let mut all = Vec::new();
+    for _ in 0..LIVE_MS / REPORT_MS {
+        worker.guest_heard(TWO);
+        worker.tick(REPORT_MS);
+        all.extend(handed(&mut worker));
+    }
+    assert_eq!(all, [TWO]);
+    worker.guest_done(TWO, good());
+    assert_eq!(handed(&mut worker), [TWO]);
 }

@@ -11,6 +11,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use tests::rabbit::{self, Rabbit};
 use tests::{Bridge, Cluster, Plan, until};
 
+mod room;
 mod sample;
 
 /// Jobs that a busy machine runs one after the other.

@@ -1,9 +1,9 @@
-//! One id twice, and the queue of each worker.
+//! One id twice, and the two ways to queue: in one queue, or in one of each worker.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tests::Plan;
-use tests::recodex::{Backend, FrontEnd};
+use tests::recodex::{Backend, Crew, FrontEnd, Hand};
 
 use crate::{OK, crew_at};
 
@@ -37,7 +37,7 @@ async fn an_id_asked_twice_is_one_job_while_it_is_open_and_a_new_one_afterwards(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_a_queue_for_each_worker_jobs_go_round_and_stay_where_they_are() {
+async fn with_a_queue_for_each_worker_those_of_one_node_have_their_own_too() {
     let backend = Backend::with(Plan::of(1), |config| config.queue_manager = "multi").await;
     let crew = crew_at(&backend, 1, 2).await;
     for id in ["a", "b", "c", "d"] {
@@ -48,9 +48,31 @@ async fn with_a_queue_for_each_worker_jobs_go_round_and_stay_where_they_are() {
     crew.finishes(of_b, "OK", "");
     assert_eq!(crew.begins("d", 1).await.worker, of_b);
     crew.finishes(of_b, "OK", "");
-    // With one queue it would have taken this one.
-    backend.counts(1, "idle-worker-count", 1).await;
+    backend.counts(1, "evaluated-jobs", 2).await;
     assert!(crew.runs("c").is_empty(), "it waits for its own worker");
+    crew.finishes(of_a, "OK", "");
+    assert_eq!(crew.begins("c", 1).await.worker, of_a);
+    crew.finishes(of_a, "OK", "");
+    backend.counts(1, "evaluated-jobs", 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_queue_for_each_worker_jobs_go_round_the_nodes_and_stay_there() {
+    let backend = Backend::with(Plan::of(2), |config| config.queue_manager = "multi").await;
+    let mut crew = Crew::new();
+    let [one, other] = [1, 2].map(|k| crew.join(Hand::of("group1", &backend.workers(k))));
+    backend.counts(1, "worker-count", 2).await;
+    for id in ["a", "b", "c", "d"] {
+        FrontEnd::accepted(&backend.clients(1), id, &HEADERS);
+    }
+    let (of_a, of_b) = (crew.begins("a", 1).await.worker, crew.begins("b", 1).await.worker);
+    assert_eq!(BTreeSet::from([of_a, of_b]), BTreeSet::from([one, other]), "in turn");
+    crew.finishes(of_b, "OK", "");
+    assert_eq!(crew.begins("d", 1).await.worker, of_b);
+    crew.finishes(of_b, "OK", "");
+    // With one queue it would have been given this one together with the count.
+    backend.counts(1, "evaluated-jobs", 2).await;
+    assert!(crew.runs("c").is_empty(), "it waits where it is");
     crew.finishes(of_a, "OK", "");
     assert_eq!(crew.begins("c", 1).await.worker, of_a);
     crew.finishes(of_a, "OK", "");

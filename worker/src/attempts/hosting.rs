@@ -1,5 +1,6 @@
 //! A worker as the host of workers of ReCodEx ([`crate::guests`]): what happens to the attempts they have.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use protocol::recodex::{CLASS, Headers};
@@ -9,10 +10,10 @@ use super::{Output, Worker};
 use crate::guests::{AtWork, GuestId};
 
 impl Worker {
-    /// Silence after which a worker of ReCodEx is lost.
+    /// Silence after which a worker of ReCodEx is lost, and whether each has a queue of its own.
     #[must_use]
-    pub fn with_guests_live_ms(self, guests_live_ms: u64) -> Self {
-        Self { guests_live_ms, ..self }
+    pub fn with_guests(self, guests_live_ms: u64, guests_in_turn: bool) -> Self {
+        Self { guests_live_ms, guests_in_turn, ..self }
     }
 
     /// A worker of ReCodEx is there, or says that it can do other things as well. Whoever held here what it is at work at is the
@@ -98,6 +99,7 @@ impl Worker {
         let is_open = outcome.end == End::Success || !self.guests.holds(attempt);
         if is_open && !self.kept.contains_key(&attempt) {
             self.back.remove(&attempt);
+            self.waiting.remove(attempt);
             self.keep(attempt, outcome);
         }
     }
@@ -120,7 +122,11 @@ impl Worker {
     /// Gives an evaluation to a free worker that may have it. False: there is none.
     pub(super) fn hand_to_guest(&mut self, dispatch: &Dispatch) -> bool {
         let Some(asked) = &dispatch.spec.more.recodex else { return false };
-        let guest = self.guests.hand(&self.offer.pools_for(asked), dispatch.attempt);
+        let pools = self.offer.pools_for(asked);
+        let guest = match self.guests_in_turn {
+            true => self.guests.hand_in_turn(&pools, dispatch.attempt),
+            false => self.guests.hand(&pools, dispatch.attempt),
+        };
         if let Some(guest) = guest {
             self.outputs.push(Output::HandGuest { guest, dispatch: dispatch.clone() });
         }
@@ -130,6 +136,8 @@ impl Worker {
     /// A worker is free: the next evaluations that it may have begin.
     pub(super) fn fill_guests(&mut self) {
         let waiting: Vec<Dispatch> = self.waiting.of(CLASS).cloned().collect();
+        let waits: BTreeSet<AttemptRef> = waiting.iter().map(|dispatch| dispatch.attempt).collect();
+        self.guests.keep_bound(&waits);
         for dispatch in waiting {
             if self.hand_to_guest(&dispatch) {
                 self.waiting.remove(dispatch.attempt);

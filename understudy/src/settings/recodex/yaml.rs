@@ -47,7 +47,7 @@ pub(super) struct Placed {
 enum Open {
     /// A map with the name of its key, and the key whose value is next.
     Map { name: String, key: Option<String> },
-    /// A list, and how many are open inside it: what it holds has no name.
+    /// A list, or a map somewhere in one: what it holds has no name.
     List,
 }
 
@@ -91,9 +91,8 @@ pub(super) fn values(text: &str) -> Result<BTreeMap<String, Placed>, String> {
         };
         match (&value, &name) {
             (Value::Map, Some(name)) => open.push(Open::Map { name: name.clone(), key: None }),
-            // Nothing below it has a name.
-            (Value::Map, None) => return at("a map in a list: no setting has one"),
-            (Value::List, _) => open.push(Open::List),
+            // Nothing below it has a name: no setting has a list, and which keys are unknown is told by that of the list.
+            (Value::Map, None) | (Value::List, _) => open.push(Open::List),
             _ => {}
         }
         if let Some(name) = name.filter(|name| !name.is_empty()) {
@@ -145,6 +144,10 @@ mod tests {
         assert_eq!(texts("a: no\na: yes\n"), [one("a", 2, "yes")]);
         assert_eq!(texts("\u{feff}a: ''\n"), [one("a", 1, "")]);
         assert_eq!(texts("a: [1, [2, 3]]\nb: 4\n"), [("a".to_string(), 1, Value::List), one("b", 2, "4")]);
+        assert_eq!(
+            texts("a: [{b: {c: 1}}, 2]\nd: 3\n"),
+            [("a".to_string(), 1, Value::List), one("d", 2, "3")]
+        );
         assert_eq!(texts("---\na: 1\n---\nb: 2\n"), [one("a", 2, "1")]);
         for empty in ["", "# nothing\n", "---\n", "~\n", "{}\n"] {
             assert_eq!(texts(empty), [], "{empty:?}");
@@ -160,7 +163,6 @@ mod tests {
             ("a: &x 1\nb: *x\n", "line 2: a reference"),
             ("- 1\n", "line 1: must be keys with values, this is a list"),
             ("just words\n", "line 1: must be keys with values"),
-            ("a: [{b: 1}]\n", "line 1: a map in a list"),
             ("[1, 2]: 3\n", "line 1: "),
         ] {
             let refusal = values(text).expect_err(text);
