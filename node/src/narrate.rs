@@ -233,11 +233,8 @@ fn tale(what: &What, members: Members<'_>) -> Tale {
         }
         What::Superseded { attempt, node } => {
             let (name, AttemptRef { job, attempt }) = (name_of(*node, members), attempt);
-            info(
-                "superseded",
-                Some(*node),
-                format!("Late result of attempt {attempt} of {job} from {name} changes nothing"),
-            )
+            let message = format!("Late result of attempt {attempt} of {job} from {name} changes nothing");
+            info("superseded", Some(*node), message)
         }
         What::Cancelled { job } => info("cancelled", None, format!("Cancelled {job}: somebody asked")),
         What::Expired { job, reason } => {
@@ -248,11 +245,10 @@ fn tale(what: &What, members: Members<'_>) -> Tale {
         }
         What::Joined { node, name } => info("joined", Some(*node), format!("{name} is a member now")),
         What::Opened => info("opened", None, "Enough voters were in sync: jobs are accepted".to_string()),
-        What::Forgotten { upto } => info(
-            "forgotten",
-            None,
-            format!("History is past its retention up to the end of job number {upto}"),
-        ),
+        What::Forgotten { upto } => {
+            let message = format!("History is past its retention up to the end of job number {upto}");
+            info("forgotten", None, message)
+        }
         What::Recovered { epoch, node, name } => warn(
             "recovered",
             Some(*node),
@@ -261,13 +257,8 @@ fn tale(what: &What, members: Members<'_>) -> Tale {
             ),
         ),
         What::Drained { node, draining } => drained(*node, name_of(*node, members), *draining),
-        What::Adopted { attempt, node, .. } => {
-            let (name, AttemptRef { job, attempt }) = (name_of(*node, members), attempt);
-            let message = format!("The worker with attempt {attempt} of {job} is attached to {name} now");
-            info("adopted", Some(*node), message)
-        }
-        What::Frozen { frozen: true } => warn("frozen", None, "No evaluations are taken".to_string()),
-        What::Frozen { frozen: false } => info("thawed", None, "Evaluations are taken again".to_string()),
+        What::Adopted { attempt, node, .. } => adopted(*attempt, *node, name_of(*node, members)),
+        What::Frozen { frozen } => frozen_or_not(*frozen),
         What::Unheard { call } => {
             warn("unheard", None, format!("Gave up call {call} to the front end: too many are owed to it"))
         }
@@ -276,6 +267,21 @@ fn tale(what: &What, members: Members<'_>) -> Tale {
             warn("left", Some(*node), format!("{name} is no member any more"))
         }
     }
+}
+
+fn adopted(attempt: AttemptRef, node: NodeId, name: &str) -> Tale {
+    let AttemptRef { job, attempt } = attempt;
+    let message = format!("The worker with attempt {attempt} of {job} is attached to {name} now");
+    Tale { level: Level::Info, event: "adopted", node: Some(node), message }
+}
+
+fn frozen_or_not(frozen: bool) -> Tale {
+    let (level, event, message) = if frozen {
+        (Level::Warn, "frozen", "No evaluations are taken")
+    } else {
+        (Level::Info, "thawed", "Evaluations are taken again")
+    };
+    Tale { level, event, node: None, message: message.to_string() }
 }
 
 fn drained(node: NodeId, name: &str, draining: bool) -> Tale {

@@ -90,6 +90,11 @@ impl Book {
         self.apply(vec![Command::FinishByRule { job: JobId(job), attempt, node: HERE, outcome }])
     }
 
+    /// The pause after a failure is over.
+    pub(super) fn release(&mut self, job: u128) {
+        self.apply(vec![Command::Release { job: JobId(job) }]);
+    }
+
     pub(super) fn expire(&mut self, job: u128) -> Vec<Fact> {
         self.apply(vec![Command::Expire { job: JobId(job), reason: protocol::Reason::Expired }])
     }

@@ -45,6 +45,7 @@ fn a_job_that_is_given_up_fails_and_one_that_was_bad_or_is_tried_again_says_noth
     let mut book = running();
     let facts = book.finish(1, 1, ended("INTERNAL_ERROR"));
     assert!(!facts.is_empty() && told(&book, &facts).is_empty(), "it is tried again");
+    book.release(1);
     book.assign(1, 2, HERE, BOOT);
     let facts = book.finish(1, 2, ended("INTERNAL_ERROR"));
     assert_eq!(told(&book, &facts), [frames(&["j1", "FAILED"])]);
