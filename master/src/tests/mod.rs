@@ -4,6 +4,7 @@
 
 mod attached;
 mod batches;
+mod book;
 mod cancels;
 mod choosing;
 mod comparing;
