@@ -147,7 +147,7 @@ impl Ledger {
     }
 
     /// The calls that the front end is owed, the oldest first.
-    pub fn calls(&self) -> impl Iterator<Item = &Arc<Call>> {
+    pub fn calls(&self) -> impl ExactSizeIterator<Item = &Arc<Call>> {
         self.recodex.kept.calls.values()
     }
 

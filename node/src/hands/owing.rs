@@ -19,8 +19,8 @@ const MANY: usize = 1_000;
 /// but so often.
 const OFTEN: Duration = Duration::from_millis(100);
 
-/// Of a list: how many, the first number and the last. Numbers only grow, so another list has another outline.
-type Outline = (usize, Option<u64>, Option<u64>);
+/// Of a list: how many, the first number, and the newest there ever was. Numbers only grow, so another list has another outline.
+type Outline = (usize, Option<u64>, u64);
 
 /// Hands the ledger's list to the notifier, when it has changed.
 #[derive(Debug)]
@@ -48,13 +48,13 @@ impl Owing {
             };
             caller.map_err(failed).ok()
         });
-        Self { caller, named: (0, None, None), named_at: Instant::now() }
+        Self { caller, named: (0, None, 0), named_at: Instant::now() }
     }
 
     /// A turn is over. A node that does not lead owes nothing.
     pub(super) fn turned(&mut self, ledger: &Ledger, leads: bool) {
         let Some(caller) = &self.caller else { return };
-        let outline = if leads { outline(ledger) } else { (0, None, None) };
+        let outline = if leads { outline(ledger) } else { (0, None, 0) };
         let must_wait = outline.0 > MANY && self.named.0 > 0 && self.named_at.elapsed() < OFTEN;
         if outline == self.named || must_wait {
             return;
@@ -65,9 +65,8 @@ impl Owing {
 }
 
 fn outline(ledger: &Ledger) -> Outline {
-    let number = |call: &Arc<protocol::recodex::Call>| call.number;
-    let calls = || ledger.calls();
-    (calls().size_hint().0, calls().next().map(number), calls().last().map(number))
+    let first = ledger.calls().next().map(|call| call.number);
+    (ledger.calls().len(), first, ledger.last_call())
 }
 
 fn report(asks: &mpsc::Sender<Ask>, number: u64) {

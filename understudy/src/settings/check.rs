@@ -10,6 +10,7 @@ pub(crate) use node::settings::is_loopback;
 use node::settings::{
     ClassCommand, DiskSettings, LabSettings, Policy, Retention, RunsJobs, Settings, Windows,
 };
+use protocol::recodex::CLASS;
 use protocol::{amount, duration, limits, submit};
 
 use super::Role;
@@ -131,6 +132,10 @@ fn advertised(told: Option<String>, listen_host: &str) -> Result<String, Failure
 
 /// Settings that need no shelter, or have what they need, or the word that waives it.
 fn sheltered(settings: Settings) -> Result<Settings, Failure> {
+    if settings.recodex.is_some() && settings.classes.contains_key(CLASS) {
+        let why = "is the class of evaluations where ReCodEx is served: call it otherwise";
+        return Err(bad(&format!("class.{CLASS}"), why));
+    }
     let missing = settings.missing_beyond_loopback();
     if !settings.insecure && !missing.is_empty() {
         let why = missing.join("; ");

@@ -200,3 +200,13 @@ fn a_password_is_sent_and_not_shown() {
     let shown = toml::to_string(&given.said().unwrap().table.shown()).unwrap();
     assert!(shown.contains("[recodex.notifier]") && !shown.contains("hunter2"), "{shown}");
 }
+
+#[test]
+fn the_class_of_evaluations_is_taken_where_they_are_served() {
+    let toml = "[class.recodex]\ncommand = [\"/bin/true\"]\n";
+    let given = Given { toml: Some(toml), yaml: Some("workers:\n  port: 0\n"), ..Given::default() };
+    let refused = given.node().unwrap_err();
+    assert!(refused.contains("class.recodex") && refused.contains("evaluations"), "{refused}");
+    let alone = Given { toml: Some(toml), flags: &["--recodex-config", "none"], ..Given::default() };
+    assert!(alone.node().is_ok(), "elsewhere it is a class like any other");
+}
