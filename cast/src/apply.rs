@@ -11,12 +11,26 @@ use crate::Output;
 use crate::cast::Cast;
 use crate::doubt::OWN_TICKET;
 use crate::mutant::Mutant;
+use crate::sharing::Sharing;
 
 /// A member counts as caught up when its log lacks at most so many entries.
 const CAUGHT_UP_ENTRIES: u64 = 1_000;
-/// Entries a leader has under way at once: what comes while one is on its way to the disks gathers into the next. A second one
-/// would wait behind the first on every disk anyhow, and each costs every node its wake-ups.
-const ENTRIES_UNDER_WAY: u64 = 1;
+/// Entries a leader has under way at once, at most. What comes while one is on its way to the disks gathers into the next: a
+/// second one would wait behind the first on every disk anyhow, and each costs every node its wake-ups. Only a whole one
+/// follows at once: then it is bytes that take the time, and while the disks write those of one, the links carry the next.
+const ENTRIES_UNDER_WAY: u64 = 8;
+/// Nor does a whole one follow while so many bytes are under way.
+const BYTES_UNDER_WAY: usize = 4 << 20;
+/// Entries of so many bytes are large: there may soon be enough for a whole one behind them.
+const LARGE_BYTES: usize = 256 << 10;
+
+/// Which entry may follow those that are under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    ForAny,
+    ForWhole,
+    None,
+}
 
 impl Cast {
     pub(crate) fn carry_out(&mut self, step: Step) {
@@ -28,6 +42,8 @@ impl Cast {
             }
             Step::Following { term, leader } => {
                 self.no_doubt();
+                // Some of them may be in the log for ever, and some in nobody's.
+                self.proposed.clear();
                 if self.master.take().is_some() {
                     self.outputs.push(Output::Demoted);
                 }
@@ -73,7 +89,11 @@ impl Cast {
     }
 
     fn apply(&mut self, committed: &consensus::Entry) {
-        let entry: Entry = match native::decode(&committed.data) {
+        let entry = match self.own_proposal(&committed.data) {
+            Some(entry) => Ok(entry),
+            None => self.sharing.read(&committed.data),
+        };
+        let entry = match entry {
             Ok(entry) => entry,
             // Every replica would fail in the same way only if this were a command of a newer version: stop, not differ.
             Err(error) => {
@@ -115,6 +135,17 @@ impl Cast {
                 master.passed(checkpoint);
             }
         }
+    }
+
+    /// The entry with these bytes, if this node made them: they are the very same, not only equal.
+    fn own_proposal(&mut self, data: &Bytes) -> Option<Entry> {
+        let (bytes, _) = self.proposed.front()?;
+        if (bytes.as_ptr(), bytes.len()) != (data.as_ptr(), data.len()) {
+            return None;
+        }
+        let (_, entry) = self.proposed.pop_front().filter(|(_, entry)| !Sharing::is_for(entry))?;
+        debug_assert_eq!(native::decode(data).as_ref(), Ok(&entry), "others read what this node meant");
+        Some(entry)
     }
 
     /// Whether the job itself goes with a fact: that it was accepted is news of the job only where it came in, and for
@@ -161,15 +192,17 @@ impl Cast {
         master.configuration(&self.ledger, &now);
     }
 
-    /// Everything that waits makes one entry; while enough are under way it goes on waiting, and the next commit asks again.
+    /// What waits makes an entry; while enough is under way it goes on waiting, and the next commit asks again.
     pub(crate) fn propose(&mut self) {
-        if self.consensus.uncommitted() >= ENTRIES_UNDER_WAY {
+        let room = self.room_under_way();
+        let Some(master) = self.master.as_mut().filter(|_| !self.in_doubt) else { return };
+        if room == Room::None || room == Room::ForWhole && !master.has_whole_entry() {
             return;
         }
-        let Some(master) = self.master.as_mut().filter(|_| !self.in_doubt) else { return };
         let Some(entry) = master.proposal(&self.ledger, self.wall_ms) else { return };
-        match self.consensus.propose(Bytes::from(native::encode(&entry))) {
-            Ok(()) => {}
+        let bytes = Bytes::from(native::encode(&entry));
+        match self.consensus.propose(bytes.clone()) {
+            Ok(()) => self.proposed.push_back((bytes, entry)),
             // The step that ends this lead is on its way, and the master goes with it.
             Err(Refused::NotLeader) => {}
             Err(Refused::Busy) => master.give_back(entry),
@@ -185,7 +218,21 @@ impl Cast {
     /// Whether this node leads and proposes nothing more before a commit: what else comes changes nothing until then.
     #[must_use]
     pub fn has_enough_under_way(&self) -> bool {
-        self.master.is_some() && self.consensus.uncommitted() >= ENTRIES_UNDER_WAY
+        let few_bytes = self.consensus.uncommitted_bytes() < LARGE_BYTES;
+        self.master.is_some()
+            && match self.room_under_way() {
+                Room::ForAny => false,
+                Room::ForWhole => few_bytes,
+                Room::None => true,
+            }
+    }
+
+    fn room_under_way(&self) -> Room {
+        match (self.consensus.uncommitted(), self.consensus.uncommitted_bytes()) {
+            (0, _) => Room::ForAny,
+            (1..ENTRIES_UNDER_WAY, 0..BYTES_UNDER_WAY) => Room::ForWhole,
+            _ => Room::None,
+        }
     }
 
     pub(crate) fn drain_master(&mut self) {

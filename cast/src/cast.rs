@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use bytes::Bytes;
 use consensus::{Base, Config, Consensus, Peer, Restored};
 use master::{Ledger, Master};
-use protocol::{Envelope, NodeId, NodeLoad, ToMaster, ToNode};
+use protocol::{Entry, Envelope, NodeId, NodeLoad, ToMaster, ToNode};
 use worker::{Gateway, Worker};
 
 use crate::adopting::Adopting;
@@ -13,6 +14,7 @@ use crate::doubt::OWN_TICKET;
 use crate::leaving::Leaving;
 use crate::mutant::Mutant;
 use crate::reads::Reads;
+use crate::sharing::Sharing;
 use crate::{Input, Output, SessionKey, Settings};
 
 /// Rounds of one turn: what minds say to each other inside one node is heard in the next round. More is left for the
@@ -44,6 +46,9 @@ pub struct Cast {
     pub(crate) sessions: BTreeMap<NodeId, SessionKey>,
     /// What this node says to itself, as its own leader or its own worker.
     pub(crate) own: VecDeque<Own>,
+    /// Entries that this node proposed and has not applied, each with its bytes: it need not read them.
+    pub(crate) proposed: VecDeque<(Bytes, Entry)>,
+    pub(crate) sharing: Sharing,
     pub(crate) roster: Vec<NodeLoad>,
     pub(crate) leaderless_ms: u64,
     /// Too much history waits to be written here.
@@ -130,6 +135,8 @@ impl Cast {
             last_session: settings.member.boot.0 << SESSION_BITS,
             sessions: BTreeMap::new(),
             own: VecDeque::new(),
+            proposed: VecDeque::new(),
+            sharing: Sharing::default(),
             roster: Vec::new(),
             leaderless_ms: 0,
             burdened: false,
@@ -326,6 +333,7 @@ impl Cast {
             self.look_at_members();
         }
         self.tick_leaving();
+        self.sharing.look(&mut self.ledger);
     }
 
     /// What this node has not on disk, the others may have: whoever leads it is to have a disk.

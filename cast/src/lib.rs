@@ -28,6 +28,7 @@ mod doubt;
 mod leaving;
 mod mutant;
 mod reads;
+mod sharing;
 mod snapshots;
 #[cfg(test)]
 mod tests;

@@ -43,6 +43,7 @@ impl Cast {
         match self.fetched.take_if(|(fetched, _)| *fetched == index) {
             Some((_, ledger)) => {
                 let before = std::mem::replace(&mut self.ledger, ledger.bounded(self.settings.bounds));
+                self.sharing.forget();
                 self.digests = Digests::from(self.ledger.applied(), self.ledger.digest());
                 self.outputs.push(Output::Retired(Box::new(before)));
                 self.outputs.push(Output::Restored { index, last_fact: self.ledger.last_fact() });

@@ -61,7 +61,7 @@ pub use engine::Consensus;
 pub use entry::{Entry, HardState, Kind, Peer};
 pub use error::{Error, Refused};
 pub use image::{BadImage, Found, ImageReader, ImageWriter, PIECE_BYTES_MAX};
-pub use message::{Message, MessageKind};
+pub use message::{Message, MessageKind, MessageRead};
 #[cfg(feature = "mutants")]
 pub use recover::recover_torn_tails;
 pub use recover::{Corrupt, Cut, Recovered, recover, recover_after, recover_until};

@@ -45,6 +45,68 @@ pub struct Message {
     pub(crate) base: Option<Box<Base>>,
 }
 
+/// Bytes of a command that are shared with the message they came in. Fewer are copied: a little must not keep much.
+const SHARED_BYTES: usize = 16 * 1024;
+
+/// A message as it is read: commands still lie in the bytes that it is read from.
+#[derive(Debug, Deserialize)]
+pub struct MessageRead<'a> {
+    kind: MessageKind,
+    from: Peer,
+    to: Peer,
+    term: u64,
+    log_term: u64,
+    index: u64,
+    commit: u64,
+    commit_term: u64,
+    reject: bool,
+    reject_hint: u64,
+    context: &'a [u8],
+    #[serde(borrow)]
+    entries: Vec<EntryRead<'a>>,
+    base: Option<Box<Base>>,
+}
+
+/// The same of an [`Entry`].
+#[derive(Debug, Deserialize)]
+struct EntryRead<'a> {
+    term: u64,
+    index: u64,
+    kind: Kind,
+    data: &'a [u8],
+}
+
+impl MessageRead<'_> {
+    /// The message. Large commands share the bytes that they lie in, which are these, instead of being copied.
+    #[must_use]
+    pub fn share(self, bytes: &Bytes) -> Message {
+        let data = |data: &[u8]| {
+            if data.len() < SHARED_BYTES { Bytes::copy_from_slice(data) } else { bytes.slice_ref(data) }
+        };
+        let entries = self.entries.into_iter().map(|EntryRead { term, index, kind, data: lies }| Entry {
+            term,
+            index,
+            kind,
+            data: data(lies),
+        });
+        Message {
+            kind: self.kind,
+            from: self.from,
+            to: self.to,
+            term: self.term,
+            log_term: self.log_term,
+            index: self.index,
+            commit: self.commit,
+            commit_term: self.commit_term,
+            reject: self.reject,
+            reject_hint: self.reject_hint,
+            context: Bytes::copy_from_slice(self.context),
+            entries: entries.collect(),
+            base: self.base,
+        }
+    }
+}
+
 impl Message {
     /// Who sent it.
     pub fn from(&self) -> Peer {

@@ -166,6 +166,28 @@ impl Held {
         }
     }
 
+    /// Copies the payload, so that it keeps nothing else that it was a part of.
+    pub(crate) fn unshare(&mut self) {
+        match &mut self.form {
+            Form::Fresh(Fresh { payload: Payload::Long(bytes), .. }) => {
+                *bytes = Bytes::copy_from_slice(bytes)
+            }
+            Form::Fresh(_) => {}
+            Form::Whole(job) => {
+                let payload = Bytes::copy_from_slice(&job.spec.payload);
+                Arc::make_mut(&mut Arc::make_mut(job).spec).payload = payload;
+            }
+        }
+    }
+
+    /// Bytes of the payload.
+    pub(crate) fn payload_bytes(&self) -> usize {
+        match &self.form {
+            Form::Fresh(fresh) => fresh.payload.len(),
+            Form::Whole(job) => job.spec.payload.len(),
+        }
+    }
+
     /// What the limits of the queue count.
     pub(crate) fn bytes(&self) -> u64 {
         match &self.form {

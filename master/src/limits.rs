@@ -39,6 +39,9 @@ pub const LOOKS: usize = 50_000;
 pub const WAITING_BYTES: usize = limits::OPEN_FORWARD_BYTES;
 /// Commands taken from the waiting ones into one entry: the rest of it is kept for assignments.
 pub const WAITING_PER_ENTRY: usize = limits::ENTRY_COMMANDS / 2;
+/// An entry takes no further command beyond so many bytes, though one command alone may be larger: entries that are on their
+/// way one behind the other come to their end sooner than one large one, and leave less of a log segment unused.
+pub const ENTRY_FULL_BYTES: usize = 1 << 20;
 /// Nodes the leader listens to: all members, and as many that ask to become one.
 pub const PEERS: usize = 2 * limits::MEMBERS;
 /// How often a wish for other voters or learners is said again, and the loads behind choices are told.

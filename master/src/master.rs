@@ -17,14 +17,14 @@ use crate::comparing::Comparing;
 use crate::deadlines::Deadlines;
 use crate::electorate::Electorate;
 use crate::ledger::Ledger;
-use crate::limits::{REMIND_MS, UNDECIDED_LOOKS, WAITING_PER_ENTRY};
+use crate::limits::{ENTRY_FULL_BYTES, REMIND_MS, UNDECIDED_LOOKS, WAITING_PER_ENTRY};
 use crate::placement::{Policy, RunsJobs};
 use crate::queue::Queue;
 use crate::retention::Retention;
 use crate::roster::{Peer, Slot};
 use crate::shortage::DiskBounds;
 use crate::turnstile::Turnstile;
-use protocol::limits::{ENTRY_BYTES, ENTRY_COMMANDS, LIVENESS_MS};
+use protocol::limits::{ENTRY_COMMANDS, LIVENESS_MS};
 use protocol::{
     AttemptRef, Boot, Change, Command, Entry, IfUnsatisfiable, JobId, JobSpec, Load, LossCause, Member,
     NodeId, NodeLoad, Reason, ToNode,
@@ -290,7 +290,7 @@ impl Master {
         while jobs < WAITING_PER_ENTRY {
             let Some(next) = self.waiting.front() else { break };
             let (next_bytes, next_jobs) = (weight_bytes(next), jobs_of(next));
-            let fits = bytes + next_bytes <= ENTRY_BYTES && jobs + next_jobs <= WAITING_PER_ENTRY;
+            let fits = bytes + next_bytes <= ENTRY_FULL_BYTES && jobs + next_jobs <= WAITING_PER_ENTRY;
             if !fits && !commands.is_empty() {
                 break;
             }
@@ -307,6 +307,12 @@ impl Master {
             return None;
         }
         Some(Entry { clock_ms: self.now_ms, wall_ms, term: self.term, commands })
+    }
+
+    /// Whether more waits than one entry takes.
+    #[must_use]
+    pub fn has_whole_entry(&self) -> bool {
+        self.waiting_bytes >= ENTRY_FULL_BYTES
     }
 
     /// Gives out no more work, or does again. What is assigned already is not touched.

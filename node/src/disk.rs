@@ -13,6 +13,7 @@
 //! whoever closes meanwhile waits without blocking ([`Closing`]).
 
 mod closing;
+mod direct;
 mod error;
 mod folder;
 mod health;

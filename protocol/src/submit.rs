@@ -84,6 +84,8 @@ pub fn raw(class: &str, payload: Bytes) -> Result<JobSpec, Vec<FieldError>> {
     let mut errors = Vec::new();
     check_class(class, &mut errors);
     check_payload_size(payload.len(), &mut errors);
+    // Copied: what came may be a little of a large buffer, which the payload would keep for as long as it waits.
+    let payload = Bytes::copy_from_slice(&payload);
     if errors.is_empty() { Ok(JobSpec { payload, ..defaults(class) }) } else { Err(errors) }
 }
 

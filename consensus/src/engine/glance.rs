@@ -9,4 +9,10 @@ impl Consensus {
         let log = &self.raw.raft.raft_log;
         log.last_index().saturating_sub(log.committed)
     }
+
+    /// Bytes of the commands this node has proposed as the leader and that are not known to be committed, about.
+    #[must_use]
+    pub fn uncommitted_bytes(&self) -> usize {
+        self.raw.raft.uncommitted_size()
+    }
 }

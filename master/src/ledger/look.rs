@@ -45,6 +45,19 @@ impl Ledger {
         self.jobs.get(&id).map(Held::terms)
     }
 
+    /// Bytes of a job's payload; 0 when it is not held.
+    #[must_use]
+    pub fn payload_bytes(&self, id: JobId) -> usize {
+        self.jobs.get(&id).map_or(0, Held::payload_bytes)
+    }
+
+    /// Copies a job's payload, so that it keeps nothing else in memory that it was a part of. It stays what it is.
+    pub fn unshare(&mut self, id: JobId) {
+        if let Some(held) = self.jobs.get_mut(&id) {
+            held.unshare();
+        }
+    }
+
     /// A job's place in the order of acceptance ([`Job::order`]).
     #[must_use]
     pub fn order_of(&self, id: JobId) -> Option<u64> {

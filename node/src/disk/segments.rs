@@ -1,18 +1,23 @@
 //! The files of the log. Which bytes go where, the room `consensus` decides; this puts them there and syncs.
 //!
-//! A segment is filled with zeros before its use, so that a sync later has no metadata to write. It is prepared under the
-//! name `spare`, ahead and in small steps, and gets its own name only after its first batch is synced: a segment with a
-//! number always begins with whole data. One that a snapshot made needless becomes a spare again (first as `NUMBER.old`).
+//! A segment has its whole length, and reads as zeros, before its use. It is prepared under the name `spare`, and gets its own
+//! name only after its first batch is synced: a segment with a number always begins with whole data. One that a snapshot made
+//! needless becomes a spare again (first as `NUMBER.old`).
+//!
+//! Zeros are also written to it, ahead and in small steps, so that a sync later has no metadata to write. That is a help for
+//! small batches only: where batches are large, the zeros would be half of what the disk has to take. Then they are left out.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use consensus::Piece;
 use consensus::limits::SEGMENT_BYTES;
-use nix::fcntl::{PosixFadviseAdvice, posix_fadvise, posix_fallocate};
+use nix::fcntl::{FallocateFlags, PosixFadviseAdvice, fallocate, posix_fadvise, posix_fallocate};
 
+use super::direct::{self, Direct};
 use super::error::DiskError;
 use super::folder::{Progress, write_progress};
 use super::small::sync_folder;
@@ -20,6 +25,8 @@ use super::small::sync_folder;
 /// Zeros written (and synced) in one step, so that a write that comes meanwhile waits only a little.
 const ZEROS_BYTES: usize = 1 << 20;
 static ZEROS: [u8; ZEROS_BYTES] = [0; ZEROS_BYTES];
+/// After a batch of more than this no zeros are written.
+const SMALL_BATCH_BYTES: usize = 256 << 10;
 
 const SUFFIX: &str = ".seg";
 const RECYCLED: &str = ".old";
@@ -97,12 +104,16 @@ pub(super) struct Segments {
     spare: Option<Spare>,
     recycled: Vec<PathBuf>,
     syncs: u64,
+    /// Bytes of the last batch.
+    last_bytes: usize,
 }
 
 #[derive(Debug)]
 struct Open {
     number: u64,
     file: File,
+    /// None where the file system cannot do this.
+    direct: Option<Direct>,
     /// Still called `spare`.
     unnamed: bool,
     dirty: bool,
@@ -117,7 +128,8 @@ struct Spare {
 
 impl Segments {
     pub(super) fn new(data: &Path, progress: Progress) -> Self {
-        Self { data: data.to_owned(), progress, open: None, spare: None, recycled: Vec::new(), syncs: 0 }
+        let (open, spare, recycled) = (None, None, Vec::new());
+        Self { data: data.to_owned(), progress, open, spare, recycled, syncs: 0, last_bytes: 0 }
     }
 
     /// How often data was synced for a batch (preparing spares not counted).
@@ -127,13 +139,13 @@ impl Segments {
 
     /// Writes one batch; durable on return. After an error the value must not be used again.
     pub(super) fn write(&mut self, pieces: &[Piece]) -> Result<(), DiskError> {
+        self.last_bytes = pieces.iter().map(|piece| piece.bytes.len()).sum();
         for piece in pieces {
             self.turn_to(piece)?;
             let Some(open) = &mut self.open else { unreachable!("a segment was opened above") };
             open.dirty = true;
-            let path = path(&self.data, piece.segment);
-            open.file.write_all_at(&piece.bytes, piece.offset).map_err(|source| DiskError::Unwritten {
-                path,
+            open.write(piece).map_err(|source| DiskError::Unwritten {
+                path: path(&self.data, piece.segment),
                 offset: piece.offset,
                 source,
             })?;
@@ -148,15 +160,16 @@ impl Segments {
             return Ok(());
         }
         self.sync()?;
-        let (file, unnamed) = match piece.create {
-            Some(bytes) => (self.take_spare(bytes)?, true),
+        let (file, path, unnamed) = match piece.create {
+            Some(bytes) => (self.take_spare(bytes)?, spare_path(&self.data), true),
             None => {
                 let path = path(&self.data, piece.segment);
-                let file = File::options().write(true).open(&path);
-                (file.map_err(DiskError::system("opening", &path))?, false)
+                let file = File::options().read(true).write(true).open(&path);
+                (file.map_err(DiskError::system("opening", &path))?, path, false)
             }
         };
-        self.open = Some(Open { number: piece.segment, file, unnamed, dirty: false });
+        let direct = Direct::open(&path);
+        self.open = Some(Open { number: piece.segment, file, direct, unnamed, dirty: false });
         Ok(())
     }
 
@@ -180,7 +193,6 @@ impl Segments {
         if self.spare.as_ref().is_none_or(|spare| spare.bytes != bytes) {
             self.spare = Some(self.new_spare(bytes)?);
         }
-        while self.step(bytes, false)? {}
         match self.spare.take() {
             Some(spare) => Ok(spare.file),
             None => unreachable!("the spare was made above"),
@@ -193,7 +205,10 @@ impl Segments {
         if self.spare.is_none() {
             self.spare = Some(self.new_spare(SEGMENT_BYTES)?);
         }
-        self.step(SEGMENT_BYTES, true)
+        if self.last_bytes > SMALL_BATCH_BYTES {
+            return Ok(false);
+        }
+        self.step()
     }
 
     /// Segments that are in a snapshot, lowest first: their files become spares, or room on the disk. An error here costs
@@ -218,12 +233,14 @@ impl Segments {
         sync_folder(&folder(&self.data))
     }
 
-    /// A recycled file of that size under the name of the spare. Its old bytes are overwritten as those of a new one.
+    /// A recycled file of that size under the name of the spare, with zeros in place of its old bytes.
     fn recycled_spare(&mut self, bytes: u64) -> Result<Option<Spare>, DiskError> {
         let path = spare_path(&self.data);
         while let Some(old) = self.recycled.pop() {
-            let file = File::options().write(true).open(&old).map_err(DiskError::system("opening", &old))?;
-            if file.metadata().map_err(DiskError::system("measuring", &old))?.len() == bytes {
+            let file = File::options().read(true).write(true).open(&old);
+            let file = file.map_err(DiskError::system("opening", &old))?;
+            let fits = file.metadata().map_err(DiskError::system("measuring", &old))?.len() == bytes;
+            if fits && is_zeroed(&file, bytes) {
                 fs::rename(&old, &path).map_err(DiskError::system("naming", &path))?;
                 return Ok(Some(Spare { file, bytes, zeroed: 0 }));
             }
@@ -233,27 +250,54 @@ impl Segments {
     }
 
     fn new_spare(&mut self, bytes: u64) -> Result<Spare, DiskError> {
-        if let Some(spare) = self.recycled_spare(bytes)? {
-            return Ok(spare);
-        }
         let path = spare_path(&self.data);
-        let file = File::create(&path).map_err(DiskError::system("creating", &path))?;
-        let length = i64::try_from(bytes).unwrap_or(i64::MAX);
-        posix_fallocate(file.as_fd(), 0, length)
-            .map_err(|errno| DiskError::system("reserving room for", &path)(errno.into()))?;
-        Ok(Spare { file, bytes, zeroed: 0 })
+        let spare = match self.recycled_spare(bytes)? {
+            Some(spare) => spare,
+            None => {
+                let mut how = File::options();
+                let file = how.read(true).write(true).create(true).truncate(true).open(&path);
+                let file = file.map_err(DiskError::system("creating", &path))?;
+                posix_fallocate(file.as_fd(), 0, signed(bytes))
+                    .map_err(|errno| DiskError::system("reserving room for", &path)(errno.into()))?;
+                Spare { file, bytes, zeroed: 0 }
+            }
+        };
+        // A segment that is shorter than it says counts as damaged.
+        spare.file.sync_all().map_err(DiskError::system("syncing", &path))?;
+        Ok(spare)
     }
 
-    fn step(&mut self, bytes: u64, gently: bool) -> Result<bool, DiskError> {
-        let Some(spare) = self.spare.as_mut().filter(|spare| spare.zeroed < bytes) else { return Ok(false) };
+    fn step(&mut self) -> Result<bool, DiskError> {
+        let Some(spare) = self.spare.as_mut().filter(|spare| spare.zeroed < spare.bytes) else {
+            return Ok(false);
+        };
         let path = spare_path(&self.data);
         let step = (spare.bytes - spare.zeroed).min(ZEROS_BYTES as u64);
         let zeros = &ZEROS[..usize::try_from(step).unwrap_or(ZEROS_BYTES)];
         spare.file.write_all_at(zeros, spare.zeroed).map_err(DiskError::system("writing zeros to", &path))?;
         spare.zeroed += step;
-        if gently || spare.zeroed == spare.bytes {
-            spare.file.sync_all().map_err(DiskError::system("syncing", &path))?;
-        }
+        spare.file.sync_all().map_err(DiskError::system("syncing", &path))?;
         Ok(spare.zeroed < spare.bytes)
     }
+}
+
+impl Open {
+    fn write(&mut self, piece: &Piece) -> io::Result<()> {
+        if let Some(direct) = &mut self.direct {
+            match direct.write(&self.file, &piece.bytes, piece.offset) {
+                Err(error) if direct::is_unfit(&error) => self.direct = None,
+                done => return done,
+            }
+        }
+        self.file.write_all_at(&piece.bytes, piece.offset)
+    }
+}
+
+/// Makes the file read as zeros; false: the file system cannot do that but by writing them.
+fn is_zeroed(file: &File, bytes: u64) -> bool {
+    fallocate(file.as_fd(), FallocateFlags::FALLOC_FL_ZERO_RANGE, 0, signed(bytes)).is_ok()
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }

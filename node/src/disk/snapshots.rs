@@ -8,12 +8,14 @@
 //! ```
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use consensus::{Base, Found, ImageReader, ImageWriter, Origin};
 use master::{Ledger, Restoring};
 
+use super::direct::{self, Direct};
 use super::error::DiskError;
 use super::folder::Identity;
 use super::small::sync_folder;
@@ -111,17 +113,11 @@ impl Snapshots {
         over: impl Fn() -> bool,
     ) -> Result<Option<Draft>, DiskError> {
         let path = self.folder.join(format!("own-{}{UNFINISHED}", base.index));
-        let mut file = File::create(&path).map_err(DiskError::system("creating", &path))?;
+        let mut sheet = Sheet::create(&path).map_err(DiskError::system("creating", &path))?;
         let (mut image, mut waiting) = ImageWriter::new(self.origin, base);
-        let mut bytes = 0;
-        let mut put = |waiting: &mut Vec<u8>| {
-            bytes += waiting.len() as u64;
-            let written = file.write_all(waiting).and_then(|()| {
-                waiting.clear();
-                // Little at a time: a sync of all at once would make the log's syncs wait for it.
-                file.sync_data()
-            });
-            written.map_err(DiskError::system("writing", &path))
+        let failed = |error| {
+            remove(&path);
+            DiskError::system("writing", &path)(error)
         };
         for piece in pieces {
             if over() {
@@ -130,11 +126,12 @@ impl Snapshots {
             }
             waiting.extend(image.piece(&piece));
             if waiting.len() >= STEP_BYTES {
-                put(&mut waiting).inspect_err(|_| remove(&path))?;
+                sheet.write(&waiting).map_err(failed)?;
+                waiting.clear();
             }
         }
         waiting.extend(image.end());
-        put(&mut waiting).inspect_err(|_| remove(&path))?;
+        let bytes = sheet.write(&waiting).and_then(|()| sheet.end()).map_err(failed)?;
         Ok(Some(Draft { of: self.clone(), path, base: base.clone(), bytes }))
     }
 
@@ -236,7 +233,6 @@ impl Snapshots {
     /// # Errors
     /// [`DiskError`], naming the file.
     pub fn part(&self, index: u64, offset: u64, bytes: usize) -> Result<Option<(u64, Vec<u8>)>, DiskError> {
-        use std::os::unix::fs::FileExt;
         let path = self.path(index);
         let file = match File::open(&path) {
             Ok(file) => file,
@@ -265,6 +261,43 @@ impl Draft {
             remove(&self.of.path(old));
         }
         Ok(())
+    }
+}
+
+/// A file that is written from its beginning to its end.
+struct Sheet {
+    file: File,
+    /// None where the file system cannot do this.
+    direct: Option<Direct>,
+    bytes: u64,
+}
+
+impl Sheet {
+    fn create(path: &Path) -> io::Result<Self> {
+        let file = File::create(path)?;
+        Ok(Self { file, direct: Direct::open(path), bytes: 0 })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let at = self.bytes;
+        self.bytes += bytes.len() as u64;
+        if let Some(direct) = &mut self.direct {
+            match direct.write(&self.file, bytes, at) {
+                Err(error) if direct::is_unfit(&error) => self.direct = None,
+                done => return done,
+            }
+        }
+        self.file.write_all_at(bytes, at)?;
+        // Little at a time: a sync of all at once would make the log's syncs wait for it.
+        self.file.sync_data()
+    }
+
+    /// Durable on return; how large it is.
+    fn end(&self) -> io::Result<u64> {
+        // Its last block may be longer.
+        self.file.set_len(self.bytes)?;
+        self.file.sync_all()?;
+        Ok(self.bytes)
     }
 }
 

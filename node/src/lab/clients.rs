@@ -103,7 +103,7 @@ impl Clients {
             return Err(refuse(peer, ask.envelope, "full"));
         }
         self.lines.say(Some(job), "FROM Client", &identity, &class);
-        let spec = Arc::new(spec_of(&class, ask.text, &identity));
+        let spec = Arc::new(spec_of(&class, &ask.text, &identity));
         self.open.insert(job, Open { peer, envelope: ask.envelope, spec: Arc::clone(&spec) });
         Ok(Request::Submit { job, spec, key: None, fingerprint: [0; 32] })
     }
@@ -193,8 +193,10 @@ pub(super) fn error(why: &str) -> Bytes {
 }
 
 /// The job of a stranger: nobody runs it who did not open its class to strangers.
-fn spec_of(class: &str, text: Bytes, identity: &Bytes) -> JobSpec {
-    let mut spec = JobSpec { payload: text, ..submit::defaults(class) };
+fn spec_of(class: &str, text: &[u8], identity: &Bytes) -> JobSpec {
+    // Copied: it may be a little of a large buffer.
+    let payload = Bytes::copy_from_slice(text);
+    let mut spec = JobSpec { payload, ..submit::defaults(class) };
     spec.requires.insert(LAB_HEADER.to_owned(), class.to_owned());
     let name = shown_name(Some(identity));
     spec.submitter = name

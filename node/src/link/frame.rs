@@ -63,6 +63,12 @@ pub(super) fn head(body_bytes: usize) -> [u8; LENGTH_BYTES] {
     u32::try_from(body_bytes).unwrap_or(u32::MAX).to_be_bytes()
 }
 
+/// Bytes of a whole frame by its head, with that.
+fn frame_bytes(head: [u8; LENGTH_BYTES]) -> usize {
+    // Fits: it is far below what memory can hold.
+    u32::from_be_bytes(head) as usize + LENGTH_BYTES
+}
+
 /// Reads frames of at most `bound` bytes.
 pub(super) struct Frames<R> {
     from: R,
@@ -115,7 +121,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
     /// Length of the frame at the head of the buffer, when all of it is there.
     fn whole_frame(&self) -> Result<Option<usize>, End> {
         let Some(head) = self.buffer.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
-        let length = usize::try_from(u32::from_be_bytes(*head)).unwrap_or(usize::MAX);
+        let length = frame_bytes(*head) - LENGTH_BYTES;
         if length > self.bound {
             return Err(End::Ours(format!("a frame of {length} bytes came, the limit is {}", self.bound)));
         }
@@ -126,8 +132,16 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         if self.buffer.is_empty() && self.buffer.capacity() > READ_BYTES {
             self.buffer = BytesMut::new();
         }
-        let into = self.opener.as_mut().map_or(&mut self.buffer, |opener| &mut opener.raw);
-        into.reserve(READ_BYTES);
+        // A large frame that has begun gets its room at once: it would be copied each time that its buffer grows.
+        let begun = self.buffer.first_chunk::<LENGTH_BYTES>().map_or(0, |head| frame_bytes(*head));
+        self.buffer.reserve(begun.saturating_sub(self.buffer.len()).max(READ_BYTES));
+        let into = match &mut self.opener {
+            Some(opener) => {
+                opener.raw.reserve(READ_BYTES);
+                &mut opener.raw
+            }
+            None => &mut self.buffer,
+        };
         match timeout(self.patience, self.from.read_buf(into)).await {
             Err(_) => return Err(End::Ours(format!("nothing came for {} ms", self.patience.as_millis()))),
             Ok(Err(error)) => return Err(End::by(&error)),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use consensus::Message;
+use consensus::{Message, MessageRead};
 use serde::{Deserialize, Serialize};
 
 use super::session::KEY_BYTES;
@@ -16,8 +16,9 @@ pub(super) enum LetterOut<'a> {
 
 /// From the dialler, as it is read.
 #[derive(Deserialize)]
-pub(super) enum Letter {
-    Message(Message),
+pub(super) enum Letter<'a> {
+    #[serde(borrow)]
+    Message(MessageRead<'a>),
     Key(KeyLetter),
 }
 

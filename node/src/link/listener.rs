@@ -162,8 +162,15 @@ async fn listen(
 ) -> End {
     let mut _given: Option<Given<'_>> = None;
     loop {
-        match frames.next::<Letter>().await {
-            Ok(Letter::Message(message)) => shared.tell(LinkTold::Message { from, message }).await,
+        let frame = match frames.next_bytes().await {
+            Ok(frame) => frame.freeze(),
+            Err(end) => return end,
+        };
+        match protocol::native::decode::<Letter<'_>>(&frame) {
+            Ok(Letter::Message(message)) => {
+                let message = message.share(&frame);
+                shared.tell(LinkTold::Message { from, message }).await;
+            }
             Ok(Letter::Key(KeyLetter { session, tag, key })) => {
                 if key.is_some() != is_sealed {
                     return End::Ours("its key for the broker link does not fit this link".to_owned());
@@ -174,7 +181,7 @@ async fn listen(
                     return End::Ours("it gave too many keys at once".to_owned());
                 }
             }
-            Err(end) => return end,
+            Err(error) => return End::Ours(error.to_string()),
         }
     }
 }
