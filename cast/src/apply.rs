@@ -75,6 +75,7 @@ impl Cast {
             max_offers: self.settings.max_offers,
             disk: self.settings.disk,
             retention: self.settings.retention,
+            entry_full_bytes: self.settings.entry_full_bytes,
             hold_dispatch: self.settings.hold_dispatch,
             #[cfg(feature = "mutants")]
             mutant: Mutant::of_master(self.settings.mutant),

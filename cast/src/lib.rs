@@ -83,6 +83,8 @@ pub struct Settings {
     pub disk: master::DiskBounds,
     /// Bounds of the ledger: the same on every node.
     pub bounds: master::Bounds,
+    /// An entry that a leader writes takes no further command beyond so many bytes ([`master::limits::ENTRY_FULL_BYTES`]).
+    pub entry_full_bytes: usize,
     /// How much of history a leader keeps.
     pub retention: master::Retention,
     /// Test hook: a leader records assignments and does not send them.

@@ -30,6 +30,7 @@ fn settings() -> Settings {
         replace_after_ms: 10_000,
         offer: Offer::default(),
         windows: Windows { default_ms: 2_000, by_class: BTreeMap::new() },
+        entry_full_bytes: master::limits::ENTRY_FULL_BYTES,
         guests_live_ms: 4_000,
         runs_jobs: master::RunsJobs::Auto,
         policy: master::Policy::Single,

@@ -17,7 +17,7 @@ use crate::comparing::Comparing;
 use crate::deadlines::Deadlines;
 use crate::electorate::Electorate;
 use crate::ledger::Ledger;
-use crate::limits::{ENTRY_FULL_BYTES, REMIND_MS, UNDECIDED_LOOKS, WAITING_PER_ENTRY};
+use crate::limits::{REMIND_MS, UNDECIDED_LOOKS, WAITING_PER_ENTRY};
 use crate::placement::{Policy, RunsJobs};
 use crate::queue::Queue;
 use crate::retention::Retention;
@@ -53,6 +53,8 @@ pub struct Settings {
     pub disk: DiskBounds,
     /// How much of history is kept.
     pub retention: Retention,
+    /// An entry takes no further command beyond so many bytes.
+    pub entry_full_bytes: usize,
     /// A test hook: nothing is dispatched while it is set.
     pub hold_dispatch: bool,
     /// A rule broken on purpose.
@@ -290,7 +292,8 @@ impl Master {
         while jobs < WAITING_PER_ENTRY {
             let Some(next) = self.waiting.front() else { break };
             let (next_bytes, next_jobs) = (weight_bytes(next), jobs_of(next));
-            let fits = bytes + next_bytes <= ENTRY_FULL_BYTES && jobs + next_jobs <= WAITING_PER_ENTRY;
+            let fits =
+                bytes + next_bytes <= self.settings.entry_full_bytes && jobs + next_jobs <= WAITING_PER_ENTRY;
             if !fits && !commands.is_empty() {
                 break;
             }
@@ -312,7 +315,7 @@ impl Master {
     /// Whether more waits than one entry takes.
     #[must_use]
     pub fn has_whole_entry(&self) -> bool {
-        self.waiting_bytes >= ENTRY_FULL_BYTES
+        self.waiting_bytes >= self.settings.entry_full_bytes
     }
 
     /// Gives out no more work, or does again. What is assigned already is not touched.

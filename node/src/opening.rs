@@ -138,6 +138,7 @@ pub(crate) fn cast_settings(
         offer: offer(settings),
         windows: settings.lab.windows.clone(),
         // None come where none are served.
+        entry_full_bytes: master::limits::ENTRY_FULL_BYTES,
         guests_live_ms: settings.recodex.as_ref().map_or(u64::MAX, RecodexSettings::guests_live_ms),
         max_offers: settings.lab.max_offers,
         disk: settings.disk.bounds(),

@@ -28,6 +28,8 @@ pub(crate) const SEGMENT_BYTES: u64 = 32 * 1_024;
 pub(crate) const SNAPSHOT_BYTES: u64 = 24 * 1_024;
 /// What of the log before it stays in memory.
 pub(crate) const SNAPSHOT_MARGIN_BYTES: u64 = 8 * 1_024;
+/// An entry that is whole at so few bytes is followed by the next one at once.
+pub(crate) const SMALL_ENTRY_BYTES: usize = 1_024;
 /// Part of a file that reaches the disk whole or not at all.
 pub(crate) const SECTOR_BYTES: usize = 512;
 

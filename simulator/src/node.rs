@@ -9,10 +9,12 @@ use crate::chance::Chance;
 use crate::disk::Disk;
 use crate::foreign::Foreigners;
 use crate::limits::{
-    ELECTION_TICKS, ENDED_JOBS, HEARTBEAT_TICKS, MS, REPLACE_AFTER_MS, TICK_MS, TURN_INPUTS,
+    ELECTION_TICKS, ENDED_JOBS, HEARTBEAT_TICKS, MS, REPLACE_AFTER_MS, SMALL_ENTRY_BYTES, TICK_MS,
+    TURN_INPUTS,
 };
 use crate::runner::Runner;
 use crate::shelf::Shelf;
+use master::limits::ENTRY_FULL_BYTES;
 
 /// The class of jobs that nodes run themselves.
 pub(crate) const CLASS: &str = "pretend";
@@ -230,6 +232,8 @@ pub(crate) fn settings(common: Common, node: &Node) -> Settings {
         },
         windows: cast::Windows { default_ms: common.window_ms, ..cast::Windows::default() },
         guests_live_ms: common.window_ms,
+        // In some histories so few that several entries are under way.
+        entry_full_bytes: if common.seed % 5 == 1 { SMALL_ENTRY_BYTES } else { ENTRY_FULL_BYTES },
         runs_jobs: common.runs_jobs,
         policy: common.policy,
         max_offers: protocol::limits::MAX_OFFERS,

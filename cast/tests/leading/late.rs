@@ -37,6 +37,7 @@ fn settings(id: u64) -> Settings {
         replace_after_ms: 10_000,
         offer: Offer { slots: 1, classes: BTreeSet::from(["echo".to_string()]), ..Offer::default() },
         windows: Windows::default(),
+        entry_full_bytes: master::limits::ENTRY_FULL_BYTES,
         guests_live_ms: 4_000,
         runs_jobs: master::RunsJobs::Auto,
         policy: master::Policy::Single,

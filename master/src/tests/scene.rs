@@ -251,6 +251,7 @@ impl Scene {
             max_offers: protocol::limits::MAX_OFFERS,
             disk: crate::DiskBounds::default(),
             retention: crate::Retention::default(),
+            entry_full_bytes: crate::limits::ENTRY_FULL_BYTES,
             hold_dispatch: false,
             #[cfg(feature = "mutants")]
             mutant: None,
