@@ -14,6 +14,8 @@ pub const RECODEX_WORKERS: usize = 4_000;
 pub(crate) const WORKER_THREADS: usize = 4;
 /// and so many on one: a context of libzmq has 1,023 sockets.
 pub(crate) const CONTEXT_WORKERS: usize = 1_000;
+/// Evaluations without a verdict at once: a front end waits a second for one, so a burst says little.
+pub(crate) const UNDECIDED: usize = 256;
 /// What they did and nobody counted yet: more than may be open.
 pub(crate) const DONE_UNREAD: usize = 2 * OUTSTANDING;
 /// Silence after which a measurement gives up.

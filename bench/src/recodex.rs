@@ -11,7 +11,7 @@ use serde::Serialize;
 use zmq::{Context, Socket, SocketType};
 
 use crate::lab::BenchError;
-use crate::limits::{HIGH_WATER, PATIENCE, SETTLE_LOOK};
+use crate::limits::{HIGH_WATER, PATIENCE, SETTLE_LOOK, UNDECIDED};
 use front_ends::{FrontEnds, Said};
 use workers::Workers;
 
@@ -97,7 +97,8 @@ fn all_done(front_ends: &mut FrontEnds, workers: &Workers, load: Load) -> Result
     // Another one's evaluations may have the same numbers.
     let mark = format!("bench-{}-{}-", std::process::id(), unique());
     while done < load.evaluations || accepted < load.evaluations {
-        while asked < load.evaluations && asked - done < load.outstanding {
+        let has_room = |asked| asked - done < load.outstanding && asked - accepted < UNDECIDED;
+        while asked < load.evaluations && has_room(asked) {
             front_ends.ask(asked, &format!("{mark}{asked}"))?;
             asked += 1;
         }
