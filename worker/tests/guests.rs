@@ -242,3 +242,21 @@ fn with_a_queue_for_each_they_get_jobs_in_turn_which_stay_with_them_until_they_a
     worker.guest_done(TWO, good());
     assert_eq!(handed(&mut worker), [TWO]);
 }
+
+/// A leader of a node that was started anew gave the job out again before it heard that a worker still had it.
+#[test]
+fn the_next_attempt_of_a_job_is_not_begun_once_a_worker_brought_a_success_of_it() {
+    let mut worker = worker();
+    let first = dispatch(1, &[("env", "c")]);
+    worker.welcome(ONE, &headers(&[("env", "c")]), AtWork::Attempt(first.attempt), false);
+    worker.drain();
+    let second = |job| {
+        let given = dispatch(job, &[("env", "c")]);
+        Dispatch { attempt: AttemptRef { attempt: 2, ..given.attempt }, ..given }
+    };
+    assert_eq!(give(&mut worker, &second(1)), []);
+    assert_eq!(give(&mut worker, &second(2)), []);
+    worker.guest_done(ONE, good());
+    assert_eq!(handed(&mut worker), [ONE], "the other job");
+    assert_eq!(report(&mut worker).0.held, [second(2).attempt]);
+}

@@ -84,6 +84,7 @@ impl Worker {
     pub fn guest_done(&mut self, guest: GuestId, outcome: Outcome) {
         if let Some(attempt) = self.guests.done(guest) {
             self.back.remove(&attempt);
+            self.forget_waiting(attempt, &outcome);
             self.keep(attempt, outcome);
         }
         self.fill_guests();
@@ -100,7 +101,18 @@ impl Worker {
         if is_open && !self.kept.contains_key(&attempt) {
             self.back.remove(&attempt);
             self.waiting.remove(attempt);
+            self.forget_waiting(attempt, &outcome);
             self.keep(attempt, outcome);
+        }
+    }
+
+    /// A success ends its job: what waits of it, given out before the leader knew that a worker still had it, is not begun here.
+    /// (Should the leader want it all the same, it sends it again.)
+    fn forget_waiting(&mut self, brought: AttemptRef, outcome: &Outcome) {
+        if outcome.end == End::Success {
+            let same = self.waiting.of(CLASS).map(|dispatch| dispatch.attempt);
+            let same: Vec<AttemptRef> = same.filter(|attempt| attempt.job == brought.job).collect();
+            same.into_iter().for_each(|attempt| drop(self.waiting.remove(attempt)));
         }
     }
 
