@@ -27,6 +27,7 @@ impl Master {
         if restarted {
             let ended = Asker { gateway: from, boot, number: 0 };
             self.submits.retain(|asker| asker.gateway != from || *asker >= ended);
+            self.adopting.retain(|asker, _| asker.gateway != from || *asker >= ended);
             self.take_back(ledger, from);
             self.queue.release_all();
         }
@@ -95,6 +96,9 @@ impl Master {
         if let Some(answer) = ledger.decided(&origin) {
             self.answer(asker, answer);
         } else if self.submits.insert(asker) {
+            if let Order::Adopt { attempt, .. } = &order {
+                self.adopting.insert(asker, *attempt);
+            }
             self.push(Command::Recodex { order, origin });
         }
     }
@@ -140,7 +144,7 @@ impl Master {
             self.compare_digest(from, checkpoint);
         }
         for (attempt, cause) in &report.back {
-            self.offer_again(ledger, *attempt, *cause);
+            self.offer_again(ledger, from, *attempt, *cause);
         }
         self.ask_back(ledger, from, report);
         let Some(peer) = self.peers.get_mut(&from) else { return };
@@ -199,9 +203,11 @@ impl Master {
     }
 
     /// An attached worker is late with its attempt, or gone, or nobody has begun it: the job is for others too, unless as many as may hold it already do.
-    fn offer_again(&mut self, ledger: &Ledger, attempt: AttemptRef, cause: LossCause) {
+    fn offer_again(&mut self, ledger: &Ledger, from: NodeId, attempt: AttemptRef, cause: LossCause) {
         let Some(job) = ledger.changed_job(attempt.job) else { return };
-        let is_current = job.current().is_some_and(|current| current.number == attempt.attempt);
+        // One that was given back may have come to another node since.
+        let is_its = |current: &Attempt| current.number == attempt.attempt && current.node == from;
+        let is_current = job.current().is_some_and(is_its) && !self.is_adopting(attempt);
         let of_job = AttemptRef { attempt: 0, ..attempt }..=AttemptRef { attempt: u32::MAX, ..attempt };
         let has_result = self.results.range(of_job).next().is_some();
         let is_held = |tried: &&Attempt| {

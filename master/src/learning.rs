@@ -17,6 +17,7 @@ impl Master {
                 Effect::Fact(fact) => self.fact(ledger, fact),
                 Effect::Decided { origin, job, jobs, answer } => {
                     let asker = Asker { gateway: origin.gateway, boot: origin.boot, number: origin.number };
+                    self.adopting.remove(&asker);
                     if self.submits.remove(&asker) {
                         self.answer(asker, answer.clone());
                     }

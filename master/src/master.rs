@@ -143,6 +143,8 @@ pub struct Master {
     /// `Requeue`s on their way.
     pub(crate) requeueing: BTreeSet<AttemptRef>,
     pub(crate) submits: BTreeSet<Asker>,
+    /// Attempts that are to become another node's, while that is on its way: nobody takes them back meanwhile.
+    pub(crate) adopting: BTreeMap<Asker, AttemptRef>,
     pub(crate) cancels: BTreeMap<JobId, Vec<Asker>>,
     pub(crate) joins: BTreeMap<NodeId, (Member, Vec<Asker>)>,
     /// Who asked to drain a node, or to take that back.
@@ -201,6 +203,7 @@ impl Master {
             results: BTreeMap::new(),
             requeueing: BTreeSet::new(),
             submits: BTreeSet::new(),
+            adopting: BTreeMap::new(),
             cancels: BTreeMap::new(),
             joins: BTreeMap::new(),
             drains: Vec::new(),
@@ -386,10 +389,14 @@ impl Master {
                 (_, true) => LossCause::Silent,
                 _ => continue,
             };
-            if self.requeueing.insert(attempt) {
+            if !self.is_adopting(attempt) && self.requeueing.insert(attempt) {
                 self.push(Command::Requeue { job: attempt.job, attempt: attempt.attempt, cause });
             }
         }
+    }
+
+    pub(crate) fn is_adopting(&self, attempt: AttemptRef) -> bool {
+        self.adopting.values().any(|adopting| *adopting == attempt)
     }
 
     /// Whether this rule is broken on purpose.

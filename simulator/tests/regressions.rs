@@ -43,6 +43,10 @@ const ONCE_BROKEN: &[(u64, usize, &str)] = &[
     ),
     (5113, 4, "acked_survives: the same"),
     (50, 5, "acked_survives: a voter lost its disk after its answer was counted (a fault of the check)"),
+    (680, 5, "no_run_while_held: a node said again that it gave back what another's worker had by then"),
+    (1180, 4, "no_run_while_held: the same"),
+    (1640, 5, "no_run_while_held: the same"),
+    (1310, 5, "no_run_while_held: an attempt was taken from a node's earlier start while its worker came to another"),
 ];
 
 #[test]

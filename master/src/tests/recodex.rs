@@ -353,3 +353,23 @@ fn a_result_on_its_way_from_the_node_that_had_the_attempt_keeps_nobody_else_from
     scene.bring(BERT, attempt);
     assert_eq!(scene.workers[&BERT].settled.len(), 1);
 }
+
+/// Found by a pretended history: the node that had given an attempt back said so once more, when another had it already.
+#[test]
+fn what_a_node_gave_back_is_not_taken_from_the_one_that_has_it_now() {
+    let mut scene = scene();
+    let job = scene.submit(evaluation("go", &[("env", "go")]));
+    let (_, attempt) = scene.holder(job).expect("it runs");
+    let adopt = Order::Adopt { attempt, node: ANNA, boot: Boot(1) };
+    // While that is on its way nobody takes it back, and afterwards bert has nothing to say of it.
+    let bert = scene.workers.get_mut(&BERT).expect("bert");
+    bert.held.remove(&attempt);
+    bert.back.insert(attempt, LossCause::Left);
+    scene.workers.get_mut(&ANNA).expect("anna").held.insert(attempt);
+    scene.forward(ANNA, Request::Recodex(adopt));
+    scene.report(BERT);
+    scene.report(ANNA);
+    scene.report(BERT);
+    let now = scene.ledger.job(job).expect("it is held");
+    assert_eq!((now.state, now.attempts.len(), now.attempts[0].node), (JobState::Running, 1, ANNA));
+}
