@@ -46,7 +46,11 @@ const ONCE_BROKEN: &[(u64, usize, &str)] = &[
     (680, 5, "no_run_while_held: a node said again that it gave back what another's worker had by then"),
     (1180, 4, "no_run_while_held: the same"),
     (1640, 5, "no_run_while_held: the same"),
-    (1310, 5, "no_run_while_held: an attempt was taken from a node's earlier start while its worker came to another"),
+    (
+        1310,
+        5,
+        "no_run_while_held: an attempt was taken from a node's earlier start while its worker came to another",
+    ),
 ];
 
 #[test]

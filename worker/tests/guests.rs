@@ -260,3 +260,17 @@ fn the_next_attempt_of_a_job_is_not_begun_once_a_worker_brought_a_success_of_it(
     assert_eq!(handed(&mut worker), [ONE], "the other job");
     assert_eq!(report(&mut worker).0.held, [second(2).attempt]);
 }
+
+/// Found by a pretended history: an attempt that was adopted when its worker had gone again was begun by another one.
+#[test]
+fn what_is_adopted_too_late_goes_back() {
+    let mut worker = worker();
+    let given = dispatch(1, &[("env", "c")]);
+    worker.welcome(ONE, &headers(&[("env", "c")]), AtWork::Attempt(given.attempt), true);
+    worker.tick(LIVE_MS);
+    worker.drain();
+    worker.adopted(given.attempt);
+    assert_eq!(report(&mut worker).0.back, [(given.attempt, LossCause::Left)]);
+    worker.welcome(TWO, &headers(&[("env", "c")]), AtWork::Nothing, false);
+    assert_eq!(give(&mut worker, &given), []);
+}

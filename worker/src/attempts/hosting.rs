@@ -56,10 +56,17 @@ impl Worker {
         self.guests.held_of(job, false)
     }
 
-    /// It is decided whether an attempt is this node's: what was brought of it is sent now.
+    /// It is decided whether an attempt is this node's: what was brought of it is sent now. Where its worker has gone meanwhile it
+    /// goes back, so that nobody begins it under the same number.
     pub fn adopted(&mut self, attempt: AttemptRef) {
         self.adopting.remove(&attempt);
-        self.send_result(attempt);
+        if self.has(attempt) {
+            self.send_result(attempt);
+        } else {
+            self.waiting.remove(attempt);
+            self.give_back(attempt, LossCause::Left);
+            self.report();
+        }
     }
 
     /// Whether a guest has this, or what it brought of it is kept.
