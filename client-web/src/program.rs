@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use logdb::door::{Door, Metrics, Token, Valve};
+use logdb::door::{Door, Guarded, Metrics, Token, Valve};
 use logdb::{Log, Remote, RemoteError};
 use tokio::sync::watch;
 
@@ -47,7 +47,7 @@ pub struct Program {
 ///
 /// # Errors
 /// [`ProgramError`] when the servers make no list or the log store is no address.
-pub fn app(program: Program) -> Result<Router, ProgramError> {
+pub fn app(program: Program) -> Result<Guarded, ProgramError> {
     let Program { servers, logdb, hosts, chaos, token, log, valve } = program;
     let log_store = logdb.map(|url| Remote::new(&url, token.as_ref(), valve.watch())).transpose()?;
     let relay = Relay::new(&servers, token.as_ref(), log.clone(), Arc::clone(&valve))?;
@@ -96,11 +96,11 @@ mod tests {
     use super::*;
 
     /// client-web with no node that answers.
-    fn alone(chaos: bool) -> Router {
+    fn alone(chaos: bool) -> Guarded {
         alone_with(chaos, None)
     }
 
-    fn alone_with(chaos: bool, logdb: Option<&str>) -> Router {
+    fn alone_with(chaos: bool, logdb: Option<&str>) -> Guarded {
         let program = Program {
             servers: vec!["http://127.0.0.1:1".to_string()],
             logdb: logdb.map(String::from),
@@ -113,7 +113,7 @@ mod tests {
         app(program).unwrap()
     }
 
-    async fn ask(app: &Router, method: &str, path: &str) -> (u16, String) {
+    async fn ask(app: &Guarded, method: &str, path: &str) -> (u16, String) {
         let request = Request::builder().method(method).uri(path).header("host", "client:3001");
         let answer = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
         let status = answer.status().as_u16();

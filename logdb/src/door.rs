@@ -7,6 +7,7 @@
 //! ```
 //! Nodes, client-web and the log store have the same rules, in the same words.
 
+mod guarded;
 mod login;
 mod metrics;
 mod problem;
@@ -21,21 +22,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
-use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tower_http::catch_panic::CatchPanicLayer;
 
+pub use guarded::Guarded;
 pub use metrics::Metrics;
 pub use problem::{Kind, Problem};
 pub use serve::{serve, told_to_end};
 pub use token::{TOKEN_LEAST_BYTES, TOKEN_MOST_BYTES, Token, TokenError};
 pub use valve::Valve;
 
-use site::{asked_host, is_foreign, make_safe};
+use site::{asked_host, is_foreign};
 
 /// Whether a host is one of ours, asked when it is none of the names known from the start.
 type Known = dyn Fn(String) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync;
@@ -106,15 +106,14 @@ impl Door {
     }
 
     /// Puts `/stop`, `/livez`, the answers to unknown paths and every rule around the routes of a container.
-    pub fn guard(&self, routes: Router) -> Router {
-        routes
+    pub fn guard(&self, routes: Router) -> Guarded {
+        let routes = routes
             .merge(stop::route(self))
             .merge(login::routes(self))
             .route("/livez", get(async || "ok\n"))
             .fallback(unknown)
-            .method_not_allowed_fallback(wrong_method)
-            .layer(from_fn_with_state(self.clone(), rules))
-            .layer(CatchPanicLayer::custom(broken))
+            .method_not_allowed_fallback(wrong_method);
+        Guarded::new(self.clone(), routes)
     }
 
     /// What a request is told that may not pass; the first rule that it breaks decides.
@@ -196,24 +195,6 @@ impl Door {
     }
 }
 
-/// All rules before, what keeps browsers safe behind. One layer: each costs every call a copy of all that lies beneath it.
-async fn rules(State(door): State<Door>, request: Request, next: Next) -> Response {
-    let (head, body) = request.into_parts();
-    let mut response = match door.refuses(&head).await {
-        Some(refused) => refused,
-        None => {
-            let stamp = door.stamp.as_ref().filter(|_| head.uri.path().starts_with("/api/"));
-            let mut response = next.run(Request::from_parts(head, body)).await;
-            if let Some(stamp) = stamp {
-                *response.headers_mut() = stamp(std::mem::take(response.headers_mut())).await;
-            }
-            response
-        }
-    };
-    make_safe(response.headers_mut());
-    response
-}
-
 /// The answer to a path nobody serves.
 pub async fn unknown(request: Request) -> Problem {
     let path: String = request.uri().path().chars().take(200).collect();
@@ -224,11 +205,6 @@ pub async fn unknown(request: Request) -> Problem {
 pub async fn wrong_method(request: Request) -> Problem {
     let path: String = request.uri().path().chars().take(200).collect();
     Problem::new(Kind::MethodNotAllowed, format!("{path:?} takes no {}", request.method()))
-}
-
-fn broken(_: Box<dyn std::any::Any + Send>) -> Response {
-    let detail = "answering this failed inside the container; its console says more";
-    Problem::new(Kind::Broken, detail).into_response()
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use gate::GateError;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -111,7 +110,7 @@ pub fn run(settings: LogStoreSettings) -> Result<(), LogStoreError> {
 /// A running store without its HTTP port.
 #[derive(Debug)]
 pub struct LogStore {
-    router: Router,
+    router: door::Guarded,
     pull_address: String,
     store: Store,
     ending: watch::Sender<bool>,
@@ -171,7 +170,7 @@ impl LogStore {
     }
 
     /// Its HTTP; usable without a port.
-    pub fn router(&self) -> Router {
+    pub fn router(&self) -> door::Guarded {
         self.router.clone()
     }
 

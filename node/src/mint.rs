@@ -4,14 +4,30 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use protocol::JobId;
 
+/// Random bytes of one id.
+const RANDOM_BYTES: usize = 16;
+/// Ids for which randomness is fetched at once: each fetch is a call of the kernel.
+const FETCHED: usize = 64;
+
 /// No id could be made.
 #[derive(Debug, thiserror::Error)]
 #[error("making a job id: {0}")]
 pub(crate) struct MintError(getrandom::Error);
 
 /// Makes ids: ULIDs of now, rising within one mint also when the clock does not.
-#[derive(Debug, Default)]
-pub(crate) struct Mint(u128);
+#[derive(Debug)]
+pub(crate) struct Mint {
+    last: u128,
+    random: [[u8; RANDOM_BYTES]; FETCHED],
+    /// How many of these are used up.
+    used: usize,
+}
+
+impl Default for Mint {
+    fn default() -> Self {
+        Self { last: 0, random: [[0; RANDOM_BYTES]; FETCHED], used: FETCHED }
+    }
+}
 
 impl Mint {
     /// A new job id.
@@ -21,12 +37,40 @@ impl Mint {
 
     /// The first of so many new job ids that follow each other.
     pub(crate) fn jobs(&mut self, jobs: usize) -> Result<JobId, MintError> {
-        let mut random = [0_u8; 16];
-        getrandom::fill(&mut random).map_err(MintError)?;
+        let random = self.random()?;
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         let fresh = ulid::Ulid::from_parts(now_ms, u128::from_be_bytes(random)).0;
-        let first = if fresh > self.0 { fresh } else { self.0.wrapping_add(1) };
-        self.0 = first.wrapping_add(jobs.saturating_sub(1) as u128);
+        let first = if fresh > self.last { fresh } else { self.last.wrapping_add(1) };
+        self.last = first.wrapping_add(jobs.saturating_sub(1) as u128);
         Ok(JobId(first))
+    }
+
+    /// Bytes that no id has had.
+    fn random(&mut self) -> Result<[u8; RANDOM_BYTES], MintError> {
+        if self.used == FETCHED {
+            getrandom::fill(self.random.as_flattened_mut()).map_err(MintError)?;
+            self.used = 0;
+        }
+        let random = self.random[self.used];
+        self.used += 1;
+        Ok(random)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_rise_and_their_randomness_is_never_used_twice() {
+        let mut mint = Mint::default();
+        let (mut last, mut seen) = (JobId(0), std::collections::BTreeSet::new());
+        for _ in 0..3 * FETCHED {
+            let first = mint.jobs(5).unwrap();
+            assert!(first.0 > last.0);
+            last = JobId(first.0 + 4);
+            assert!(seen.insert(mint.random().unwrap()));
+        }
+        assert!(mint.job().unwrap().0 > last.0);
     }
 }

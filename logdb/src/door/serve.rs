@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -15,6 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
+
+use super::Guarded;
 
 /// Open connections, all together; more wait in the kernel's queue.
 const CONNECTIONS: usize = 4_096;
@@ -63,7 +64,7 @@ impl Drop for Seat {
 }
 
 /// Serves `app` on `listener` until `shutdown` ends; then open answers may end, for two seconds.
-pub async fn serve(listener: TcpListener, app: Router, shutdown: impl Future<Output = ()> + Send) {
+pub async fn serve(listener: TcpListener, app: Guarded, shutdown: impl Future<Output = ()> + Send) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let open = Open::default();
     let closing = GracefulShutdown::new();

@@ -14,11 +14,11 @@ struct Asked {
     policy: bool,
 }
 
-fn app(chaos: bool) -> Router {
+fn app(chaos: bool) -> Guarded {
     app_asking(chaos, None)
 }
 
-fn app_asking(chaos: bool, token: Option<Token>) -> Router {
+fn app_asking(chaos: bool, token: Option<Token>) -> Guarded {
     let valve = Arc::new(Valve::default());
     let (obeys, mut wanted) = (Arc::clone(&valve), valve.watch());
     tokio::spawn(async move {
@@ -31,7 +31,7 @@ fn app_asking(chaos: bool, token: Option<Token>) -> Router {
     door.guard(routes.merge(door.turns()))
 }
 
-async fn ask(app: &Router, method: &str, path: &str, headers: &[(&str, &str)]) -> Asked {
+async fn ask(app: &Guarded, method: &str, path: &str, headers: &[(&str, &str)]) -> Asked {
     let mut request = Request::builder().method(method).uri(path).header("host", "localhost:3001");
     for (name, value) in headers {
         if *name == "host" {
@@ -135,7 +135,7 @@ async fn a_page_of_another_site_changes_nothing() {
 
 const TOKEN: &str = "a-token-that-is-long-enough-to-be-one";
 
-async fn answer(app: &Router, request: axum::http::request::Builder, body: &str) -> Response {
+async fn answer(app: &Guarded, request: axum::http::request::Builder, body: &str) -> Response {
     let request = request.header("host", "localhost:3001").body(Body::from(body.to_string())).unwrap();
     app.clone().oneshot(request).await.unwrap()
 }

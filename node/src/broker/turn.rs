@@ -81,6 +81,13 @@ struct Left {
     nodes: bool,
 }
 
+/// Which sockets have something to read: to ask one that has not costs calls of the kernel.
+#[derive(Clone, Copy, Debug)]
+struct Readable {
+    router: bool,
+    dealer: bool,
+}
+
 /// Whether a peer took a message.
 enum Sent {
     Yes,
@@ -103,13 +110,13 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
     /// Runs until it is told to close; when it returns, the port is free.
     pub(super) fn run(mut self) {
         let mut left = Left::default();
-        while self.wait(left) {
+        while let Some(readable) = self.wait(left) {
             if !self.obey() {
                 break;
             }
             left = self.send_all();
             if self.offer() {
-                self.receive_all();
+                self.receive_all(readable);
                 self.offer();
             }
         }
@@ -148,8 +155,8 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
         Some((dealer, &mut taken.sealing))
     }
 
-    /// Sleeps until there is something to do. False: polling itself fails, which ends the link.
-    fn wait(&self, left: Left) -> bool {
+    /// Sleeps until there is something to do. None: polling itself fails, which ends the link.
+    fn wait(&self, left: Left) -> Option<Readable> {
         let reads = if self.backlog.is_empty() { zmq::POLLIN } else { zmq::PollEvents::empty() };
         let writes = if left.master { zmq::POLLOUT } else { zmq::PollEvents::empty() };
         let mut items =
@@ -166,10 +173,12 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
             Err(zmq::Error::EINTR) => {}
             Err(error) => {
                 tracing::error!(%error, "broker link: waiting for its sockets failed, it ends");
-                return false;
+                return None;
             }
         }
-        true
+        let mut sockets = items.iter().skip(1).map(PollItem::is_readable);
+        let router = sockets.next().unwrap_or(false);
+        Some(Readable { router, dealer: sockets.next().unwrap_or(false) })
     }
 
     fn follow(&mut self, lead: Option<Lead>) {
@@ -278,9 +287,10 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
         self.backlog.is_empty()
     }
 
-    fn receive_all(&mut self) {
+    fn receive_all(&mut self, readable: Readable) {
+        let most = |is_readable: bool| if is_readable { TURN_MESSAGES } else { 0 };
         let mut bytes = 0;
-        for _ in 0..TURN_MESSAGES {
+        for _ in 0..most(readable.router) {
             let Some(frames) = receive::<3>(&self.router) else { break };
             let heard = frames.ok_or(Dropped::Unreadable);
             if let Err(why) = heard.and_then(|frames| self.node_says(frames, &mut bytes)) {
@@ -291,7 +301,7 @@ impl<Inbox: Fn(Vec<BrokerTold>) -> Result<(), Vec<BrokerTold>>> Turn<Inbox> {
             }
         }
         bytes = 0;
-        for _ in 0..TURN_MESSAGES {
+        for _ in 0..most(readable.dealer) {
             let Some(dealer) = &self.dealer else { break };
             let Some(frames) = receive::<2>(&dealer.socket) else { break };
             let heard = frames.ok_or(Dropped::Unreadable);

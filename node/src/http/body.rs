@@ -11,6 +11,8 @@ use super::problem::{Kind, Problem};
 
 /// Room made for a body before it has come, at most.
 const ROOM_BYTES: usize = 64 << 10;
+/// A body of one piece that is no longer than this is copied.
+const COPIED_BYTES: usize = 2 << 10;
 /// Bytes of a text that are looked through at once.
 const LOOK_BYTES: usize = 64;
 
@@ -76,8 +78,12 @@ async fn gather(
         }
         whole.extend_from_slice(&part);
     }
-    // Small bodies come in one piece, which is then taken as it is.
-    Ok(Some(if whole.is_empty() { first } else { Bytes::from(whole) }))
+    // One piece is taken as it is, unless it is small beside the buffer that it came in: that is free for the next request then.
+    Ok(Some(match whole.is_empty() {
+        true if first.len() <= COPIED_BYTES => Bytes::copy_from_slice(&first),
+        true => first,
+        false => Bytes::from(whole),
+    }))
 }
 
 /// Reads on and forgets, up to a bound: a sender that is still sending would take the closed connection for a failure and

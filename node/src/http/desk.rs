@@ -219,7 +219,8 @@ impl Desk {
             })
         };
         if fresh.is_none() && !self.is_stopped() {
-            self.look(false, SEEN_FRESH).await;
+            // In a box: this is on every request's way, and seldom taken.
+            Box::pin(self.look(false, SEEN_FRESH)).await;
             return self.remembered();
         }
         fresh

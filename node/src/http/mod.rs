@@ -42,7 +42,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
-use logdb::door::{unknown, wrong_method};
+use logdb::door::{Guarded, unknown, wrong_method};
 
 use crate::ask::Front;
 use crate::settings::Settings;
@@ -70,13 +70,13 @@ impl Served {
 }
 
 /// The whole HTTP side without pages; usable without a port.
-pub fn app(served: Served) -> Router {
+pub fn app(served: Served) -> Guarded {
     app_with_pages(served, |_| Router::new())
 }
 
 /// The whole HTTP side. `pages` gets the API as a router of its own, to be called within the process, and gives the routes that
 /// stand beside it (`/`, …); these are guarded as the API is.
-pub fn app_with_pages(served: Served, pages: impl FnOnce(Router) -> Router) -> Router {
+pub fn app_with_pages(served: Served, pages: impl FnOnce(Router) -> Router) -> Guarded {
     let desk = Desk::new(served);
     let api = api(desk.clone());
     let inside = api.clone().layer(from_fn_with_state(desk.clone(), guard::headers));

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use axum::extract::Query;
 use axum::http::{HeaderMap, Uri};
 use protocol::submit::{FieldError, check_key};
 use protocol::{JobId, duration, limits};
@@ -15,8 +14,9 @@ pub(super) struct Params(Vec<(String, String)>);
 impl Params {
     /// Reads the query; a name outside `known` is an error, never silence.
     pub(super) fn read(uri: &Uri, known: &[&str]) -> Result<Self, Problem> {
-        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
-            .map_err(|error| Problem::new(Kind::Malformed, format!("reading the query: {error}")))?;
+        let pairs = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+        let pairs: Vec<(String, String)> =
+            pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
         let errors: Vec<FieldError> = pairs
             .iter()
             .filter(|(name, _)| !known.contains(&name.as_str()))

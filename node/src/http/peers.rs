@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::extract::{OriginalUri, Request};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use protocol::{Member, NodeId};
@@ -31,9 +31,7 @@ pub(super) fn refuse_loop(headers: &HeaderMap) -> Result<(), Problem> {
 /// Passes a call without a body on to the node at `http` and brings its answer back.
 pub(super) async fn relay(desk: &Desk, http: &str, request: Request) -> Result<Response, Problem> {
     refuse_loop(request.headers())?;
-    // The router has cut the base off the address; the other node wants all of it.
-    let asked = request.extensions().get::<OriginalUri>().map_or(request.uri(), |asked| &asked.0);
-    let path = asked.path_and_query().map_or("/", |path| path.as_str());
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     let away = |error: reqwest::Error| {
         Problem::new(Kind::OutcomeUnknown, format!("asking the node at {http}: {}", error.without_url()))
     };

@@ -14,6 +14,9 @@ use super::limits::{EXCERPT_CHARS, LIST_OUTPUT_BYTES};
 use crate::archive::Listed;
 use crate::ask::{Held, View};
 
+/// Room for an answer at first; one job fits.
+const ANSWER_BYTES: usize = 1 << 10;
+
 /// How much of a job is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
@@ -49,6 +52,9 @@ pub(crate) struct JobShown<'a> {
     attempts: Vec<AttemptShown>,
     result: Option<ResultShown>,
     rev: String,
+    /// What whoever submitted it should know besides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -115,6 +121,11 @@ fn fraction(permille: u16) -> f64 {
 }
 
 impl JobShown<'_> {
+    /// With what its submitter should know besides.
+    pub(super) fn with_warning(self, warning: Option<String>) -> Self {
+        Self { warning, ..self }
+    }
+
     /// With what its running attempt last said of itself, as far as this node has heard.
     pub(super) fn with_progress(self, job: &Job, roster: &[NodeLoad]) -> Self {
         let current =
@@ -170,6 +181,7 @@ pub(crate) fn job_named<'a>(job: &'a Job, name: &dyn Fn(NodeId) -> String, exten
         attempts: job.attempts.iter().map(|a| attempt(a, name)).collect(),
         result: job.state.is_terminal().then(|| result(job, extent)),
         rev: job.rev.to_string(),
+        warning: None,
     }
 }
 
@@ -246,8 +258,9 @@ fn files(outcome: &Outcome) -> Vec<FileShown> {
 
 /// The beginning of a payload, for lists.
 fn excerpt(payload: &[u8]) -> String {
-    let head = &payload[..payload.len().min(EXCERPT_CHARS * 4)];
-    String::from_utf8_lossy(head).chars().take(EXCERPT_CHARS).collect()
+    let head = String::from_utf8_lossy(&payload[..payload.len().min(EXCERPT_CHARS * 4)]);
+    let end = head.char_indices().nth(EXCERPT_CHARS).map_or(head.len(), |(at, _)| at);
+    head[..end].to_owned()
 }
 
 #[derive(Serialize)]
@@ -345,9 +358,10 @@ pub(crate) fn time(wall_ms: u64) -> String {
 
 /// A body of JSON. Our own values always serialise: no foreign keys, no failing `Serialize`.
 pub(super) fn json<T: Serialize>(value: &T) -> Response {
-    let bytes = match serde_json::to_vec(value) {
-        Ok(bytes) => bytes,
+    let mut bytes = Vec::with_capacity(ANSWER_BYTES);
+    match serde_json::to_writer(&mut bytes, value) {
+        Ok(()) => {}
         Err(error) => unreachable!("our own values always serialise: {error}"),
-    };
+    }
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], bytes).into_response()
 }

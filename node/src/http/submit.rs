@@ -9,7 +9,6 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use protocol::submit::{self, FieldError};
 use protocol::{Answer, Job, JobId, JobSpec, JobState, Refusal, Request, Rev, limits};
-use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -34,6 +33,7 @@ pub(super) async fn submit(State(desk): State<Desk>, request: HttpRequest) -> Re
     let key = params::idempotency_key(&parts.headers).map_err(Problem::not_accepted)?;
     let read = read(&parts.headers, &parts.uri, given.get("class"), key.is_some(), body).await;
     let Submission { spec, fingerprint } = read.map_err(Problem::not_accepted)?;
+    drop(parts);
     take(&desk, Arc::new(spec), key.map(|key| (key, fingerprint)), wait).await
 }
 
@@ -53,15 +53,12 @@ pub(super) async fn take(
     let unknown = || problem::outcome_unknown(Some(id));
     let mut held = match held {
         Some(held) => held,
-        // A repeat of what is history by now; or this node is very late.
-        None => desk.held_or_history(id).await.unwrap_or_else(|| unseen(id, spec)),
+        // A repeat of what is history by now; or this node is very late. In a box, as a request has one future for all that it
+        // may come to, and a thousand requests are under way at once.
+        None => Box::pin(desk.held_or_history(id)).await.unwrap_or_else(|| unseen(id, spec)),
     };
     if let Some(wait) = wait.filter(|wait| *wait > Duration::ZERO && !held.job.state.is_terminal()) {
-        held = match desk.ended(id, wait).await {
-            Awaited::Ended(ended) => ended,
-            Awaited::TimeOver => desk.held(id).await.unwrap_or(held),
-            Awaited::Stopped => return Err(unknown()),
-        };
+        held = Box::pin(end_of(desk, id, wait, held)).await.ok_or_else(unknown)?;
     }
     if desk.is_stopped() {
         return Err(unknown());
@@ -73,18 +70,18 @@ pub(super) async fn take(
     Ok(answered(&held, replayed, warning))
 }
 
-/// The job, and what its user should know besides.
-#[derive(Serialize)]
-struct Acknowledged<'a> {
-    #[serde(flatten)]
-    job: shown::JobShown<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    warning: Option<String>,
+/// The job once it has ended, or as it is when the time is over. None: the node was stopped.
+async fn end_of(desk: &Desk, id: JobId, wait: Duration, held: Held) -> Option<Held> {
+    match desk.ended(id, wait).await {
+        Awaited::Ended(ended) => Some(ended),
+        Awaited::TimeOver => Some(desk.held(id).await.unwrap_or(held)),
+        Awaited::Stopped => None,
+    }
 }
 
 /// 201 (or 200 for a repeat) with the job as this node's ledger holds it.
 fn answered(held: &Held, replayed: bool, warning: Option<String>) -> Response {
-    let mut response = shown::json(&Acknowledged { job: shown::held(held), warning });
+    let mut response = shown::json(&shown::held(held).with_warning(warning));
     *response.status_mut() = if replayed { StatusCode::OK } else { StatusCode::CREATED };
     let headers = response.headers_mut();
     if let Ok(location) = HeaderValue::try_from(format!("/api/v1/jobs/{}", held.job.id)) {

@@ -15,7 +15,7 @@ use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use logdb::door::{Door, Kind, Problem, Valve, serve, told_to_end};
+use logdb::door::{Door, Guarded, Kind, Problem, Valve, serve, told_to_end};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 
@@ -123,7 +123,7 @@ impl Station {
         self.out.as_ref().map(|out| out.publisher.address())
     }
 
-    pub(crate) fn router(&self, hosts: Vec<String>) -> Router {
+    pub(crate) fn router(&self, hosts: Vec<String>) -> Guarded {
         let routes = Router::new()
             .route("/api/v1/views", get(all))
             .route("/api/v1/views/{node}/{*kind}", get(one))

@@ -1,6 +1,7 @@
 //! `POST /jobs/batch`.
 
 use axum::http::StatusCode;
+use logdb::door::Guarded;
 
 use super::stage::start;
 use super::{Answer, JSON, call, get};
@@ -8,7 +9,7 @@ use super::{Answer, JSON, call, get};
 const LINES: (&str, &str) = ("content-type", "application/x-ndjson");
 const TWO: &str = "{\"class\":\"echo\",\"payload\":\"a\"}\n\n{\"class\":\"hash\",\"payload\":\"b\"}\n";
 
-async fn batch(app: &axum::Router, header: (&str, &str), body: &str) -> Answer {
+async fn batch(app: &Guarded, header: (&str, &str), body: &str) -> Answer {
     call(app, "POST /api/v1/jobs/batch", &[header], body.to_string()).await
 }
 

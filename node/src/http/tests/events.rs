@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, BodyDataStream};
 use axum::http::{Request, StatusCode};
 use futures_util::StreamExt as _;
+use logdb::door::Guarded;
 use serde_json::Value;
 use tokio::time::timeout;
 use tower::ServiceExt;
@@ -26,7 +26,7 @@ struct Heard {
 }
 
 impl Reader {
-    async fn open(app: &Router, query: &str, last_event_id: &str) -> Self {
+    async fn open(app: &Guarded, query: &str, last_event_id: &str) -> Self {
         let request = Request::get(format!("/api/v1/events{query}")).header("last-event-id", last_event_id);
         let response = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);

@@ -1,8 +1,8 @@
 //! Jobs that have left the ledger: answered as though they had not, until they are forgotten.
 
-use axum::Router;
 use axum::http::StatusCode;
 use bytes::Bytes;
+use logdb::door::Guarded;
 use protocol::{Command, JobId, Outcome, Reason};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -14,7 +14,7 @@ use super::{call, get};
 const NOW: u128 = 1_700_000_000_000 << 80;
 
 /// Thirty jobs that ran, of which the ledger holds two.
-async fn after_thirty(folder: &TempDir) -> (Router, Hand) {
+async fn after_thirty(folder: &TempDir) -> (Guarded, Hand) {
     let (app, hand) = start_with_history(folder.path(), 2).await;
     for n in 1..=30 {
         let job = hand.accept(NOW + n, if n % 3 == 0 { "hash" } else { "echo" }, b"in");

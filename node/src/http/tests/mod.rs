@@ -12,9 +12,9 @@ mod stage;
 mod views;
 mod writes;
 
-use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
+use logdb::door::Guarded;
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -50,7 +50,7 @@ impl Answer {
     }
 }
 
-async fn send(app: &Router, request: Request<Body>) -> Answer {
+async fn send(app: &Guarded, request: Request<Body>) -> Answer {
     let response = app.clone().oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, 64 << 20).await.unwrap().to_vec();
@@ -58,7 +58,7 @@ async fn send(app: &Router, request: Request<Body>) -> Answer {
 }
 
 /// `METHOD PATH`, headers, body.
-async fn call(app: &Router, line: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+async fn call(app: &Guarded, line: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
     let (method, path) = line.split_once(' ').unwrap();
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
@@ -67,12 +67,12 @@ async fn call(app: &Router, line: &str, headers: &[(&str, &str)], body: impl Int
     send(app, request.body(body.into()).unwrap()).await
 }
 
-async fn get(app: &Router, path: &str) -> Answer {
+async fn get(app: &Guarded, path: &str) -> Answer {
     call(app, &format!("GET {path}"), &[], Body::empty()).await
 }
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
-async fn submit(app: &Router, json: &str) -> Answer {
+async fn submit(app: &Guarded, json: &str) -> Answer {
     call(app, "POST /api/v1/jobs", &[JSON], json.to_string()).await
 }

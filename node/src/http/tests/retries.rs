@@ -1,7 +1,7 @@
 //! `POST /jobs/{id}/retry`, `/jobs/retry`, `/jobs/cancel`.
 
-use axum::Router;
 use axum::body::Body;
+use logdb::door::Guarded;
 use protocol::{JobId, Outcome, Reason, Refusal};
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use super::stage::{Hand, start};
 use super::{Answer, call, get, submit};
 
 /// A job that has failed.
-async fn failed(app: &Router, hand: &Hand, class: &str, payload: &str) -> String {
+async fn failed(app: &Guarded, hand: &Hand, class: &str, payload: &str) -> String {
     let asked = json!({"class": class, "payload": payload, "max_attempts": 1, "labels": {"of": payload}});
     let answer = submit(app, &asked.to_string()).await;
     let id = answer.json()["id"].as_str().unwrap().to_string();
@@ -19,7 +19,7 @@ async fn failed(app: &Router, hand: &Hand, class: &str, payload: &str) -> String
     id
 }
 
-async fn post(app: &Router, path: &str, key: &str) -> Answer {
+async fn post(app: &Guarded, path: &str, key: &str) -> Answer {
     let headers: &[(&str, &str)] = if key.is_empty() { &[] } else { &[("idempotency-key", key)] };
     call(app, &format!("POST /api/v1{path}"), headers, Body::empty()).await
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use bytes::Bytes;
+use logdb::door::Guarded;
 use master::{Bounds, Effect, Ledger};
 use protocol::{
     Answer, Boot, Change, ClusterId, Command, Entry, JobId, Load, Member, NodeId, NodeLoad, Offer, Origin,
@@ -302,31 +303,31 @@ fn settings(chaos: bool, logdb: Option<String>) -> Settings {
 }
 
 /// A node `n1` that leads, with a member `n2`, its writes open.
-pub(super) fn start() -> (Router, Hand) {
+pub(super) fn start() -> (Guarded, Hand) {
     start_with(true)
 }
 
-pub(super) fn start_with(chaos: bool) -> (Router, Hand) {
+pub(super) fn start_with(chaos: bool) -> (Guarded, Hand) {
     start_by(settings(chaos, None))
 }
 
 /// It with a log store.
-pub(super) fn start_beside(logdb: String) -> (Router, Hand) {
+pub(super) fn start_beside(logdb: String) -> (Guarded, Hand) {
     start_by(settings(true, Some(logdb)))
 }
 
 /// It with a ledger that holds so many ended jobs, and an archive for the others.
-pub(super) async fn start_with_history(folder: &Path, ended_jobs: u64) -> (Router, Hand) {
+pub(super) async fn start_with_history(folder: &Path, ended_jobs: u64) -> (Guarded, Hand) {
     let archive = Archive::open(folder, ClusterId(0xabc), logdb::Log::in_memory("n1")).await.unwrap();
     let bounds = Bounds { ended_jobs, facts: 1, ..Bounds::default() };
     start_on(settings(true, None), Ledger::with_bounds(bounds), Some(archive))
 }
 
-fn start_by(settings: Settings) -> (Router, Hand) {
+fn start_by(settings: Settings) -> (Guarded, Hand) {
     start_on(settings, Ledger::new(), None)
 }
 
-fn start_on(settings: Settings, ledger: Ledger, archive: Option<Archive>) -> (Router, Hand) {
+fn start_on(settings: Settings, ledger: Ledger, archive: Option<Archive>) -> (Guarded, Hand) {
     let (asks, mut asked) = mpsc::channel(64);
     let front = Front {
         asks,
