@@ -46,6 +46,17 @@ async fn ask(app: &Guarded, method: &str, path: &str, headers: &[(&str, &str)]) 
 }
 
 #[tokio::test]
+async fn what_fails_inside_is_an_answer_with_a_name_and_the_next_call_is_served() {
+    let fails = get(async || -> &'static str { panic!("meant to") });
+    let door = Door::new("client-web", Vec::new(), false, Arc::new(Valve::default()));
+    let app = door.guard(Router::new().route("/fails", fails));
+    let broken = ask(&app, "GET", "/fails", &[]).await;
+    assert_eq!(broken.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(broken.body.contains("its console says more"), "{}", broken.body);
+    assert_eq!(ask(&app, "GET", "/livez", &[]).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn stop_toggles_with_one_word_and_while_stopped_only_the_doors_own_calls_answer() {
     let app = app(true);
     assert_eq!(ask(&app, "GET", "/thing", &[]).await.body, "thing");
