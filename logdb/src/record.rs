@@ -77,12 +77,26 @@ impl Record {
         node: &str,
         message: &str,
     ) -> Self {
+        Self::of_node(source, seq, time_ms, level, event, job, safe_name(node), message)
+    }
+
+    /// The same about a node whose name is safe already, and may be shared.
+    #[expect(clippy::too_many_arguments, reason = "as above")]
+    pub(crate) fn of_node(
+        source: impl Into<Arc<str>>,
+        seq: u64,
+        time_ms: u64,
+        level: Level,
+        event: impl Into<Cow<'static, str>>,
+        job: Option<JobId>,
+        node: Arc<str>,
+        message: &str,
+    ) -> Self {
         let event = event.into();
         let event = match escape(&event, limits::NAME_BYTES) {
             Cow::Borrowed(_) => event,
             Cow::Owned(escaped) => Cow::Owned(escaped),
         };
-        let node: Arc<str> = Arc::from(escape(node, limits::NAME_BYTES));
         let message = escape(message, limits::MESSAGE_BYTES).into_owned();
         Self { source: source.into(), seq, time_ms, level, event, job, node, message }
     }
@@ -109,6 +123,11 @@ impl Record {
         let fixed = 160;
         fixed + self.message.len() + self.event.len() + self.node.len()
     }
+}
+
+/// A node's name as a record bears it.
+pub(crate) fn safe_name(name: &str) -> Arc<str> {
+    Arc::from(escape(name, limits::NAME_BYTES))
 }
 
 /// Escapes what would change a terminal or pretend to be another line (control characters, line and paragraph

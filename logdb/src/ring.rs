@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::files;
 use crate::limits;
 use crate::mirror::{Console, Mirror, NO_NUMBER};
-use crate::record::{Level, Record, now_ms};
+use crate::record::{Level, Record, now_ms, safe_name};
 
 /// A log could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +97,7 @@ impl Log {
         job: Option<JobId>,
         message: &str,
     ) {
-        self.record_of(&self.shared.name, level, event, job, message);
+        self.record_at(now_ms(), level, event, job, message);
     }
 
     /// Adds a line about another node.
@@ -109,7 +109,7 @@ impl Log {
         job: Option<JobId>,
         message: &str,
     ) {
-        let record = self.shared.add(now_ms(), node, level, event.into(), job, message);
+        let record = self.shared.add(now_ms(), Some(node), level, event.into(), job, message);
         if let Some(mirror) = &self.mirror {
             mirror.offer(record);
         }
@@ -124,7 +124,7 @@ impl Log {
         job: Option<JobId>,
         message: &str,
     ) {
-        let record = self.shared.add(time_ms, &self.shared.name, level, event.into(), job, message);
+        let record = self.shared.add(time_ms, None, level, event.into(), job, message);
         if let Some(mirror) = &self.mirror {
             mirror.offer(record);
         }
@@ -242,7 +242,7 @@ impl Shared {
 
     /// Adds a line about the container itself, in memory only (the mirror's own troubles).
     pub(crate) fn note(&self, level: Level, event: &'static str, message: &str) {
-        self.add(now_ms(), &self.name, level, Cow::Borrowed(event), None, message);
+        self.add(now_ms(), None, level, Cow::Borrowed(event), None, message);
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {
@@ -250,16 +250,19 @@ impl Shared {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Adds a line about a node; none: about the container itself.
     fn add(
         &self,
         time_ms: u64,
-        node: &str,
+        node: Option<&str>,
         level: Level,
         event: Cow<'static, str>,
         job: Option<JobId>,
         message: &str,
     ) -> Arc<Record> {
-        let mut record = Record::new(Arc::clone(&self.source), 0, time_ms, level, event, job, node, message);
+        let node = node.map_or_else(|| Arc::clone(&self.name), safe_name);
+        let source = Arc::clone(&self.source);
+        let mut record = Record::of_node(source, 0, time_ms, level, event, job, node, message);
         let mut ring = self.ring();
         ring.last += 1;
         record.seq = ring.last;

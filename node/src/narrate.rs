@@ -66,11 +66,11 @@ impl Narrator {
     }
 
     fn tell(&self, what: &What, members: Members<'_>) {
+        if let What::Accepted { job, .. } = what {
+            return self.say("received", Some(*job), &format!("Received payload: {job}"));
+        }
         let told = tale(what, members);
         match what {
-            What::Accepted { job, .. } => {
-                self.say("received", Some(*job), &format!("Received payload: {job}"))
-            }
             What::Finished { attempt, .. } => {
                 let job = attempt.job;
                 self.log.record(told.level, "result", Some(job), &told.message);

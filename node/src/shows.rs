@@ -85,7 +85,7 @@ impl Shows {
     pub(crate) fn created(&mut self, job: JobId) {
         self.narrator.created(job);
         match self.leader_port() {
-            Some(port) => self.narrator.sent_to_leader(job, &port),
+            Some(port) => self.narrator.sent_to_leader(job, port),
             None if self.unsent.len() < UNSENT => self.unsent.push(job),
             None => {}
         }
@@ -105,7 +105,7 @@ impl Shows {
 
     /// An attempt is gone here and its result is on its way.
     pub(crate) fn finished(&self, job: JobId) {
-        self.narrator.finished(job, &self.leader_port().unwrap_or_default());
+        self.narrator.finished(job, self.leader_port().unwrap_or_default());
     }
 
     /// The process ends, and so many attempts with it.
@@ -208,10 +208,10 @@ impl Shows {
         let Some(leader) = leader else { return };
         self.remember_port(cast);
         let _ = self.events.send(Event::Leader { term, leader, previous: before, gap_ms });
-        if let Some(port) = self.leader_port() {
-            for job in std::mem::take(&mut self.unsent) {
-                self.narrator.sent_to_leader(job, &port);
-            }
+        let unsent = std::mem::take(&mut self.unsent);
+        match self.leader_port() {
+            Some(port) => unsent.into_iter().for_each(|job| self.narrator.sent_to_leader(job, port)),
+            None => self.unsent = unsent,
         }
     }
 
@@ -238,9 +238,9 @@ impl Shows {
         }
     }
 
-    fn leader_port(&self) -> Option<String> {
+    fn leader_port(&self) -> Option<&str> {
         let leader = self.leader?;
-        self.members.iter().find(|member| member.id == leader).map(|member| member.http_port().to_string())
+        self.members.iter().find(|member| member.id == leader).map(Member::http_port)
     }
 
     fn nodes(&self, cast: &Cast) {
