@@ -128,6 +128,12 @@ impl Master {
         }
     }
 
+    /// Whether this node applies what is committed within moments, and so learns answers by itself.
+    pub(crate) fn applies_soon(&self, node: NodeId) -> bool {
+        let now = &self.electorate.now;
+        node == self.settings.me || now.caught_up.contains(&node) && now.heard.contains(&node)
+    }
+
     /// Who shall vote, by the rules at the head of this page.
     fn wished_voters(&self, ledger: &Ledger) -> BTreeSet<NodeId> {
         let electorate = &self.electorate;

@@ -18,7 +18,7 @@ impl Master {
                 Effect::Decided { origin, job, jobs, answer } => {
                     let asker = Asker { gateway: origin.gateway, boot: origin.boot, number: origin.number };
                     self.adopting.remove(&asker);
-                    if self.submits.remove(&asker) {
+                    if self.submits.remove(&asker) && !self.applies_soon(origin.gateway) {
                         self.answer(asker, answer.clone());
                     }
                     for job in job.following(*jobs) {

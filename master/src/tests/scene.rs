@@ -80,7 +80,10 @@ pub(super) struct Worker {
     /// Every dispatch it got, in order.
     pub(super) dispatched: Vec<AttemptRef>,
     pub(super) settled: Vec<(AttemptRef, Verdict)>,
+    /// What the leader answered.
     pub(super) answers: BTreeMap<u64, Answer>,
+    /// What it found decided in its own ledger.
+    pub(super) decided: BTreeMap<u64, Answer>,
     /// It neither says nor hears anything.
     pub(super) cut: bool,
     /// Dispatches do not reach it.
@@ -119,6 +122,7 @@ impl Worker {
             dispatched: Vec::new(),
             settled: Vec::new(),
             answers: BTreeMap::new(),
+            decided: BTreeMap::new(),
             cut: false,
             deaf: false,
             report: 0,
@@ -283,6 +287,14 @@ impl Scene {
         let effects = self.ledger.apply(self.ledger.applied() + 1, entry);
         self.ledger.check();
         self.master.applied(&self.ledger, &effects);
+        for effect in &effects {
+            if let Effect::Decided { origin, answer, .. } = effect
+                && let Some(gateway) = self.workers.get_mut(&origin.gateway)
+                && gateway.boot == origin.boot.0
+            {
+                gateway.decided.insert(origin.number, answer.clone());
+            }
+        }
         effects
     }
 
@@ -376,11 +388,12 @@ impl Scene {
         job
     }
 
-    /// Asks, lets the leader act, and gives the answer.
+    /// Asks, lets the leader act, and gives what the gateway hears, from the leader or from its own ledger.
     pub(super) fn ask(&mut self, gateway: NodeId, request: Request) -> Option<Answer> {
         let number = self.forward(gateway, request);
         self.turn();
-        self.workers[&gateway].answers.get(&number).cloned()
+        let gateway = &self.workers[&gateway];
+        gateway.answers.get(&number).or(gateway.decided.get(&number)).cloned()
     }
 
     /// A worker ends an attempt and says so.
