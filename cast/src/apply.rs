@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use consensus::{Peer, Refused, Step};
 use master::{Effect, Master};
-use protocol::{Entry, Fact, NodeId, What, native};
+use protocol::{Command, Entry, Fact, NodeId, What, native};
 
 use crate::Output;
 use crate::cast::Cast;
 use crate::doubt::OWN_TICKET;
+use crate::gathering::Gathering;
 use crate::mutant::Mutant;
 use crate::sharing::Sharing;
 
@@ -44,6 +45,7 @@ impl Cast {
                 self.no_doubt();
                 // Some of them may be in the log for ever, and some in nobody's.
                 self.proposed.clear();
+                self.gathering = Gathering::default();
                 if self.master.take().is_some() {
                     self.outputs.push(Output::Demoted);
                 }
@@ -106,6 +108,9 @@ impl Cast {
                 return;
             }
         };
+        if let Some(master) = &self.master {
+            self.gathering.answered(from_outside(&entry), master.waits());
+        }
         let before = (self.ledger.applied(), self.ledger.digest());
         let entry = Mutant::entry(self.settings.mutant, entry, self.wall_ms);
         let effects = self.ledger.apply(committed.index, &entry);
@@ -195,9 +200,16 @@ impl Cast {
 
     /// What waits makes an entry; while enough is under way it goes on waiting, and the next commit asks again.
     pub(crate) fn propose(&mut self) {
+        // What a commit brings comes first, in this very turn: it tells how many are waited for.
+        if self.consensus.has_unapplied() {
+            return;
+        }
         let room = self.room_under_way();
         let Some(master) = self.master.as_mut().filter(|_| !self.in_doubt) else { return };
         if room == Room::None || room == Room::ForWhole && !master.has_whole_entry() {
+            return;
+        }
+        if self.gathering.holds(master.waits()) {
             return;
         }
         let Some(entry) = master.proposal(&self.ledger, self.wall_ms) else { return };
@@ -226,6 +238,13 @@ impl Cast {
                 Room::ForWhole => few_bytes,
                 Room::None => true,
             }
+    }
+
+    /// The number of the wait, while this node leads and waits for more commands before it proposes. The body says
+    /// [`crate::Input::Gathered`] when it has been long enough; the next tick is it at the latest.
+    #[must_use]
+    pub fn gathers(&self) -> Option<u64> {
+        self.gathering.wait()
     }
 
     fn room_under_way(&self) -> Room {
@@ -271,4 +290,10 @@ impl Cast {
             let _ = self.consensus.transfer(*heir);
         }
     }
+}
+
+/// Commands that somebody outside waits for; the others are the leader's own.
+fn from_outside(entry: &Entry) -> usize {
+    let is_own = |command: &&Command| matches!(command, Command::Assign { .. });
+    entry.commands.iter().filter(|command| !is_own(command)).count()
 }

@@ -11,6 +11,7 @@ use worker::{Gateway, Worker};
 use crate::adopting::Adopting;
 use crate::digests::Digests;
 use crate::doubt::OWN_TICKET;
+use crate::gathering::Gathering;
 use crate::leaving::Leaving;
 use crate::mutant::Mutant;
 use crate::reads::Reads;
@@ -48,6 +49,7 @@ pub struct Cast {
     pub(crate) own: VecDeque<Own>,
     /// Entries that this node proposed and has not applied, each with its bytes: it need not read them.
     pub(crate) proposed: VecDeque<(Bytes, Entry)>,
+    pub(crate) gathering: Gathering,
     pub(crate) sharing: Sharing,
     pub(crate) roster: Vec<NodeLoad>,
     pub(crate) leaderless_ms: u64,
@@ -136,6 +138,7 @@ impl Cast {
             sessions: BTreeMap::new(),
             own: VecDeque::new(),
             proposed: VecDeque::new(),
+            gathering: Gathering::default(),
             sharing: Sharing::default(),
             roster: Vec::new(),
             leaderless_ms: 0,
@@ -194,6 +197,7 @@ impl Cast {
             Input::SnapshotSafe { base, margin_bytes } => self.consensus.compact(base, margin_bytes),
             Input::SnapshotFetched { index, ledger } => self.snapshot_fetched(index, ledger),
             Input::SnapshotLost { index } => self.consensus.snapshot_failed(index),
+            Input::Gathered => self.gathering.over(),
             Input::Load(load) => self.worker.loaded(load),
             Input::Progress(progress) => self.worker.progressed(progress),
             Input::Burdened(burdened) => {
@@ -310,6 +314,7 @@ impl Cast {
 
     fn tick(&mut self) {
         let tick_ms = self.settings.tick_ms;
+        self.gathering.over();
         self.consensus.tick();
         self.worker.tick(tick_ms);
         self.gateway.tick(tick_ms);

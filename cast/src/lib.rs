@@ -25,6 +25,7 @@ mod broker;
 mod cast;
 mod digests;
 mod doubt;
+mod gathering;
 mod leaving;
 mod mutant;
 mod reads;
@@ -34,6 +35,7 @@ mod snapshots;
 mod tests;
 
 pub use cast::Cast;
+pub use gathering::Gathering;
 pub use mutant::Mutant;
 
 use std::sync::Arc;
@@ -219,6 +221,8 @@ pub enum Input {
         /// Where it stands.
         index: u64,
     },
+    /// As a leader this node has waited long enough for more commands ([`Cast::gathers`]): what waits is proposed.
+    Gathered,
     /// So much history waits to be written here that, as a leader, this node shall take no new jobs; or that is over.
     Burdened(bool),
     /// The body's loop was late by more than an election timeout: others may have elected another leader meanwhile.

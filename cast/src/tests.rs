@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use protocol::{Boot, Envelope, Load, Member, NodeId, Offer, Report, ToMaster, ToNode};
+use protocol::{Boot, Envelope, JobId, Load, Member, NodeId, Offer, Report, Request, ToMaster, ToNode};
 
 use crate::{Cast, Input, Output, Settings, Windows};
 
@@ -114,6 +114,100 @@ fn a_leader_in_doubt_keeps_no_answers_for_another_session() {
         cast.handle(heard, WALL_MS);
     }
     assert_eq!(answers(turn(&mut cast)), [(2, 1, 1)]);
+}
+
+fn ask(cast: &mut Cast, jobs: std::ops::Range<u128>) {
+    for job in jobs {
+        let spec = std::sync::Arc::new(protocol::submit::defaults("echo"));
+        let request = Request::Submit { job: JobId(job), spec, key: None, fingerprint: [0; 32] };
+        cast.handle(Input::Ask { ticket: job as u64, request }, WALL_MS);
+    }
+}
+
+/// Lets the minds turn until they want nothing more; the number of the last write if one of the writes has an entry.
+fn write(cast: &mut Cast) -> Option<u64> {
+    let mut written = None;
+    let mut has_entry = false;
+    loop {
+        let outputs = cast.turn(WALL_MS);
+        if outputs.is_empty() {
+            return written.filter(|_| has_entry);
+        }
+        for output in outputs {
+            if let Output::Write(write) = output {
+                written = Some(write.number);
+                has_entry |= !write.entries.is_empty();
+            }
+        }
+    }
+}
+
+/// A leader that has joined itself and has nothing left to do of its own.
+fn settled_leader() -> Cast {
+    let mut cast = leader();
+    for _ in 0..100 {
+        cast.handle(Input::Tick, WALL_MS);
+        turn(&mut cast);
+    }
+    assert!(cast.ledger().is_open() && cast.gathers().is_none());
+    cast
+}
+
+/// A leader with an entry of four submissions on its way to the disk, and a fifth behind it. The number of the write, and the next job.
+fn leader_with_four_under_way() -> (Cast, u64, u128) {
+    let mut cast = settled_leader();
+    for job in (1..).step_by(4).take(100) {
+        ask(&mut cast, job..job + 4);
+        let number = write(&mut cast).expect("four submissions are an entry");
+        // What it waited for in vain in its first moments is forgiven by now.
+        if job > 80 {
+            ask(&mut cast, job + 4..job + 5);
+            assert_eq!((write(&mut cast), cast.has_enough_under_way()), (None, true), "one entry at a time");
+            return (cast, number, job + 5);
+        }
+        cast.handle(Input::Synced(number), WALL_MS);
+        assert_eq!(write(&mut cast), None);
+    }
+    unreachable!("the eightieth job is among the first hundred entries")
+}
+
+#[test]
+fn half_of_those_who_were_answered_are_waited_for_before_the_next_entry() {
+    let (mut cast, number, next) = leader_with_four_under_way();
+    let before = cast.ledger().open_jobs();
+    cast.handle(Input::Synced(number), WALL_MS);
+    assert_eq!(write(&mut cast), None, "four were answered and may ask again");
+    assert!(cast.gathers().is_some() && !cast.has_enough_under_way(), "so the body listens");
+    ask(&mut cast, next..next + 1);
+    assert_eq!(write(&mut cast), None);
+    ask(&mut cast, next + 1..next + 2);
+    let number = write(&mut cast).expect("all three go together");
+    assert_eq!((cast.gathers(), cast.ledger().open_jobs()), (None, before + 4));
+    cast.handle(Input::Synced(number), WALL_MS);
+    cast.turn(WALL_MS);
+    assert_eq!(cast.ledger().open_jobs(), before + 7);
+}
+
+#[test]
+fn nobody_waits_for_others_longer_than_the_body_lets_them_nor_than_a_tick() {
+    for end in [Input::Gathered, Input::Tick] {
+        let (mut cast, number, _) = leader_with_four_under_way();
+        cast.handle(Input::Synced(number), WALL_MS);
+        assert_eq!(write(&mut cast), None);
+        cast.handle(end, WALL_MS);
+        assert!(write(&mut cast).is_some() && cast.gathers().is_none(), "it goes alone");
+    }
+}
+
+#[test]
+fn one_who_asks_alone_never_waits() {
+    let mut cast = settled_leader();
+    for job in 1..10 {
+        ask(&mut cast, job..job + 1);
+        let number = write(&mut cast).expect("at once");
+        cast.handle(Input::Synced(number), WALL_MS);
+        assert_eq!((write(&mut cast), cast.gathers()), (None, None));
+    }
 }
 
 /// Session, number of the report, and own number of each answer to a report.

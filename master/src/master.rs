@@ -321,6 +321,12 @@ impl Master {
         self.waiting_bytes >= self.settings.entry_full_bytes
     }
 
+    /// How many commands wait for the next entry.
+    #[must_use]
+    pub fn waits(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Gives out no more work, or does again. What is assigned already is not touched.
     pub fn hold(&mut self, held: bool) {
         self.held = held;

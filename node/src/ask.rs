@@ -4,8 +4,12 @@ use std::sync::Arc;
 
 use master::Ledger;
 use protocol::{ClusterId, Fact, Job, JobId, Member, NodeId, NodeLoad, Request};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 pub use worker::Told;
+
+mod bell;
+
+pub use bell::{Asked, Asks, NotTaken, asks};
 
 /// Questions waiting for the stage; more wait at the asker.
 pub const ASKS: usize = 4_096;
@@ -141,7 +145,7 @@ pub use logdb::door::Valve;
 #[derive(Clone, Debug)]
 pub struct Front {
     /// Where questions go.
-    pub asks: mpsc::Sender<Ask>,
+    pub asks: Asks,
     /// Where events come from.
     pub events: tokio::sync::broadcast::Sender<Event>,
     /// The soft crash: whether the node is stopped now, and the switch.

@@ -14,6 +14,7 @@ use crate::broker::BrokerTold;
 use crate::clock::{tick_ms, wall_ms};
 use crate::disk::{Closing, Folder, HealthState, Identity, Watchdog};
 use crate::error::StageError;
+use crate::gather::{Gather, Patience};
 use crate::hands::{Hands, Known};
 use crate::inbox::{Inboxes, inboxes};
 use crate::stage::{Ending, Stage};
@@ -58,6 +59,11 @@ pub(crate) struct Incarnation {
     election: Duration,
     next_tick: Instant,
     watchdog: Watchdog,
+    /// A leader's patience for a fuller entry.
+    patience: Patience,
+    gather: Gather,
+    /// The loop had nothing to do before this turn, and slept.
+    slept: bool,
 }
 
 impl Incarnation {
@@ -92,7 +98,19 @@ impl Incarnation {
         let election = Duration::from_millis(settings.election_ms);
         let watchdog = Watchdog::new(settings.disk.hangs_ms, tick_ms(settings.heartbeat_ms));
         let next_tick = Instant::now() + tick;
-        Ok(Self { cast, hands, inboxes, synced: 0, tick, election, next_tick, watchdog })
+        Ok(Self {
+            cast,
+            hands,
+            inboxes,
+            synced: 0,
+            tick,
+            election,
+            next_tick,
+            watchdog,
+            patience: Patience::for_entry(),
+            gather: Gather::new(),
+            slept: false,
+        })
     }
 
     /// Turns until stopped or told to end; gives the folder back.
@@ -144,34 +162,49 @@ impl Incarnation {
 
     /// Waits for whatever comes first, then takes all that waits, peers first, each kind up to its bound.
     async fn wait(&mut self, stage: &mut Stage, inputs: &mut Vec<Input>) -> Result<(), StageError> {
-        // The link's tasks live on this thread too, and get their turn after each of ours, however much waits for us.
-        tokio::task::yield_now().await;
+        // The link's tasks live on this thread too, and get their turn after each of ours, however much waits for us. Where the loop
+        // slept they had it.
+        if !std::mem::take(&mut self.slept) {
+            tokio::task::yield_now().await;
+        }
         let waits = self.cast.has_enough_under_way();
         let due = self.hands.verdict_due().map_or(self.next_tick, |due| self.next_tick.min(due.into()));
+        let (enough, gathered) = self.gather.enough();
+        stage.asks.ring_from(enough);
+        let due =
+            [gathered, self.patience.ends(self.cast.gathers())].into_iter().flatten().fold(due, Instant::min);
         let inboxes = &mut self.inboxes;
-        tokio::select! {
-            biased;
-            _ = stage.stopping.changed() => {}
-            _ = stage.ending.changed(), if *stage.ending.borrow() != Ending::AtOnce => {}
-            Some(told) = inboxes.peers.recv() => self.hands.link_told(told, inputs),
-            Ok(()) = inboxes.disk.changed() => {}
-            Some(batch) = inboxes.broker.recv(), if !waits => broker_told(batch, inputs),
-            Some((attempt, outcome)) = inboxes.ended.recv() => self.hands.ended(attempt, outcome, inputs),
-            Some(ask) = stage.asks.recv(), if !waits => self.hands.asked(ask, &self.cast, inputs),
-            Some(batch) = inboxes.lab.recv() => self.hands.lab_told(batch, &self.cast, inputs),
-            Some(batch) = inboxes.recodex.recv() => self.hands.recodex_told(batch, &self.cast, inputs),
-            Some(told) = inboxes.snapshots.recv() => self.hands.snapshot_told(told, inputs),
-            Ok(()) = inboxes.load.changed() => {
-                let load = *inboxes.load.borrow_and_update();
-                self.hands.loaded(load, inputs);
-                let mut progress = stage.front.outputs.progress();
-                progress.extend(self.hands.guests_progress(self.cast.ledger()));
-                inputs.push(Input::Progress(progress));
+        let first = async {
+            tokio::select! {
+                biased;
+                _ = stage.stopping.changed() => {}
+                _ = stage.ending.changed(), if *stage.ending.borrow() != Ending::AtOnce => {}
+                Some(told) = inboxes.peers.recv() => self.hands.link_told(told, inputs),
+                Ok(()) = inboxes.disk.changed() => {}
+                Some(batch) = inboxes.broker.recv(), if !waits => broker_told(batch, inputs),
+                Some((attempt, outcome)) = inboxes.ended.recv() => self.hands.ended(attempt, outcome, inputs),
+                () = stage.asks.enough(), if !waits => {}
+                Some(batch) = inboxes.lab.recv() => self.hands.lab_told(batch, &self.cast, inputs),
+                Some(batch) = inboxes.recodex.recv() => self.hands.recodex_told(batch, &self.cast, inputs),
+                Some(told) = inboxes.snapshots.recv() => self.hands.snapshot_told(told, inputs),
+                Ok(()) = inboxes.load.changed() => {
+                    let load = *inboxes.load.borrow_and_update();
+                    self.hands.loaded(load, inputs);
+                    let mut progress = stage.front.outputs.progress();
+                    progress.extend(self.hands.guests_progress(self.cast.ledger()));
+                    inputs.push(Input::Progress(progress));
+                }
+                Some(joined) = inboxes.joined.recv() => self.hands.joined(joined?),
+                () = tokio::time::sleep_until(due) => {}
             }
-            Some(joined) = inboxes.joined.recv() => self.hands.joined(joined?),
-            () = tokio::time::sleep_until(due) => {}
+            Ok::<(), StageError>(())
+        };
+        self.slept = slept_for(first).await?;
+        self.take_waiting(stage, inputs)?;
+        if self.patience.is_over() {
+            inputs.push(Input::Gathered);
         }
-        self.take_waiting(stage, inputs)
+        Ok(())
     }
 
     fn take_waiting(&mut self, stage: &mut Stage, inputs: &mut Vec<Input>) -> Result<(), StageError> {
@@ -208,7 +241,8 @@ impl Incarnation {
             let Ok(batch) = inboxes.recodex.try_recv() else { break };
             self.hands.recodex_told(batch, &self.cast, inputs);
         }
-        for _ in 0..TURN_EVENTS {
+        let most = if self.gather.holds(stage.asks.len()) { 0 } else { TURN_EVENTS };
+        for _ in 0..most {
             let Ok(ask) = stage.asks.try_recv() else { break };
             self.hands.asked(ask, &self.cast, inputs);
         }
@@ -239,7 +273,9 @@ impl Incarnation {
         }
         self.cast.watch(self.hands.jobs_watched());
         let outputs = self.outputs(wall_ms);
-        self.hands.carry_out(&mut self.cast, outputs)
+        self.hands.carry_out(&mut self.cast, outputs)?;
+        self.gather.answered(self.hands.answered(), stage.asks.len());
+        Ok(())
     }
 
     /// A disk that hangs is told to the minds and to people: the leader hands over, and goes on when the disk does.
@@ -308,6 +344,19 @@ impl Incarnation {
         drop(self.cast);
         self.hands.close().await
     }
+}
+
+/// Awaits this, and says whether it had to wait.
+async fn slept_for<E>(first: impl Future<Output = Result<(), E>>) -> Result<bool, E> {
+    let mut first = std::pin::pin!(first);
+    let mut slept = false;
+    std::future::poll_fn(|context| {
+        let polled = first.as_mut().poll(context);
+        slept |= polled.is_pending();
+        polled
+    })
+    .await
+    .map(|()| slept)
 }
 
 fn broker_told(batch: Vec<BrokerTold>, inputs: &mut Vec<Input>) {

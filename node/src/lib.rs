@@ -22,6 +22,7 @@ mod clock;
 pub mod cluster_key;
 pub mod disk;
 mod error;
+mod gather;
 mod hands;
 pub mod http;
 mod inbox;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 
 use crate::ask::{ASKS, Front, Valve};
 use crate::disk::{DiskError, Folder, Found};
@@ -108,7 +108,7 @@ async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) ->
         .map_err(|cause| RunError::Listen { address: address.clone(), cause })?;
     let begin = begin(&settings.data)?;
     let log = open_log(&settings)?;
-    let (asks, asked) = mpsc::channel(ASKS);
+    let (asks, asked) = crate::ask::asks(ASKS);
     let front = Front {
         asks,
         events: broadcast::Sender::new(EVENTS),

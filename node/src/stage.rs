@@ -13,11 +13,11 @@ use std::sync::Arc;
 
 use protocol::Answer;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::admit;
 use crate::archive::Archive;
-use crate::ask::{Ask, Front, Reply, Told};
+use crate::ask::{Ask, Asked, Front, Reply, Told};
 use crate::disk::{Closing, Folder, Found, Identity};
 use crate::error::StageError;
 use crate::incarnation::{Ended, Incarnation};
@@ -32,7 +32,7 @@ pub(crate) struct Stage {
     pub(crate) settings: Arc<Settings>,
     pub(crate) log: logdb::Log,
     pub(crate) front: Front,
-    pub(crate) asks: mpsc::Receiver<Ask>,
+    pub(crate) asks: Asked,
     pub(crate) ending: watch::Receiver<Ending>,
     pub(crate) stopping: watch::Receiver<bool>,
     /// The start to come follows a `/stop`.
@@ -90,7 +90,7 @@ impl Stage {
         settings: Arc<Settings>,
         log: logdb::Log,
         front: Front,
-        asks: mpsc::Receiver<Ask>,
+        asks: Asked,
         ending: watch::Receiver<Ending>,
     ) -> Self {
         let stopping = front.valve.watch();

@@ -43,6 +43,8 @@ pub(crate) const SERVE_US: u64 = 20 * SECOND;
 pub(crate) const CALM_AFTER_US: u64 = 8 * SECOND;
 /// In calm, a job may wait so long beside a free slot.
 pub(crate) const STARVE_US: u64 = 3 * SECOND;
+/// A leader waits so long for a fuller entry, at most.
+pub(crate) const GATHER_US: u64 = 8 * MS;
 /// How often the whole cluster is looked at.
 pub(crate) const LOOK_US: u64 = 250 * MS;
 /// How often a newcomer asks to be let in.

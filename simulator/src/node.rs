@@ -123,6 +123,8 @@ pub(crate) struct Live {
     pub(crate) joined: bool,
     /// Number of the last fact that it told.
     pub(crate) last_fact: u64,
+    /// The wait for a fuller entry whose end is known.
+    pub(crate) gathers: Option<u64>,
     /// It was told that its disk hangs.
     pub(crate) disk_hangs: bool,
     /// A snapshot is being written; a member waits for a newer one.
@@ -144,6 +146,7 @@ impl Live {
             lead: None,
             joined: false,
             last_fact,
+            gathers: None,
             disk_hangs: false,
             snapshotting: false,
             snapshot_wanted: false,

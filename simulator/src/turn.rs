@@ -5,7 +5,7 @@ use protocol::limits::DISK_HANGS_MS;
 use protocol::{Boot, Command, Dispatch, Entry, Envelope, NodeId, ToMaster, ToNode, native};
 
 use crate::disk::Ill;
-use crate::limits::{MS, PACE_US, WALK_ENTRIES};
+use crate::limits::{GATHER_US, MS, PACE_US, WALK_ENTRIES};
 use crate::network::{Body, Post, Way};
 use crate::node::{self, RESOURCE_EVERY, RESOURCE_MILLI};
 use crate::runner::Work;
@@ -34,6 +34,12 @@ impl World<'_> {
             live.cast.handle(input, wall_ms);
         }
         let outputs = live.cast.turn(wall_ms);
+        let gathers = live.cast.gathers();
+        let begun = gathers.filter(|_| std::mem::replace(&mut live.gathers, gathers) != gathers);
+        if let Some(wait) = begun {
+            let patience_us = self.chance.between(MS, GATHER_US);
+            self.after(patience_us, Event::Gathered(place, boot, wait));
+        }
         if more {
             self.wake(place);
         }
@@ -48,6 +54,15 @@ impl World<'_> {
             self.holds_no_more_than_it_can(place)?;
         }
         self.check_ledger(place, members_changed)
+    }
+
+    /// A leader has waited long enough for a fuller entry.
+    pub(crate) fn gathered(&mut self, place: usize, boot: Boot, wait: u64) {
+        let node = &self.nodes[place];
+        let is_on = |live: &node::Live| node.boot == boot && live.cast.gathers() == Some(wait);
+        if node.live.as_ref().is_some_and(is_on) {
+            self.hand(place, Input::Gathered);
+        }
     }
 
     fn carry_out(&mut self, place: usize, output: Output) -> Held {

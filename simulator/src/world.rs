@@ -37,6 +37,8 @@ pub(crate) enum Event {
     /// A write that this one waits for is under way for long.
     DiskHangs(usize, Boot, u64),
     Foreign(usize, Boot, AttachedId, Step),
+    /// The end of a leader's wait for a fuller entry.
+    Gathered(usize, Boot, u64),
     Guest(usize, guests::Step),
     /// The front end that asked a node under this ticket for this job waits no longer.
     Verdict(usize, Boot, u64, protocol::JobId),
@@ -186,6 +188,7 @@ impl<'a> World<'a> {
             Event::DiskHangs(place, boot, number) => self.disk_hangs(place, boot, number),
             Event::DiskFailed(place, boot) => self.disk_failed(place, boot),
             Event::Foreign(place, boot, worker, step) => self.foreign(place, boot, worker, step),
+            Event::Gathered(place, boot, wait) => self.gathered(place, boot, wait),
             Event::Guest(number, step) => self.guest(number, step),
             Event::Verdict(place, boot, of, job) => self.verdict(place, boot, of, job),
             Event::Peer(from, to, session, message) => {

@@ -10,6 +10,13 @@ impl Consensus {
         log.last_index().saturating_sub(log.committed)
     }
 
+    /// Whether entries are known to be committed that no [`crate::Step::Apply`] has brought yet; the next [`Consensus::turn`] does.
+    #[must_use]
+    pub fn has_unapplied(&self) -> bool {
+        let log = &self.raw.raft.raft_log;
+        log.committed > log.applied
+    }
+
     /// Bytes of the commands this node has proposed as the leader and that are not known to be committed, about.
     #[must_use]
     pub fn uncommitted_bytes(&self) -> usize {

@@ -8,9 +8,9 @@ use master::Ledger;
 use protocol::Request;
 use protocol::recodex::Order;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-use crate::ask::Ask;
+use crate::ask::{Ask, Asks};
 use crate::notifier::{Caller, Delivered};
 use crate::settings::Settings;
 
@@ -32,12 +32,7 @@ pub(super) struct Owing {
 
 impl Owing {
     /// Of this start. That a call was delivered is asked for like anything that is asked over HTTP.
-    pub(super) fn open(
-        handle: &Handle,
-        settings: &Settings,
-        log: &logdb::Log,
-        asks: mpsc::Sender<Ask>,
-    ) -> Self {
+    pub(super) fn open(handle: &Handle, settings: &Settings, log: &logdb::Log, asks: Asks) -> Self {
         let front_end = settings.recodex.as_ref().and_then(|recodex| recodex.notifier.as_ref());
         let delivered = || -> Delivered { Box::new(move |number| report(&asks, number)) };
         let caller = front_end.and_then(|front_end| {
@@ -69,7 +64,7 @@ fn outline(ledger: &Ledger) -> Outline {
     (ledger.calls().len(), first, ledger.last_call())
 }
 
-fn report(asks: &mpsc::Sender<Ask>, number: u64) {
+fn report(asks: &Asks, number: u64) {
     // Nobody waits for the answer: a call that stays owed is reported again, and so is one for which there is no room now.
     let (reply, _) = oneshot::channel();
     let request = Request::Recodex(Order::Delivered { number });

@@ -12,7 +12,7 @@ use protocol::{
     Answer, Boot, Change, ClusterId, Command, Entry, JobId, Load, Member, NodeId, NodeLoad, Offer, Origin,
     Outcome, Refusal, Request,
 };
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, oneshot};
 
 use crate::archive::{Archive, Batch};
 use crate::ask::{Ask, DigestAt, Event, Front, Held, Reply, Told, Valve, View};
@@ -328,7 +328,7 @@ fn start_by(settings: Settings) -> (Guarded, Hand) {
 }
 
 fn start_on(settings: Settings, ledger: Ledger, archive: Option<Archive>) -> (Guarded, Hand) {
-    let (asks, mut asked) = mpsc::channel(64);
+    let (asks, mut asked) = crate::ask::asks(64);
     let front = Front {
         asks,
         events: broadcast::Sender::new(64),
