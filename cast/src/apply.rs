@@ -10,12 +10,13 @@ use protocol::{Command, Entry, Fact, NodeId, What, native};
 use crate::Output;
 use crate::cast::Cast;
 use crate::doubt::OWN_TICKET;
-use crate::gathering::Gathering;
 use crate::mutant::Mutant;
 use crate::sharing::Sharing;
 
 /// A member counts as caught up when its log lacks at most so many entries.
 const CAUGHT_UP_ENTRIES: u64 = 1_000;
+/// A member keeps up with the log when it lacks at most so many: it applies what is committed within moments.
+const KEEPS_UP_ENTRIES: u64 = 16;
 /// Entries a leader has under way at once, at most. What comes while one is on its way to the disks gathers into the next: a
 /// second one would wait behind the first on every disk anyhow, and each costs every node its wake-ups. Only a whole one
 /// follows at once: then it is bytes that take the time, and while the disks write those of one, the links carry the next.
@@ -45,7 +46,7 @@ impl Cast {
                 self.no_doubt();
                 // Some of them may be in the log for ever, and some in nobody's.
                 self.proposed.clear();
-                self.gathering = Gathering::default();
+                self.gathering.forget();
                 if self.master.take().is_some() {
                     self.outputs.push(Output::Demoted);
                 }
@@ -109,7 +110,7 @@ impl Cast {
             }
         };
         if let Some(master) = &self.master {
-            self.gathering.answered(from_outside(&entry), master.waits());
+            self.gathering.answered(answering(&entry), master.waits());
         }
         let before = (self.ledger.applied(), self.ledger.digest());
         let entry = Mutant::entry(self.settings.mutant, entry, self.wall_ms);
@@ -181,7 +182,7 @@ impl Cast {
         let Some(master) = self.master.as_mut().filter(|_| !self.in_doubt) else { return };
         let status = self.consensus.status();
         let node = |peer: &Peer| NodeId(peer.0);
-        let near = status.last_index.saturating_sub(CAUGHT_UP_ENTRIES);
+        let near = |entries: u64| status.last_index.saturating_sub(entries);
         let those = |which: &dyn Fn(u64, bool) -> bool| {
             let progress = status.progress.iter().filter(|(_, matched, active)| which(*matched, *active));
             let mut those: BTreeSet<NodeId> = progress.map(|(peer, _, _)| node(peer)).collect();
@@ -190,7 +191,8 @@ impl Cast {
         };
         let now = master::Configuration {
             heard: those(&|_, active| active),
-            caught_up: those(&|matched, _| matched > 0 && matched >= near),
+            caught_up: those(&|matched, _| matched > 0 && matched >= near(CAUGHT_UP_ENTRIES)),
+            keeps_up: those(&|matched, active| active && matched >= near(KEEPS_UP_ENTRIES)),
             voters: status.voters.iter().map(node).collect(),
             learners: status.learners.iter().map(node).collect(),
             joint: status.joint,
@@ -198,7 +200,8 @@ impl Cast {
         master.configuration(&self.ledger, &now);
     }
 
-    /// What waits makes an entry; while enough is under way it goes on waiting, and the next commit asks again.
+    /// What waits makes an entry; while enough is under way it goes on waiting, and the next commit asks again. So it does while more
+    /// is about to come ([`crate::gathering`]), unless there is enough for a whole entry.
     pub(crate) fn propose(&mut self) {
         // What a commit brings comes first, in this very turn: it tells how many are waited for.
         if self.consensus.has_unapplied() {
@@ -209,7 +212,9 @@ impl Cast {
         if room == Room::None || room == Room::ForWhole && !master.has_whole_entry() {
             return;
         }
-        if self.gathering.holds(master.waits()) {
+        if master.must_propose() {
+            self.gathering.stop();
+        } else if self.gathering.holds(master.waits()) {
             return;
         }
         let Some(entry) = master.proposal(&self.ledger, self.wall_ms) else { return };
@@ -245,6 +250,11 @@ impl Cast {
     #[must_use]
     pub fn gathers(&self) -> Option<u64> {
         self.gathering.wait()
+    }
+
+    /// That was long enough.
+    pub(crate) fn gathered(&mut self) {
+        self.gathering.over(self.master.as_ref().map_or(0, Master::waits));
     }
 
     fn room_under_way(&self) -> Room {
@@ -292,8 +302,18 @@ impl Cast {
     }
 }
 
-/// Commands that somebody outside waits for; the others are the leader's own.
-fn from_outside(entry: &Entry) -> usize {
-    let is_own = |command: &&Command| matches!(command, Command::Assign { .. });
-    entry.commands.iter().filter(|command| !is_own(command)).count()
+/// Commands that somebody was answered by: a client, or a worker that brought a result. The others are the leader's own.
+fn answering(entry: &Entry) -> usize {
+    let answers = |command: &&Command| {
+        matches!(
+            command,
+            Command::Submit { .. }
+                | Command::SubmitAll { .. }
+                | Command::Cancel { .. }
+                | Command::Finish { .. }
+                | Command::FinishByRule { .. }
+                | Command::Recodex { .. }
+        )
+    };
+    entry.commands.iter().filter(answers).count()
 }

@@ -197,7 +197,7 @@ impl Cast {
             Input::SnapshotSafe { base, margin_bytes } => self.consensus.compact(base, margin_bytes),
             Input::SnapshotFetched { index, ledger } => self.snapshot_fetched(index, ledger),
             Input::SnapshotLost { index } => self.consensus.snapshot_failed(index),
-            Input::Gathered => self.gathering.over(),
+            Input::Gathered => self.gathered(),
             Input::Load(load) => self.worker.loaded(load),
             Input::Progress(progress) => self.worker.progressed(progress),
             Input::Burdened(burdened) => {
@@ -314,7 +314,7 @@ impl Cast {
 
     fn tick(&mut self) {
         let tick_ms = self.settings.tick_ms;
-        self.gathering.over();
+        self.gathered();
         self.consensus.tick();
         self.worker.tick(tick_ms);
         self.gateway.tick(tick_ms);

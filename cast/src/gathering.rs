@@ -32,7 +32,8 @@ impl Gathering {
     /// So many were just answered, while so many others wait.
     pub fn answered(&mut self, answered: usize, waiting: usize) {
         let wanted = (answered.div_ceil(2) + waiting).min(MOST);
-        if answered == 0 || wanted < 2 {
+        // Who waits already waits no longer for that.
+        if answered == 0 || wanted < 2 || self.wanted.is_some() {
             return;
         }
         if self.pause > 0 {
@@ -65,12 +66,26 @@ impl Gathering {
         self.wanted.map(|_| self.wait)
     }
 
-    /// That was long enough.
-    pub fn over(&mut self) {
-        if self.wanted.take().is_some() {
-            self.misses = (self.misses + 1).min(MISSES);
-            self.pause = 1 << self.misses;
+    /// That was long enough; so many wait now.
+    pub fn over(&mut self, waiting: usize) {
+        match self.wanted.take() {
+            Some(wanted) if waiting < wanted => {
+                self.misses = (self.misses + 1).min(MISSES);
+                self.pause = 1 << self.misses;
+            }
+            Some(_) => self.misses = 0,
+            None => {}
         }
+    }
+
+    /// Nobody is waited for, for another reason than time.
+    pub(crate) fn stop(&mut self) {
+        self.wanted = None;
+    }
+
+    /// Another lead begins.
+    pub(crate) fn forget(&mut self) {
+        *self = Self { wait: self.wait, ..Self::default() };
     }
 }
 
@@ -102,11 +117,25 @@ mod tests {
     }
 
     #[test]
+    fn a_wait_is_not_made_longer_by_the_next_answers_and_ends_well_when_enough_came() {
+        let mut gathering = Gathering::default();
+        gathering.answered(4, 0);
+        gathering.answered(20, 0);
+        assert_eq!((gathering.wanted(), gathering.wait()), (Some(2), Some(1)));
+        gathering.over(2);
+        gathering.answered(4, 0);
+        assert_eq!(gathering.wait(), Some(2), "it was not in vain");
+        gathering.forget();
+        gathering.answered(4, 0);
+        assert_eq!(gathering.wait(), Some(3), "no number comes twice");
+    }
+
+    #[test]
     fn after_waiting_in_vain_it_is_tried_ever_more_seldom_and_at_once_again_when_it_was_worth_it() {
         let mut gathering = Gathering::default();
         let mut skipped = Vec::new();
         for _ in 0..8 {
-            gathering.over();
+            gathering.over(1);
             let tries = (0..).find(|_| {
                 gathering.answered(4, 0);
                 gathering.wanted().is_some()
@@ -116,7 +145,7 @@ mod tests {
         assert_eq!(skipped, [0, 2, 4, 8, 16, 32, 64, 64]);
         assert!(!gathering.holds(2));
         gathering.answered(4, 0);
-        gathering.over();
+        gathering.over(1);
         let tries = (0..).find(|_| {
             gathering.answered(4, 0);
             gathering.wanted().is_some()

@@ -61,7 +61,11 @@ fn turn(cast: &mut Cast) -> Vec<Output> {
 }
 
 fn leader() -> Cast {
-    let mut cast = Cast::open(settings(), None, Vec::new()).expect("these settings are good");
+    leader_with(settings())
+}
+
+fn leader_with(settings: Settings) -> Cast {
+    let mut cast = Cast::open(settings, None, Vec::new()).expect("these settings are good");
     for _ in 0..100 {
         cast.handle(Input::Tick, WALL_MS);
         turn(&mut cast);
@@ -142,9 +146,12 @@ fn write(cast: &mut Cast) -> Option<u64> {
     }
 }
 
-/// A leader that has joined itself and has nothing left to do of its own.
 fn settled_leader() -> Cast {
-    let mut cast = leader();
+    settled(leader())
+}
+
+/// Once it has joined itself and has nothing left to do of its own.
+fn settled(mut cast: Cast) -> Cast {
     for _ in 0..100 {
         cast.handle(Input::Tick, WALL_MS);
         turn(&mut cast);
@@ -197,6 +204,47 @@ fn nobody_waits_for_others_longer_than_the_body_lets_them_nor_than_a_tick() {
         cast.handle(end, WALL_MS);
         assert!(write(&mut cast).is_some() && cast.gathers().is_none(), "it goes alone");
     }
+}
+
+/// What a leader says itself in an entry answers nobody.
+#[test]
+fn assignments_are_not_counted_among_those_who_were_answered() {
+    let offer = Offer { slots: 64, classes: ["echo".to_string()].into(), ..Offer::default() };
+    let mut cast = settled(leader_with(Settings { offer, ..settings() }));
+    for job in (1..60).step_by(6) {
+        ask(&mut cast, job..job + 4);
+        let number = write(&mut cast).expect("four submissions are an entry");
+        cast.handle(Input::Synced(number), WALL_MS);
+        assert_eq!(write(&mut cast), None);
+        assert!(cast.worker().held().count() >= 4, "they run here");
+        let waits = cast.gathers().is_some();
+        ask(&mut cast, job + 4..job + 6);
+        let number = write(&mut cast).expect("two are half of four");
+        cast.handle(Input::Synced(number), WALL_MS);
+        cast.turn(WALL_MS);
+        if waits {
+            return;
+        }
+    }
+    panic!("those who come in crowds are waited for");
+}
+
+/// What is whole already has nothing to wait for.
+#[test]
+fn a_whole_entry_is_not_held_back() {
+    let (mut cast, number, next) = leader_with_four_under_way();
+    let bytes = bytes::Bytes::from(vec![7; master::limits::ENTRY_FULL_BYTES]);
+    let spec = protocol::JobSpec { payload: bytes, ..protocol::submit::defaults("echo") };
+    let request = Request::Submit {
+        job: JobId(next),
+        spec: std::sync::Arc::new(spec),
+        key: None,
+        fingerprint: [0; 32],
+    };
+    cast.handle(Input::Synced(number), WALL_MS);
+    assert_eq!(write(&mut cast), None);
+    cast.handle(Input::Ask { ticket: next as u64, request }, WALL_MS);
+    assert!(write(&mut cast).is_some() && cast.gathers().is_none());
 }
 
 #[test]

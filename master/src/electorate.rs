@@ -33,6 +33,8 @@ pub struct Configuration {
     pub heard: BTreeSet<NodeId>,
     /// Whose log matches ours near its end, ourselves included.
     pub caught_up: BTreeSet<NodeId>,
+    /// Whose log is a moment behind ours at most, ourselves included.
+    pub keeps_up: BTreeSet<NodeId>,
 }
 
 /// What a leader remembers of voters and learners.
@@ -130,8 +132,7 @@ impl Master {
 
     /// Whether this node applies what is committed within moments, and so learns answers by itself.
     pub(crate) fn applies_soon(&self, node: NodeId) -> bool {
-        let now = &self.electorate.now;
-        node == self.settings.me || now.caught_up.contains(&node) && now.heard.contains(&node)
+        node == self.settings.me || self.electorate.now.keeps_up.contains(&node)
     }
 
     /// Who shall vote, by the rules at the head of this page.

@@ -86,7 +86,7 @@ pub enum LedgerMutant {
     SameAttemptNumber,
     /// A key is known only at the gateway that it first came through.
     KeyPerGateway,
-    /// Now and then nobody is told of a fact.
+    /// Now and then nobody is told of a fact (but of an acceptance: an acknowledgement without one is found as that).
     SkipsFacts,
     /// A job that may have one attempt at most gets another one where that was lost.
     OnceMore,

@@ -327,6 +327,12 @@ impl Master {
         self.waiting.len()
     }
 
+    /// Whether what waits gets no better by waiting for more: there is a whole entry, or one that consensus gave back.
+    #[must_use]
+    pub fn must_propose(&self) -> bool {
+        self.has_whole_entry() || !self.returned.is_empty()
+    }
+
     /// Gives out no more work, or does again. What is assigned already is not touched.
     pub fn hold(&mut self, held: bool) {
         self.held = held;

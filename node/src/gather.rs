@@ -70,7 +70,7 @@ impl Gather {
     /// Whether so many are to wait for more.
     pub(crate) fn holds(&mut self, waiting: usize) -> bool {
         if self.patience.is_over() {
-            self.gathering.over();
+            self.gathering.over(waiting);
         }
         self.gathering.holds(waiting)
     }

@@ -59,7 +59,6 @@ pub(crate) struct Hands {
     again: Again,
     replies: Replies,
     last_ticket: u64,
-    answered: usize,
     /// The disk is nearly full, and that was said.
     disk_low: bool,
     /// Addresses heard from the peers themselves: newer than the ledger's until the ledger learns of a later start.
@@ -147,7 +146,6 @@ impl Hands {
             again: Again::new(),
             replies: Replies::default(),
             last_ticket: 0,
-            answered: 0,
             disk_low: false,
             hints,
             joining: None,
@@ -310,11 +308,6 @@ impl Hands {
         inputs.push(Input::Ended { attempt, outcome });
     }
 
-    /// How many requests of this node were answered since this was asked last.
-    pub(crate) fn answered(&mut self) -> usize {
-        std::mem::take(&mut self.answered)
-    }
-
     /// `/stop` closes this start.
     pub(crate) fn stopped(&self) {
         self.news.last_word();
@@ -372,7 +365,6 @@ impl Hands {
                 }
                 Output::Tell { ticket, told } => {
                     if !self.lab.answered(ticket, &told) && !self.told_guests(ticket, &told) {
-                        self.answered += 1;
                         self.replies.decided(ticket, told, cast.ledger(), self.shows.members());
                     }
                 }

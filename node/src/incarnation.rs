@@ -62,8 +62,6 @@ pub(crate) struct Incarnation {
     /// A leader's patience for a fuller entry.
     patience: Patience,
     gather: Gather,
-    /// The loop had nothing to do before this turn, and slept.
-    slept: bool,
 }
 
 impl Incarnation {
@@ -109,7 +107,6 @@ impl Incarnation {
             watchdog,
             patience: Patience::for_entry(),
             gather: Gather::new(),
-            slept: false,
         })
     }
 
@@ -162,11 +159,6 @@ impl Incarnation {
 
     /// Waits for whatever comes first, then takes all that waits, peers first, each kind up to its bound.
     async fn wait(&mut self, stage: &mut Stage, inputs: &mut Vec<Input>) -> Result<(), StageError> {
-        // The link's tasks live on this thread too, and get their turn after each of ours, however much waits for us. Where the loop
-        // slept they had it.
-        if !std::mem::take(&mut self.slept) {
-            tokio::task::yield_now().await;
-        }
         let waits = self.cast.has_enough_under_way();
         let due = self.hands.verdict_due().map_or(self.next_tick, |due| self.next_tick.min(due.into()));
         let (enough, gathered) = self.gather.enough();
@@ -199,7 +191,11 @@ impl Incarnation {
             }
             Ok::<(), StageError>(())
         };
-        self.slept = slept_for(first).await?;
+        // The link's tasks live on this thread too, and get their turn before each of ours, however much waits for us. Where the
+        // loop slept they had it.
+        if !slept_for(first).await? {
+            tokio::task::yield_now().await;
+        }
         self.take_waiting(stage, inputs)?;
         if self.patience.is_over() {
             inputs.push(Input::Gathered);

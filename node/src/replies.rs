@@ -18,6 +18,8 @@ const APPLY_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(crate) struct Replies {
     open: BTreeMap<u64, oneshot::Sender<Reply>>,
+    /// Decided since that was asked last.
+    answered: usize,
     /// The leader accepted these; this node's own ledger is a moment behind.
     unapplied: BTreeMap<JobId, Vec<Unapplied>>,
     endings: BTreeMap<JobId, Vec<oneshot::Sender<Held>>>,
@@ -36,6 +38,11 @@ struct Unapplied {
 impl Replies {
     pub(crate) fn asked(&mut self, ticket: u64, reply: oneshot::Sender<Reply>) {
         self.open.insert(ticket, reply);
+    }
+
+    /// How many requests were decided since this was asked last.
+    pub(crate) fn answered(&mut self) -> usize {
+        std::mem::take(&mut self.answered)
     }
 
     pub(crate) fn reads(&mut self, ticket: u64, reply: oneshot::Sender<View>) {
@@ -91,6 +98,7 @@ impl Replies {
     /// A request is decided. A job is shown as this node's ledger holds it, once it does.
     pub(crate) fn decided(&mut self, ticket: u64, told: Told, ledger: &Ledger, members: &Arc<Vec<Member>>) {
         let Some(reply) = self.open.remove(&ticket) else { return };
+        self.answered += 1;
         let Told::Answer(Answer::Accepted { job: id, .. }) = &told else {
             let _ = reply.send(Reply { told, held: None });
             return;

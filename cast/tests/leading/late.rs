@@ -55,6 +55,8 @@ struct Three {
     casts: BTreeMap<NodeId, Cast>,
     /// Who hears no peer.
     deaf: BTreeSet<NodeId>,
+    /// Whose disk takes what is written and does not come to an end with it.
+    slow: BTreeSet<NodeId>,
     told: BTreeMap<(NodeId, u64), Told>,
     /// Messages that left a node as its leader's word, since they were last looked at.
     led: Vec<NodeId>,
@@ -67,8 +69,13 @@ impl Three {
             let cast = Cast::open(settings(id), None, Vec::new()).expect("an empty log is a good one");
             (NodeId(id), cast)
         });
-        let mut three =
-            Self { casts: casts.collect(), deaf: BTreeSet::new(), told: BTreeMap::new(), led: Vec::new() };
+        let mut three = Self {
+            casts: casts.collect(),
+            deaf: BTreeSet::new(),
+            slow: BTreeSet::new(),
+            told: BTreeMap::new(),
+            led: Vec::new(),
+        };
         three.until(|three| three.cast(1).is_master());
         for id in [2, 3] {
             three.ask(1, id, Request::Join(member(id)));
@@ -107,6 +114,7 @@ impl Three {
             for output in outputs {
                 let (to, input) = match output {
                     Output::Peer(message) => (NodeId(message.to().0), Input::Peer(message)),
+                    Output::Write(_) if self.slow.contains(&id) => continue,
                     Output::Write(write) => (id, Input::Synced(write.number)),
                     Output::ToMaster(envelope) => {
                         let leader = self.casts.iter().find(|(_, cast)| cast.is_master()).map(|(id, _)| *id);
@@ -145,6 +153,22 @@ impl Three {
         }
         panic!("it did not come within 1,000 ticks");
     }
+}
+
+/// A majority is enough for an entry, and it need not be the leader's disk that is in it; so it is for the entries after that one.
+#[test]
+fn a_leader_goes_on_while_its_own_disk_is_slow() {
+    let mut three = Three::new();
+    three.slow.insert(FOUNDER);
+    for ticket in 100..110 {
+        three.submit(2, ticket);
+        three.settle();
+        assert!(matches!(three.told(2, ticket), Some(Told::Answer(Answer::Accepted { .. }))), "{ticket}");
+    }
+    assert!(
+        three.cast(1).ledger().applied() < three.cast(2).ledger().applied(),
+        "it has not applied them itself"
+    );
 }
 
 #[test]

@@ -10,11 +10,12 @@ impl Consensus {
         log.last_index().saturating_sub(log.committed)
     }
 
-    /// Whether entries are known to be committed that no [`crate::Step::Apply`] has brought yet; the next [`Consensus::turn`] does.
+    /// Whether entries are committed and on this node's disk that no [`crate::Step::Apply`] has brought yet; the next
+    /// [`Consensus::turn`] does. What is committed by the others alone waits for this disk.
     #[must_use]
     pub fn has_unapplied(&self) -> bool {
         let log = &self.raw.raft.raft_log;
-        log.committed > log.applied
+        log.committed.min(log.persisted) > log.applied
     }
 
     /// Bytes of the commands this node has proposed as the leader and that are not known to be committed, about.

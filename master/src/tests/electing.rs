@@ -14,7 +14,7 @@ pub(super) type Wish = Option<(Vec<NodeId>, Vec<NodeId>)>;
 pub(super) fn standing(voters: &[NodeId], learners: &[NodeId], heard: &[NodeId]) -> Configuration {
     let heard: alloc::collections::BTreeSet<NodeId> = heard.iter().copied().collect();
     let (voters, learners) = (voters.to_vec(), learners.to_vec());
-    Configuration { voters, learners, joint: false, caught_up: heard.clone(), heard }
+    Configuration { voters, learners, joint: false, caught_up: heard.clone(), keeps_up: heard.clone(), heard }
 }
 
 /// What the leader wants after hearing who votes and who learns, everybody in sync.

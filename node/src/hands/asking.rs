@@ -37,6 +37,11 @@ impl Hands {
         }
     }
 
+    /// How many requests of this node were decided since this was asked last.
+    pub(crate) fn answered(&mut self) -> usize {
+        self.replies.answered()
+    }
+
     /// Programs at the lab's ports said something.
     pub(crate) fn lab_told(&mut self, batch: Vec<LabTold>, cast: &Cast, inputs: &mut Vec<Input>) {
         if self.closed_classes.is_empty() {
