@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use consensus::{Base, Config, Consensus, Peer, Restored};
 use master::{Ledger, Master};
+use protocol::limits::REJOIN_MS;
 use protocol::{Entry, Envelope, NodeId, NodeLoad, ToMaster, ToNode};
 use worker::{Gateway, Worker};
 
@@ -293,6 +294,13 @@ impl Cast {
     #[must_use]
     pub fn leaderless_ms(&self) -> u64 {
         self.leaderless_ms
+    }
+
+    /// Whether this node has known of no leader for so long that it may be no member any more without having heard of it: the body is to
+    /// ask for it to be let in, as at its start. Where it is a member still, that changes nothing.
+    #[must_use]
+    pub fn may_be_forgotten(&self) -> bool {
+        self.leaderless_ms >= REJOIN_MS
     }
 
     /// Every other node this one should have a consensus link with, and where the ledger says it is.

@@ -118,10 +118,7 @@ impl Turn<'_> {
         self.ledger.digest.take(&*fact);
         self.ledger.facts.push(Arc::clone(&fact), self.ledger.bounds.facts);
         #[cfg(feature = "mutants")]
-        if self.ledger.breaks(crate::LedgerMutant::SkipsFacts)
-            && number.is_multiple_of(50)
-            && !matches!(fact.what, What::Accepted { .. })
-        {
+        if self.ledger.breaks(crate::LedgerMutant::SkipsFacts) && crate::facts::is_to_be_skipped(&fact) {
             return;
         }
         self.effects.push(Effect::Fact(fact));

@@ -462,6 +462,7 @@ impl Hands {
         }
         if let Some(member) = cast.ledger().member(self.me.id)
             && member.boot == self.me.boot
+            && !cast.may_be_forgotten()
             && let Some(joining) = self.joining.take()
         {
             joining.abort();

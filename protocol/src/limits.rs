@@ -103,6 +103,8 @@ pub const LIVENESS_MS: u64 = REPORT_MS * MAX_LIVENESS;
 pub const DRAIN_DEADLINE_MS: u64 = 10_000;
 /// A result or a forward without an answer is sent again after this.
 pub const RESEND_MS: u64 = 1_000;
+/// A node that has known of no leader for so long asks to be let in again: another with its name may have been taken in for it.
+pub const REJOIN_MS: u64 = 5_000;
 /// A disk whose write takes longer than this hangs: its leader hands over.
 pub const DISK_HANGS_MS: u64 = 1_000;
 /// A disk with less free than this, and less than [`DISK_LOW_PERCENT`] of it, is nearly full.

@@ -276,10 +276,14 @@ impl<'a> World<'a> {
         self.after(PROBE_US, Event::Probe(place, boot));
     }
 
-    /// A start makes itself known by asking any node it reaches, as `--join` does, until one says that it is done.
+    /// A start makes itself known by asking any node it reaches, as `--join` does, until one says that it is done; and again
+    /// when it has known of no leader for long.
     fn join(&mut self, place: usize, boot: Boot) {
         let node = &self.nodes[place];
-        if node.boot != boot || node.live.as_ref().is_none_or(|live| live.joined) {
+        let Some(live) = node.live.as_ref().filter(|_| node.boot == boot) else { return };
+        let is_in = live.joined && !live.cast.may_be_forgotten();
+        self.after(JOIN_US, Event::Join(place, boot));
+        if is_in {
             return;
         }
         let near =
@@ -289,7 +293,6 @@ impl<'a> World<'a> {
             let ticket = self.clients.ticket(Op::Join { of: place, boot }, through, self.nodes[through].boot);
             self.hand(through, Input::Ask { ticket, request: Request::Join(self.nodes[place].member()) });
         }
-        self.after(JOIN_US, Event::Join(place, boot));
     }
 
     fn synced(&mut self, place: usize, boot: Boot) {

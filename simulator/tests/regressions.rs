@@ -51,6 +51,11 @@ const ONCE_BROKEN: &[(u64, usize, &str)] = &[
         5,
         "no_run_while_held: an attempt was taken from a node's earlier start while its worker came to another",
     ),
+    (
+        1094,
+        5,
+        "queue_moves: a late join of an earlier disk put out the node that had taken its name, for ever",
+    ),
 ];
 
 #[test]

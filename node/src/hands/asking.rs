@@ -67,6 +67,10 @@ impl Hands {
             return;
         }
         self.replies.sweep();
+        let asks_already = self.joining.as_ref().is_some_and(|joining| !joining.is_finished());
+        if cast.may_be_forgotten() && !asks_already {
+            self.join_cluster(cast);
+        }
         self.order_again(cast);
         if self.lab.has_undecided() && self.again.wants_read() {
             let ticket = self.nobodys_ticket();
