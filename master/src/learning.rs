@@ -4,6 +4,7 @@
 use alloc::vec::Vec;
 
 use crate::hearing::{attempt_of, verdict_on};
+use crate::held::Held;
 use crate::ledger::{Effect, Ledger, is_noted};
 use crate::master::{Asker, Master};
 use crate::roster::{Peer, Slot};
@@ -105,8 +106,8 @@ impl Master {
 
     /// Brings what we remember of a job in line with the ledger.
     pub(crate) fn compare(&mut self, ledger: &Ledger, id: JobId) {
-        let job = ledger.changed_job(id);
-        let state = ledger.state(id);
+        let held = ledger.jobs.get(&id);
+        let (job, state) = (held.and_then(Held::changed), held.map(Held::state));
         let mut gone = None;
         if let Some(planned) = self.planned.get(&id).copied() {
             let attempts = job.map_or(0, |job| job.attempts.len());
@@ -137,7 +138,7 @@ impl Master {
                 }
             }
         }
-        let share = gone.as_ref().or_else(|| ledger.terms(id)?.more.limits.as_ref());
+        let share = gone.as_ref().or_else(|| held?.terms().more.limits.as_ref());
         self.share_freed(ledger, share);
     }
 

@@ -66,6 +66,20 @@ impl Shape {
             }),
         }
     }
+
+    /// Whether this is the shape of a job that is no evaluation.
+    fn is_of(&self, spec: &JobSpec) -> bool {
+        // By name, so that a new field cannot be forgotten here.
+        let Self { class, requires, cpu_milli, memory_bytes, at_most_once, resources, share, evaluation } =
+            self;
+        (evaluation.is_none() && spec.more.recodex.is_none())
+            && *class == spec.class
+            && (*cpu_milli, *memory_bytes) == (spec.cpu_milli, spec.memory_bytes)
+            && *at_most_once == spec.more.at_most_once
+            && *requires == spec.requires
+            && *resources == spec.more.resources
+            && *share == spec.more.limits
+    }
 }
 
 /// Jobs not in the ledger yet come behind all that are, in the order they came.
@@ -176,10 +190,32 @@ pub(crate) struct Queue {
 impl Queue {
     /// Adds a job that the ledger holds, or does nothing if it is here. It arrives no more.
     pub(crate) fn insert(&mut self, ledger: &Ledger, job: JobId) {
-        self.arrived(job);
-        let Some((spec, turn)) = turn_of(ledger, job) else { return };
-        self.put(spec, turn);
+        let before = self.arriving.remove(&job).and_then(|arrival| arrival.place);
+        let Some((spec, turn)) = turn_of(ledger, job) else {
+            before.map(|place| self.strike(&place));
+            return;
+        };
         self.changed = true;
+        match before {
+            Some(place) if self.goes_on(&place, spec, turn) => {}
+            Some(place) => {
+                self.strike(&place);
+                self.put(spec, turn);
+            }
+            None => drop(self.put(spec, turn)),
+        }
+    }
+
+    /// A job that arrived gets its turn among those of the ledger, in the line where it stands. False: it stands elsewhere.
+    fn goes_on(&mut self, Place { line, turn: before }: &Place, spec: &JobSpec, turn: Turn) -> bool {
+        let fits = line.level == level_of(spec)
+            && *line.submitter == *spec.submitter
+            && self.known.get(&line.shape).is_some_and(|known| known.shape.is_of(spec));
+        if fits && self.levels[line.level].reorder(&line.submitter, line.shape, *before, turn) {
+            self.arrived.remove(&before.order);
+            return true;
+        }
+        false
     }
 
     /// Adds a job whose `Submit` is proposed.
@@ -320,12 +356,11 @@ impl Queue {
 
     fn put(&mut self, spec: &JobSpec, turn: Turn) -> Place {
         let (level, shape) = (level_of(spec), self.shape_of(spec));
-        if self.levels[level].put(&spec.submitter, shape, turn)
-            && let Some(known) = self.known.get_mut(&shape)
-        {
+        let (submitter, first) = self.levels[level].put(&spec.submitter, shape, turn);
+        if first && let Some(known) = self.known.get_mut(&shape) {
             known.lines += 1;
         }
-        Place { line: Line { level, submitter: Arc::from(spec.submitter.as_str()), shape }, turn }
+        Place { line: Line { level, submitter, shape }, turn }
     }
 
     /// The last job of a line is gone.
@@ -356,6 +391,12 @@ impl Queue {
 
     /// The number of its shape, which has a line at least once this job is put.
     fn shape_of(&mut self, spec: &JobSpec) -> u64 {
+        // Most ask for what the newest shape is: that is seen without making it up.
+        if let Some((number, newest)) = self.known.last_key_value()
+            && newest.shape.is_of(spec)
+        {
+            return *number;
+        }
         let shape = Arc::new(Shape::of(spec));
         if let Some(number) = self.shapes.get(&shape) {
             return *number;
@@ -368,7 +409,7 @@ impl Queue {
 }
 
 fn turn_of(ledger: &Ledger, job: JobId) -> Option<(&JobSpec, Turn)> {
-    let spec = ledger.terms(job)?;
-    let turn = Turn::of(spec, ledger.accepted_clock_ms(job)?, ledger.order_of(job)?);
-    Some((spec, turn))
+    let held = ledger.jobs.get(&job)?;
+    let spec = held.terms();
+    Some((spec, Turn::of(spec, held.accepted_ms, held.order())))
 }

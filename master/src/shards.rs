@@ -10,6 +10,9 @@ use core::cmp::Ordering;
 use crate::limits::{ORDER_CHUNK, PIECE_GROWTH, SHARD_GROUPS, SHARDS_IN_GROUP};
 use protocol::JobId;
 
+/// Pieces that the jobs of one moment share.
+const LANES: u64 = 8;
+
 /// Keys that say which piece they live in.
 pub(crate) trait Spread: Ord + Clone {
     /// Any number; equal keys give equal numbers.
@@ -17,10 +20,13 @@ pub(crate) trait Spread: Ord + Clone {
 }
 
 impl Spread for JobId {
+    /// Jobs of one moment are taken, given out and ended together, so they lie together: what one look brought into the cache serves
+    /// the next. A ULID begins with its millisecond; eight of those share [`LANES`] neighbouring pieces, so that a piece gets one
+    /// job for each that comes in a millisecond. Which of them says the rest: random, or rising where ids were made together.
     fn spread(&self) -> u64 {
-        // The low half of a ULID is random and the high half is time: both take part.
-        let folded = (self.0 >> 64) as u64 ^ self.0 as u64;
-        folded.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32
+        let window = (self.0 >> 83) as u64;
+        let lane = (self.0 >> 6) as u64 % LANES;
+        (window.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) * LANES + lane
     }
 }
 
@@ -305,20 +311,41 @@ impl Places {
 mod tests {
     use super::*;
 
+    /// The id of a job of the so-manieth moment.
+    fn id(moment: u64) -> JobId {
+        JobId(u128::from(moment) << 83)
+    }
+
+    #[test]
+    fn jobs_of_one_moment_share_few_pieces_and_those_of_many_are_in_all() {
+        let pieces = |ids: &mut dyn Iterator<Item = JobId>| {
+            let mut sizes = BTreeMap::<_, usize>::new();
+            ids.for_each(|id| *sizes.entry(place(&id)).or_default() += 1);
+            (sizes.len(), sizes.into_values().max())
+        };
+        // A batch: ids that follow each other.
+        assert_eq!(pieces(&mut (0..1_000).map(|n| JobId(id(9).0 + 0xABCD + n))), (8, Some(128)));
+        // A million, in twenty seconds.
+        let all = SHARD_GROUPS * SHARDS_IN_GROUP;
+        let job = |n: u64| JobId((u128::from(1_700_000_000_000 + n / 50) << 80) | u128::from(n) << 6);
+        let (used, most) = pieces(&mut (0..1_000_000).map(job));
+        assert!(used > all * 4 / 5 && most < Some(300), "{used} pieces, the largest has {most:?}");
+    }
+
     #[test]
     fn a_clone_keeps_what_it_saw() {
         let mut map = Shards::new();
         for n in 0..5_000_u64 {
-            map.insert(JobId(u128::from(n) << 40), n);
+            map.insert(id(n), n);
         }
         let before = map.clone();
-        map.remove(&JobId(7 << 40));
-        if let Some(value) = map.get_mut(&JobId(8 << 40)) {
+        map.remove(&id(7));
+        if let Some(value) = map.get_mut(&id(8)) {
             *value = 0;
         }
         assert_eq!((before.len(), map.len()), (5_000, 4_999));
-        assert_eq!((before.get(&JobId(7 << 40)), map.get(&JobId(7 << 40))), (Some(&7), None));
-        assert_eq!((before.get(&JobId(8 << 40)), map.get(&JobId(8 << 40))), (Some(&8), Some(&0)));
+        assert_eq!((before.get(&id(7)), map.get(&id(7))), (Some(&7), None));
+        assert_eq!((before.get(&id(8)), map.get(&id(8))), (Some(&8), Some(&0)));
         let pieces = |map: &Shards<JobId, u64>| {
             map.groups.iter().flat_map(|group| group.iter().map(Arc::as_ptr)).collect::<Vec<_>>()
         };

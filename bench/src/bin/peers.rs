@@ -71,10 +71,9 @@ async fn main() -> Result<(), BenchError> {
 }
 
 async fn etcd(peer: &Peer, amount: &Amount, report: &mut Report) -> Result<(), BenchError> {
-    let first = peer.addresses.first().map_or("", String::as_str);
     for bytes in BYTES {
         for outstanding in OUTSTANDING {
-            let slots = Puts::connect(first, outstanding, bytes).await?;
+            let slots = Puts::connect(&peer.addresses, outstanding, bytes).await?;
             report.add(measured(amount.run, amount.runs, slots, 1, "submit", bytes).await?);
         }
     }

@@ -1,5 +1,5 @@
-//! etcd over gRPC on one shared connection: a put of a new key stands for an accepted job. Two fields of one message are all
-//! that is needed of its protocol, so they are written here.
+//! etcd over gRPC, its slots on one shared connection to each node: a put of a new key stands for an accepted job. Two fields of one
+//! message are all that is needed of its protocol, so they are written here.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
@@ -30,31 +30,38 @@ fn failed(why: impl std::fmt::Display) -> BenchError {
 }
 
 impl Puts {
-    /// Slots that share one connection to the first node.
+    /// Slots that ask the nodes in turn, as a client does that was told of all of them; those of one node share a connection.
     ///
     /// # Errors
-    /// [`BenchError`]: it does not answer.
-    pub async fn connect(address: &str, count: usize, bytes: usize) -> Result<Vec<Self>, BenchError> {
-        let stream = TcpStream::connect(address).await.map_err(failed)?;
-        stream.set_nodelay(true).map_err(failed)?;
-        let (requests, carried) =
-            handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(failed)?;
-        tokio::spawn(async move {
-            // An error shows at the request it broke.
-            let _ = carried.await;
-        });
+    /// [`BenchError`]: one does not answer.
+    pub async fn connect(addresses: &[String], count: usize, bytes: usize) -> Result<Vec<Self>, BenchError> {
+        let mut lines = Vec::new();
+        for address in addresses {
+            lines.push((line(address).await?, address));
+        }
         // A run of its own: an earlier one's keys are not put again.
         let run = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_err(failed)?;
         let value = payload(bytes);
-        let slot = |slot| Self {
+        let slot = |(slot, (requests, address)): (usize, &(SendRequest<Full<Bytes>>, &String))| Self {
             requests: requests.clone(),
             address: format!("{address}/{}", run.as_micros()),
             value: value.clone(),
             slot,
             keys: 0,
         };
-        Ok((0..count).map(slot).collect())
+        Ok((0..count).zip(lines.iter().cycle()).map(slot).collect())
     }
+}
+
+async fn line(address: &str) -> Result<SendRequest<Full<Bytes>>, BenchError> {
+    let stream = TcpStream::connect(address).await.map_err(failed)?;
+    stream.set_nodelay(true).map_err(failed)?;
+    let (requests, carried) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(failed)?;
+    tokio::spawn(async move {
+        // An error shows at the request it broke.
+        let _ = carried.await;
+    });
+    Ok(requests)
 }
 
 impl Slot for Puts {

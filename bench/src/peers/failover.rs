@@ -80,7 +80,7 @@ enum Either {
 
 async fn connect(kind: Kind, way: &str) -> Option<Either> {
     match kind {
-        Kind::Etcd => Puts::connect(way, 1, 100).await.ok()?.pop().map(Either::Etcd),
+        Kind::Etcd => Puts::connect(&[way.to_owned()], 1, 100).await.ok()?.pop().map(Either::Etcd),
         Kind::Rabbit => {
             let peer = Peer { addresses: vec![way.to_owned()], processes: Vec::new() };
             let rabbit = Rabbit::connect(&peer).await.ok()?;

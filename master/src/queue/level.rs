@@ -76,34 +76,54 @@ impl Party {
 }
 
 impl Level {
-    /// Adds a job. Says whether it is the first of its line.
-    pub(super) fn put(&mut self, submitter: &str, shape: u64, turn: Turn) -> bool {
-        let first = !self.has_line(submitter, shape);
-        if !self.parties.contains_key(submitter) {
-            let known = self.away.remove_entry(submitter);
-            let (name, round) = known.unwrap_or_else(|| (Arc::from(submitter), self.round + 1));
-            let round = round.max(self.round);
-            self.parties.insert(name, Party { round, lines: BTreeMap::new(), heads: BTreeSet::new() });
-        }
+    /// Adds a job. Says who its submitter is here, and whether it is the first of its line.
+    pub(super) fn put(&mut self, submitter: &str, shape: u64, turn: Turn) -> (Arc<str>, bool) {
+        let name = match self.parties.get_key_value(submitter) {
+            Some((name, _)) => Arc::clone(name),
+            None => {
+                let known = self.away.remove_entry(submitter);
+                let (name, round) = known.unwrap_or_else(|| (Arc::from(submitter), self.round + 1));
+                let round = round.max(self.round);
+                let party = Party { round, lines: BTreeMap::new(), heads: BTreeSet::new() };
+                self.parties.insert(Arc::clone(&name), party);
+                name
+            }
+        };
+        let mut first = false;
         self.change(submitter, |party| {
             party.change(shape, |line| {
+                first = line.jobs.is_empty();
                 line.jobs.insert(turn);
             });
         });
-        first
+        (name, first)
+    }
+
+    /// Gives a job another turn in its line. Says whether it stood there.
+    pub(super) fn reorder(&mut self, submitter: &str, shape: u64, before: Turn, after: Turn) -> bool {
+        let mut stood = false;
+        self.change(submitter, |party| {
+            party.change(shape, |line| {
+                stood = line.jobs.remove(&before);
+                line.jobs.extend(stood.then_some(after));
+            });
+        });
+        stood
     }
 
     /// Takes a job out, whose submitter has had its turn, or not. Says whether it was the last of its line.
     pub(super) fn remove(&mut self, submitter: &str, shape: u64, turn: Turn, served: bool) -> bool {
-        if !self.contains(submitter, shape, turn) {
-            return false;
-        }
+        let (mut stood, mut last) = (false, false);
         let round = self.change(submitter, |party| {
             party.change(shape, |line| {
-                line.jobs.remove(&turn);
+                stood = line.jobs.remove(&turn);
+                last = stood && line.jobs.is_empty();
             });
             party.round
         });
+        if !stood {
+            return false;
+        }
         if served {
             self.served(submitter, round.unwrap_or(0));
         } else if let Some(round) = round.filter(|_| !self.parties.contains_key(submitter)) {
@@ -115,7 +135,7 @@ impl Level {
         if self.parties.is_empty() {
             self.away.clear();
         }
-        !self.has_line(submitter, shape)
+        last
     }
 
     /// A job of this submitter was taken: its next one goes in the round after this. Who could not go for some rounds goes
