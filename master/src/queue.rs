@@ -192,7 +192,9 @@ impl Queue {
     pub(crate) fn insert(&mut self, ledger: &Ledger, job: JobId) {
         let before = self.arriving.remove(&job).and_then(|arrival| arrival.place);
         let Some((spec, turn)) = turn_of(ledger, job) else {
-            before.map(|place| self.strike(&place));
+            if let Some(place) = before {
+                self.strike(&place);
+            }
             return;
         };
         self.changed = true;

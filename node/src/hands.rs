@@ -443,7 +443,7 @@ impl Hands {
         self.news.turned(cast, self.shows.leader(), self.shows.members());
         let wanted = self.shows.views_wanted();
         self.replies.show(wanted, || self.shows.view(cast, self.identity));
-        self.replies.compare(cast);
+        self.replies.turned(cast);
         if self.shows.redial_wanted() {
             let taken_in = cast.ledger().member(self.me.id).is_some_and(|member| member.boot == self.me.boot);
             // A newcomer's own ledger names nobody but the founder yet, and another may lead: whoever it heard of may be needed.

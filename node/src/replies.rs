@@ -22,6 +22,9 @@ pub(crate) struct Replies {
     answered: usize,
     /// The leader accepted these; this node's own ledger is a moment behind.
     unapplied: BTreeMap<JobId, Vec<Unapplied>>,
+    /// Jobs that came into the ledger in this turn: who asked for one hears of it before the turn ends, and it need not be
+    /// put together twice.
+    came: BTreeMap<JobId, Arc<Job>>,
     endings: BTreeMap<JobId, Vec<oneshot::Sender<Held>>>,
     readers: BTreeMap<u64, oneshot::Sender<View>>,
     /// Who wants a digest of the ledger, and at which index.
@@ -66,8 +69,9 @@ impl Replies {
         self.comparers.push((index, reply));
     }
 
-    /// Answers those.
-    pub(crate) fn compare(&mut self, cast: &Cast) {
+    /// A turn is over: answers those who compare.
+    pub(crate) fn turned(&mut self, cast: &Cast) {
+        self.came.clear();
         for (index, reply) in self.comparers.drain(..) {
             let applied = cast.status().applied;
             let at = index.unwrap_or(applied);
@@ -103,7 +107,7 @@ impl Replies {
             let _ = reply.send(Reply { told, held: None });
             return;
         };
-        match ledger.job(*id) {
+        match self.came.remove(id).or_else(|| ledger.job(*id)) {
             Some(job) => {
                 let _ = reply.send(Reply { told, held: Some(held(&job, members)) });
             }
@@ -125,6 +129,9 @@ impl Replies {
                 let _ = reply.send(Reply { told, held: Some(held(job, members)) });
             }
         }
+        if job.attempts.is_empty() || self.came.contains_key(&job.id) {
+            self.came.insert(job.id, Arc::clone(job));
+        }
         if job.state.is_terminal() && !self.endings.is_empty() {
             for reply in self.endings.remove(&job.id).unwrap_or_default() {
                 let _ = reply.send(held(job, members));
@@ -135,6 +142,7 @@ impl Replies {
     /// The ledger went on in one step: whoever waits for a job is answered by what it is now. A job that has left the
     /// ledger meanwhile is answered without.
     pub(crate) fn look_again(&mut self, ledger: &Ledger, members: &Arc<Vec<Member>>) {
+        self.came.clear();
         let waited: Vec<JobId> = self.unapplied.keys().chain(self.endings.keys()).copied().collect();
         for id in waited {
             match ledger.job(id) {
@@ -209,6 +217,22 @@ mod tests {
         replies.changed(&ledger.job(job).unwrap(), &members);
         let reply = told.try_recv().unwrap();
         assert_eq!(reply.held.map(|held| held.job.rev), ledger.job(job).map(|job| job.rev));
+    }
+
+    #[test]
+    fn an_answer_shows_the_job_as_the_turn_left_it() {
+        let (mut replies, mut ledger, members) = (Replies::default(), open(), Arc::default());
+        let job = JobId(7);
+        let (reply, mut told) = oneshot::channel();
+        replies.asked(1, reply);
+        accept(&mut ledger, job);
+        replies.changed(&ledger.job(job).unwrap(), &members);
+        apply(&mut ledger, vec![Command::Assign { job, attempt: 1, node: NodeId(1), boot: Boot(1) }]);
+        replies.changed(&ledger.job(job).unwrap(), &members);
+        replies.decided(1, Told::Answer(Answer::Accepted { job, replayed: false }), &ledger, &members);
+        let held = told.try_recv().unwrap().held.unwrap();
+        assert_eq!((held.job.attempts.len(), held.job.rev), (1, ledger.job(job).unwrap().rev));
+        assert!(replies.came.is_empty());
     }
 
     #[test]

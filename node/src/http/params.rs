@@ -1,5 +1,6 @@
 //! What stands behind the `?`, and in a few headers: every name known, every value checked.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, Uri};
@@ -9,17 +10,15 @@ use protocol::{JobId, duration, limits};
 use super::problem::{Kind, Problem};
 
 /// The query of a request, in order.
-pub(super) struct Params(Vec<(String, String)>);
+pub(super) struct Params<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
-impl Params {
+impl<'a> Params<'a> {
     /// Reads the query; a name outside `known` is an error, never silence.
-    pub(super) fn read(uri: &Uri, known: &[&str]) -> Result<Self, Problem> {
-        let pairs = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
-        let pairs: Vec<(String, String)> =
-            pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+    pub(super) fn read(uri: &'a Uri, known: &[&str]) -> Result<Self, Problem> {
+        let pairs: Vec<_> = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).collect();
         let errors: Vec<FieldError> = pairs
             .iter()
-            .filter(|(name, _)| !known.contains(&name.as_str()))
+            .filter(|(name, _)| !known.contains(&&**name))
             .map(|(name, _)| FieldError {
                 field: name.chars().take(100).collect(),
                 detail: format!("is no parameter of this call; it takes {}", known.join(", ")),
@@ -30,11 +29,11 @@ impl Params {
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| &**value)
     }
 
-    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
+    pub(super) fn all<'b>(&'b self, name: &'b str) -> impl Iterator<Item = &'b str> {
+        self.0.iter().filter(move |(n, _)| n == name).map(|(_, value)| &**value)
     }
 
     /// `?name`, `?name=1` or `=true`.

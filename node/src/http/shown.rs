@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, UNIX_EPOCH};
 
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::Response;
 use base64::Engine as _;
 use master::Ledger;
 use protocol::{Attempt, AttemptRef, End, Job, JobState, Member, NodeId, NodeLoad, Outcome};
@@ -16,6 +17,8 @@ use crate::ask::{Held, View};
 
 /// Room for an answer at first; one job fits.
 const ANSWER_BYTES: usize = 1 << 10;
+/// Room for its headers: a map that grows is made up anew.
+const ANSWER_HEADERS: usize = 16;
 
 /// How much of a job is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -363,5 +366,9 @@ pub(super) fn json<T: Serialize>(value: &T) -> Response {
         Ok(()) => {}
         Err(error) => unreachable!("our own values always serialise: {error}"),
     }
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], bytes).into_response()
+    let mut response = Response::new(Body::from(bytes));
+    let mut headers = HeaderMap::with_capacity(ANSWER_HEADERS);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    *response.headers_mut() = headers;
+    response
 }

@@ -33,6 +33,7 @@ pub(super) async fn submit(State(desk): State<Desk>, request: HttpRequest) -> Re
     let key = params::idempotency_key(&parts.headers).map_err(Problem::not_accepted)?;
     let read = read(&parts.headers, &parts.uri, given.get("class"), key.is_some(), body).await;
     let Submission { spec, fingerprint } = read.map_err(Problem::not_accepted)?;
+    drop(given);
     drop(parts);
     take(&desk, Arc::new(spec), key.map(|key| (key, fingerprint)), wait).await
 }

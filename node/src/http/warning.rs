@@ -1,8 +1,9 @@
 //! A word of warning with the acknowledgement of a job that no present node could ever run.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use master::Cluster;
 use protocol::{JobSpec, NodeId, NodeLoad};
 
@@ -14,24 +15,40 @@ use crate::ask::View;
 const KINDS: usize = 100;
 
 /// The nodes as this node last knew them.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Known {
     roster: Vec<NodeLoad>,
     names: BTreeMap<NodeId, String>,
     leader: Option<NodeId>,
+    /// What was found about the job before this one: most ask for the same.
+    last: Mutex<Option<(JobSpec, Option<String>)>>,
 }
 
 impl Known {
     pub(super) fn of(view: &View) -> Self {
         let names = view.ledger.members().map(|member| (member.id, member.name.clone())).collect();
-        Self { roster: view.roster.clone(), names, leader: view.leader }
+        Self { roster: view.roster.clone(), names, leader: view.leader, last: Mutex::default() }
     }
+}
+
+/// What of a job says whether a node could run it.
+fn kind(spec: &JobSpec) -> impl Ord {
+    (&spec.class, &spec.requires, spec.cpu_milli, spec.memory_bytes, &spec.more.resources)
 }
 
 /// Why no present node could ever run this job.
 pub(super) async fn of_one(desk: &Desk, spec: &JobSpec) -> Option<String> {
     let seen = desk.seen().await?;
-    warn(desk, &seen.nodes, spec)
+    let mut last = seen.nodes.last.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((known, warning)) = &*last
+        && kind(known) == kind(spec)
+    {
+        return warning.clone();
+    }
+    let warning = warn(desk, &seen.nodes, spec);
+    let kept = JobSpec { payload: Bytes::new(), stdin: None, ..spec.clone() };
+    *last = Some((kept, warning.clone()));
+    warning
 }
 
 /// The first job of a batch that no present node could ever run, why not, and how many more there are.
@@ -40,8 +57,7 @@ pub(super) async fn of_batch(desk: &Desk, specs: &[Arc<JobSpec>]) -> Option<Stri
     let mut known = BTreeMap::new();
     let mut warned = Vec::new();
     for (place, spec) in specs.iter().enumerate() {
-        let resources = &spec.more.resources;
-        let kind = (&spec.class, &spec.requires, spec.cpu_milli, spec.memory_bytes, resources);
+        let kind = kind(spec);
         if known.len() >= KINDS && !known.contains_key(&kind) {
             continue;
         }
