@@ -15,7 +15,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use crate::ledger::Ledger;
-use crate::limits::{CHANGE_PAUSE_MS, REMIND_MS, TRANSFERS};
+use crate::limits::{CHANGE_PAUSE_MS, HANDOVER_MS, REMIND_MS, TRANSFERS};
 use crate::master::{Asker, Master, Output};
 use protocol::limits::LIVENESS_MS;
 use protocol::{Answer, NodeId, Refusal};
@@ -49,6 +49,17 @@ pub(crate) struct Electorate {
     wished: Option<(Vec<NodeId>, Vec<NodeId>, u64)>,
     /// Transfers that wait for somebody fit: who asked, for whom, and when.
     transfers: Vec<(Asker, Option<NodeId>, u64)>,
+    /// The last transfer that was begun.
+    handing: Option<Handing>,
+}
+
+/// A transfer that was begun. The consensus gives it up in silence when the heir does not stand for election within an election
+/// timeout, which a busy machine may take; so it is begun again while this node still leads.
+#[derive(Clone, Copy, Debug)]
+struct Handing {
+    to: Option<NodeId>,
+    asked_ms: u64,
+    begun_ms: u64,
 }
 
 impl Electorate {
@@ -193,6 +204,7 @@ impl Master {
     pub(crate) fn transfer(&mut self, asker: Asker, to: Option<NodeId>) {
         let me = self.settings.me;
         if to == Some(me) {
+            self.electorate.handing = None;
             self.answer(asker, Answer::Done);
             return;
         }
@@ -211,8 +223,9 @@ impl Master {
         }
     }
 
-    /// Transfers that found nobody fit so far: once a tick.
+    /// Transfers that found nobody fit so far, and the one that was begun: once a tick.
     pub(crate) fn look_at_transfers(&mut self) {
+        self.hand_over_again();
         for (asker, to, asked_ms) in core::mem::take(&mut self.electorate.transfers) {
             if self.try_transfer(asker, to) {
             } else if self.now_ms.saturating_sub(asked_ms) >= LIVENESS_MS {
@@ -224,14 +237,28 @@ impl Master {
     }
 
     fn try_transfer(&mut self, asker: Asker, to: Option<NodeId>) -> bool {
-        let mut heirs = self.heirs();
-        heirs.retain(|id| to.is_none_or(|to| to == *id));
+        let heirs = self.heirs_of(to);
         let is_one = !heirs.is_empty();
         if is_one {
             self.answer(asker, Answer::Done);
+            self.electorate.handing = Some(Handing { to, asked_ms: self.now_ms, begun_ms: self.now_ms });
             self.outputs.push(Output::Transfer { to: heirs });
         }
         is_one
+    }
+
+    fn hand_over_again(&mut self) {
+        let Some(handing) = &mut self.electorate.handing else { return };
+        if self.now_ms.saturating_sub(handing.asked_ms) >= HANDOVER_MS {
+            self.electorate.handing = None;
+        } else if self.now_ms.saturating_sub(handing.begun_ms) >= REMIND_MS {
+            handing.begun_ms = self.now_ms;
+            let to = handing.to;
+            let heirs = self.heirs_of(to);
+            if !heirs.is_empty() {
+                self.outputs.push(Output::Transfer { to: heirs });
+            }
+        }
     }
 
     fn refuse_transfer(&mut self, asker: Asker, to: Option<NodeId>) {
@@ -248,6 +275,11 @@ impl Master {
             self.outputs.push(Output::Transfer { to: heirs });
         }
         is_one
+    }
+
+    /// Those of them that are wished for.
+    fn heirs_of(&self, to: Option<NodeId>) -> Vec<NodeId> {
+        self.heirs().into_iter().filter(|id| to.is_none_or(|to| to == *id)).collect()
     }
 
     /// Other voters that are fit to lead.
