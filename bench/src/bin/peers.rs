@@ -9,7 +9,7 @@ use bench::lab::BenchError;
 use bench::load::{Until, run};
 use bench::machine;
 use bench::peers::Peer;
-use bench::peers::etcd::Puts;
+use bench::peers::etcd::{Puts, empty};
 use bench::peers::failover::{Kind, longest_gap};
 use bench::peers::rabbit::Rabbit;
 use bench::report::{Report, Row, Setting};
@@ -73,6 +73,7 @@ async fn main() -> Result<(), BenchError> {
 async fn etcd(peer: &Peer, amount: &Amount, report: &mut Report) -> Result<(), BenchError> {
     for bytes in BYTES {
         for outstanding in OUTSTANDING {
+            empty(peer).await?;
             let slots = Puts::connect(&peer.addresses, outstanding, bytes).await?;
             report.add(measured(amount.run, amount.runs, slots, 1, "submit", bytes).await?);
         }

@@ -109,6 +109,31 @@ fn framed(key: &[u8], value: &[u8]) -> Bytes {
     frame.freeze()
 }
 
+/// Removes all keys of earlier runs, and what is kept of them.
+///
+/// # Errors
+/// [`BenchError`]: the first node does not answer.
+pub async fn empty(peer: &Peer) -> Result<(), BenchError> {
+    let mut line = Line::connect(peer.addresses.first().map_or("", String::as_str)).await?;
+    // From `/jobs/` to `/jobs0`.
+    let all = Bytes::from_static(br#"{"key":"L2pvYnMv","range_end":"L2pvYnMw"}"#);
+    let (_, answer) = line.ask(Method::POST, "/v3/kv/deleterange", Some(("application/json", all))).await?;
+    let Emptied { header } = serde_json::from_slice(&answer).map_err(failed)?;
+    let upto = Bytes::from(format!(r#"{{"revision":"{}","physical":true}}"#, header.revision));
+    line.ask(Method::POST, "/v3/kv/compaction", Some(("application/json", upto))).await?;
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct Emptied {
+    header: Revision,
+}
+
+#[derive(Deserialize)]
+struct Revision {
+    revision: String,
+}
+
 #[derive(Deserialize)]
 struct Status {
     header: Header,

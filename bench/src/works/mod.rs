@@ -132,7 +132,8 @@ pub async fn all(wish: &Wish, place: &Place) -> Result<Report, BenchError> {
     Ok(report)
 }
 
-/// Each work has a fresh cluster: what one leaves queued is not the next one's burden.
+/// Each work, and each measurement of one that leaves jobs queued, has a fresh cluster: that is not the next one's burden, as
+/// the others are emptied too.
 async fn on_own(
     work: Work,
     wish: &Wish,
@@ -142,9 +143,10 @@ async fn on_own(
 ) -> Result<(), BenchError> {
     match work {
         Work::Submit => {
-            for bytes in &wish.bytes {
+            for (bytes, outstanding) in measurements(wish) {
                 let cluster = Cluster::start(program, folder).await?;
-                submit(wish, *bytes, &cluster.doors().await?, Some(&cluster), report).await?;
+                let row = submit(wish, (bytes, outstanding), &cluster.doors().await?, Some(&cluster)).await?;
+                report.add(row);
             }
             Ok(())
         }
@@ -162,8 +164,8 @@ async fn on_own(
 async fn one(work: Work, wish: &Wish, doors: &[String], report: &mut Report) -> Result<(), BenchError> {
     match work {
         Work::Submit => {
-            for bytes in &wish.bytes {
-                submit(wish, *bytes, doors, None, report).await?;
+            for (bytes, outstanding) in measurements(wish) {
+                report.add(submit(wish, (bytes, outstanding), doors, None).await?);
             }
         }
         Work::Batch => {
@@ -182,29 +184,30 @@ async fn one(work: Work, wish: &Wish, doors: &[String], report: &mut Report) -> 
     Ok(())
 }
 
+/// Payloads and things in flight.
+fn measurements(wish: &Wish) -> impl Iterator<Item = (usize, usize)> {
+    wish.bytes.iter().flat_map(|bytes| wish.outstanding.iter().map(|outstanding| (*bytes, *outstanding)))
+}
+
 async fn submit(
     wish: &Wish,
-    bytes: usize,
+    (bytes, outstanding): (usize, usize),
     doors: &[String],
     cluster: Option<&Cluster>,
-    report: &mut Report,
-) -> Result<(), BenchError> {
+) -> Result<Row, BenchError> {
     let processes: Vec<u32> =
         cluster.map(|cluster| cluster.processes().iter().map(|(_, id)| *id).collect()).unwrap_or_default();
-    for outstanding in &wish.outstanding {
-        let slots = Submits::connect(doors, *outstanding, bytes).await?;
-        let before_ms = machine::cpu_ms(&processes);
-        let mut row = measured(wish.run, wish.runs, slots, 1, "submit", bytes).await?;
-        let jobs: u64 = row.runs.iter().sum::<u64>().max(1);
-        if cluster.is_some() {
-            let spent_us = (machine::cpu_ms(&processes) - before_ms) * 1_000;
-            // Runs are a second each by default: their sum is about the number of jobs.
-            let per_job_us = spent_us / (jobs * wish.run.as_millis() as u64 / 1_000).max(1);
-            row.note = format!("{per_job_us} us of processor time a job, all nodes");
-        }
-        report.add(row);
+    let slots = Submits::connect(doors, outstanding, bytes).await?;
+    let before_ms = machine::cpu_ms(&processes);
+    let mut row = measured(wish.run, wish.runs, slots, 1, "submit", bytes).await?;
+    let jobs: u64 = row.runs.iter().sum::<u64>().max(1);
+    if cluster.is_some() {
+        let spent_us = (machine::cpu_ms(&processes) - before_ms) * 1_000;
+        // Runs are a second each by default: their sum is about the number of jobs.
+        let per_job_us = spent_us / (jobs * wish.run.as_millis() as u64 / 1_000).max(1);
+        row.note = format!("{per_job_us} us of processor time a job, all nodes");
     }
-    Ok(())
+    Ok(row)
 }
 
 /// So many runs of the same slots, after a short one that warms up.
