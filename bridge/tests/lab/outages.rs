@@ -38,6 +38,7 @@ fn brokers_may_come_after_the_bridge_and_it_offers_itself_when_it_leads_somewher
     assert!(bridge.said().contains("has us as its worker"), "{}", bridge.said());
     // The worker that ended without a word is still first in the queue of a broker that asks nobody how he is.
     client.send("into the void");
+    eventually("he has it", || Seen::count(&first.seen.requests) == 2);
     let other = Client::new("C_two", &first.clients(), "D");
     assert_eq!(other.ask("Hello"), "Done! Hello");
     assert_eq!(there.jobs(), 1);
