@@ -11,7 +11,7 @@ use crate::limits::{ORDER_CHUNK, PIECE_GROWTH, SHARD_GROUPS, SHARDS_IN_GROUP};
 use protocol::JobId;
 
 /// Pieces that the jobs of one moment share.
-const LANES: u64 = 8;
+const LANES: u64 = 64;
 
 /// Keys that say which piece they live in.
 pub(crate) trait Spread: Ord + Clone {
@@ -21,10 +21,10 @@ pub(crate) trait Spread: Ord + Clone {
 
 impl Spread for JobId {
     /// Jobs of one moment are taken, given out and ended together, so they lie together: what one look brought into the cache serves
-    /// the next. A ULID begins with its millisecond; eight of those share [`LANES`] neighbouring pieces, so that a piece gets one
+    /// the next. A ULID begins with its millisecond; 64 of those share [`LANES`] neighbouring pieces, so that a piece gets one
     /// job for each that comes in a millisecond. Which of them says the rest: random, or rising where ids were made together.
     fn spread(&self) -> u64 {
-        let window = (self.0 >> 83) as u64;
+        let window = (self.0 >> 86) as u64;
         let lane = (self.0 >> 6) as u64 % LANES;
         (window.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) * LANES + lane
     }
@@ -313,7 +313,7 @@ mod tests {
 
     /// The id of a job of the so-manieth moment.
     fn id(moment: u64) -> JobId {
-        JobId(u128::from(moment) << 83)
+        JobId(u128::from(moment) << 86)
     }
 
     #[test]
@@ -323,8 +323,8 @@ mod tests {
             ids.for_each(|id| *sizes.entry(place(&id)).or_default() += 1);
             (sizes.len(), sizes.into_values().max())
         };
-        // A batch: ids that follow each other.
-        assert_eq!(pieces(&mut (0..1_000).map(|n| JobId(id(9).0 + 0xABCD + n))), (8, Some(128)));
+        // A batch, as large as one may be: ids that follow each other.
+        assert_eq!(pieces(&mut (0..10_000).map(|n| JobId(id(9).0 + 0xABCD + n))), (64, Some(192)));
         // A million, in twenty seconds.
         let all = SHARD_GROUPS * SHARDS_IN_GROUP;
         let job = |n: u64| JobId((u128::from(1_700_000_000_000 + n / 50) << 80) | u128::from(n) << 6);

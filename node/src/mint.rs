@@ -1,6 +1,6 @@
 //! Where new jobs get their ids.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use protocol::JobId;
 
@@ -14,10 +14,12 @@ const FETCHED: usize = 64;
 #[error("making a job id: {0}")]
 pub(crate) struct MintError(getrandom::Error);
 
-/// Makes ids: ULIDs of now, rising within one mint also when the clock does not.
+/// Makes ids: ULIDs of now, rising within one mint also when the clock does not. While that is behind, it goes on from the latest time it
+/// had: ids that differ in their last digits alone would all be kept in one place.
 #[derive(Debug)]
 pub(crate) struct Mint {
     last: u128,
+    latest: Option<(Instant, u64)>,
     random: [[u8; RANDOM_BYTES]; FETCHED],
     /// How many of these are used up.
     used: usize,
@@ -25,7 +27,7 @@ pub(crate) struct Mint {
 
 impl Default for Mint {
     fn default() -> Self {
-        Self { last: 0, random: [[0; RANDOM_BYTES]; FETCHED], used: FETCHED }
+        Self { last: 0, latest: None, random: [[0; RANDOM_BYTES]; FETCHED], used: FETCHED }
     }
 }
 
@@ -38,11 +40,22 @@ impl Mint {
     /// The first of so many new job ids that follow each other.
     pub(crate) fn jobs(&mut self, jobs: usize) -> Result<JobId, MintError> {
         let random = self.random()?;
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        let wall_ms =
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        let now_ms = self.steady(wall_ms);
         let fresh = ulid::Ulid::from_parts(now_ms, u128::from_be_bytes(random)).0;
         let first = if fresh > self.last { fresh } else { self.last.wrapping_add(1) };
         self.last = first.wrapping_add(jobs.saturating_sub(1) as u128);
         Ok(JobId(first))
+    }
+
+    /// This time of the clock, or the latest one and what has passed since then.
+    fn steady(&mut self, wall_ms: u64) -> u64 {
+        let latest_ms = self.latest.map_or(0, |(at, ms)| ms.saturating_add(at.elapsed().as_millis() as u64));
+        if wall_ms >= latest_ms {
+            self.latest = Some((Instant::now(), wall_ms));
+        }
+        wall_ms.max(latest_ms)
     }
 
     /// Bytes that no id has had.
@@ -60,6 +73,17 @@ impl Mint {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn while_the_clock_is_behind_it_goes_on_from_the_latest_time() {
+        let mut mint = Mint::default();
+        assert_eq!(mint.steady(10_000), 10_000);
+        assert!((10_000..20_000).contains(&mint.steady(5)));
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        let behind_ms = mint.steady(5);
+        assert!((10_002..20_000).contains(&behind_ms), "{behind_ms}: time passes all the same");
+        assert_eq!((mint.steady(50_000), mint.steady(50_001)), (50_000, 50_001));
+    }
 
     #[test]
     fn ids_rise_and_their_randomness_is_never_used_twice() {
