@@ -15,7 +15,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use crate::ledger::Ledger;
-use crate::limits::{CHANGE_PAUSE_MS, HANDOVER_MS, REMIND_MS, TRANSFERS};
+use crate::limits::{CHANGE_PAUSE_MS, HANDOVERS, REMIND_MS, TRANSFERS};
 use crate::master::{Asker, Master, Output};
 use protocol::limits::LIVENESS_MS;
 use protocol::{Answer, NodeId, Refusal};
@@ -58,8 +58,9 @@ pub(crate) struct Electorate {
 #[derive(Clone, Copy, Debug)]
 struct Handing {
     to: Option<NodeId>,
-    asked_ms: u64,
     begun_ms: u64,
+    /// How often.
+    begun: u32,
 }
 
 impl Electorate {
@@ -203,8 +204,9 @@ impl Master {
     /// A user, or this node itself, wants another leader.
     pub(crate) fn transfer(&mut self, asker: Asker, to: Option<NodeId>) {
         let me = self.settings.me;
+        // The newest wish counts.
+        self.electorate.handing = None;
         if to == Some(me) {
-            self.electorate.handing = None;
             self.answer(asker, Answer::Done);
             return;
         }
@@ -223,9 +225,11 @@ impl Master {
         }
     }
 
-    /// Transfers that found nobody fit so far, and the one that was begun: once a tick.
+    /// The transfer that was begun, and those that found nobody fit so far: once a tick.
     pub(crate) fn look_at_transfers(&mut self) {
-        self.hand_over_again();
+        if self.electorate.transfers.is_empty() {
+            self.hand_over_again();
+        }
         for (asker, to, asked_ms) in core::mem::take(&mut self.electorate.transfers) {
             if self.try_transfer(asker, to) {
             } else if self.now_ms.saturating_sub(asked_ms) >= LIVENESS_MS {
@@ -241,7 +245,7 @@ impl Master {
         let is_one = !heirs.is_empty();
         if is_one {
             self.answer(asker, Answer::Done);
-            self.electorate.handing = Some(Handing { to, asked_ms: self.now_ms, begun_ms: self.now_ms });
+            self.electorate.handing = Some(Handing { to, begun_ms: self.now_ms, begun: 1 });
             self.outputs.push(Output::Transfer { to: heirs });
         }
         is_one
@@ -249,15 +253,17 @@ impl Master {
 
     fn hand_over_again(&mut self) {
         let Some(handing) = &mut self.electorate.handing else { return };
-        if self.now_ms.saturating_sub(handing.asked_ms) >= HANDOVER_MS {
+        if self.now_ms.saturating_sub(handing.begun_ms) < REMIND_MS {
+            return;
+        }
+        (handing.begun_ms, handing.begun) = (self.now_ms, handing.begun + 1);
+        let to = handing.to;
+        if handing.begun >= HANDOVERS {
             self.electorate.handing = None;
-        } else if self.now_ms.saturating_sub(handing.begun_ms) >= REMIND_MS {
-            handing.begun_ms = self.now_ms;
-            let to = handing.to;
-            let heirs = self.heirs_of(to);
-            if !heirs.is_empty() {
-                self.outputs.push(Output::Transfer { to: heirs });
-            }
+        }
+        let heirs = self.heirs_of(to);
+        if !heirs.is_empty() {
+            self.outputs.push(Output::Transfer { to: heirs });
         }
     }
 
@@ -269,6 +275,7 @@ impl Master {
 
     /// This node is about to end, or can lead no longer. False: no other voter is fit to.
     pub fn hand_over(&mut self) -> bool {
+        self.electorate.handing = None;
         let heirs = self.heirs();
         let is_one = !heirs.is_empty();
         if is_one {

@@ -231,13 +231,11 @@ fn a_handover_that_came_to_nothing_is_begun_again_for_a_while() {
     assert_eq!(scene.ask(ANNA, Request::Transfer { to: Some(BERT) }), Some(Answer::Done));
     let again = [Output::Transfer { to: [BERT].into() }];
     assert_eq!(transfers(&mut scene, crate::limits::REMIND_MS), again, "it still leads");
-    // Whoever it was for is none any more.
-    scene.workers.get_mut(&BERT).unwrap().offer.draining = true;
-    assert_eq!(transfers(&mut scene, crate::limits::REMIND_MS), []);
-    scene.workers.get_mut(&BERT).unwrap().offer.draining = false;
     assert_eq!(transfers(&mut scene, crate::limits::REMIND_MS), again);
-    transfers(&mut scene, crate::limits::HANDOVER_MS);
-    assert_eq!(transfers(&mut scene, 2 * crate::limits::REMIND_MS), [], "nobody waits for it any more");
+    assert_eq!(transfers(&mut scene, 2 * crate::limits::REMIND_MS), [], "three times is enough");
+    assert_eq!(scene.ask(ANNA, Request::Transfer { to: Some(BERT) }), Some(Answer::Done));
+    scene.master.hand_over();
+    assert_eq!(transfers(&mut scene, 2 * crate::limits::REMIND_MS), [], "it goes to whoever is best");
 }
 
 #[test]

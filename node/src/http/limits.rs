@@ -21,7 +21,7 @@ pub(super) const APPLY_PATIENCE: Duration = Duration::from_secs(5);
 /// How old what is known of leader and term may be in the headers of an answer that needed no look at the state.
 pub(super) const SEEN_FRESH: Duration = Duration::from_millis(250);
 /// How long a transfer waits for the new leader before it answers.
-pub(super) const TRANSFER_PATIENCE: Duration = Duration::from_millis(master::limits::HANDOVER_MS);
+pub(super) const TRANSFER_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a node may take to apply an index whose digest is asked for.
 pub(super) const DIGEST_PATIENCE: Duration = Duration::from_secs(5);
 /// Pause until it is looked at again.
