@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use master::Cluster;
-use protocol::{JobSpec, NodeId, NodeLoad};
+use protocol::{JobSpec, More, NodeId, NodeLoad, submit};
 
 use super::desk::Desk;
 use super::nodes::{policy, runs_jobs};
@@ -33,21 +32,31 @@ impl Known {
 
 /// What of a job says whether a node could run it.
 fn kind(spec: &JobSpec) -> impl Ord {
-    (&spec.class, &spec.requires, spec.cpu_milli, spec.memory_bytes, &spec.more.resources)
+    let evaluation = spec.more.recodex.as_ref().map(|asked| &asked.headers);
+    (&spec.class, &spec.requires, spec.cpu_milli, spec.memory_bytes, &spec.more.resources, evaluation)
 }
 
 /// Why no present node could ever run this job.
 pub(super) async fn of_one(desk: &Desk, spec: &JobSpec) -> Option<String> {
     let seen = desk.seen().await?;
-    let mut last = seen.nodes.last.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((known, warning)) = &*last
+    let last = || seen.nodes.last.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((known, warning)) = &*last()
         && kind(known) == kind(spec)
     {
         return warning.clone();
     }
     let warning = warn(desk, &seen.nodes, spec);
-    let kept = JobSpec { payload: Bytes::new(), stdin: None, ..spec.clone() };
-    *last = Some((kept, warning.clone()));
+    let kept = JobSpec {
+        requires: spec.requires.clone(),
+        cpu_milli: spec.cpu_milli,
+        memory_bytes: spec.memory_bytes,
+        more: More { resources: spec.more.resources.clone(), ..More::default() },
+        ..submit::defaults(&spec.class)
+    };
+    // What an evaluation asks for is not kept, so that it is like none.
+    if spec.more.recodex.is_none() {
+        *last() = Some((kept, warning.clone()));
+    }
     warning
 }
 
