@@ -120,8 +120,13 @@ pub async fn empty(peer: &Peer) -> Result<(), BenchError> {
     let (_, answer) = line.ask(Method::POST, "/v3/kv/deleterange", Some(("application/json", all))).await?;
     let Emptied { header } = serde_json::from_slice(&answer).map_err(failed)?;
     let upto = Bytes::from(format!(r#"{{"revision":"{}","physical":true}}"#, header.revision));
-    line.ask(Method::POST, "/v3/kv/compaction", Some(("application/json", upto))).await?;
+    done(&mut line, "/v3/kv/compaction", upto).await?;
     Ok(())
+}
+
+async fn done(line: &mut Line, path: &str, body: Bytes) -> Result<Bytes, BenchError> {
+    let (status, answer) = line.ask(Method::POST, path, Some(("application/json", body))).await?;
+    if status.is_success() { Ok(answer) } else { Err(failed(format!("{path} was answered with {status}"))) }
 }
 
 #[derive(Deserialize)]
