@@ -15,7 +15,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use crate::ledger::Ledger;
-use crate::limits::{CHANGE_PAUSE_MS, HANDOVERS, REMIND_MS, TRANSFERS};
+use crate::limits::{CHANGE_PAUSE_MS, REMIND_MS, TRANSFERS};
 use crate::master::{Asker, Master, Output};
 use protocol::limits::LIVENESS_MS;
 use protocol::{Answer, NodeId, Refusal};
@@ -49,18 +49,6 @@ pub(crate) struct Electorate {
     wished: Option<(Vec<NodeId>, Vec<NodeId>, u64)>,
     /// Transfers that wait for somebody fit: who asked, for whom, and when.
     transfers: Vec<(Asker, Option<NodeId>, u64)>,
-    /// The last transfer that was begun.
-    handing: Option<Handing>,
-}
-
-/// A transfer that was begun. The consensus gives it up in silence when the heir does not stand for election within an election
-/// timeout, which a busy machine may take; so it is begun again while this node still leads.
-#[derive(Clone, Copy, Debug)]
-struct Handing {
-    to: Option<NodeId>,
-    begun_ms: u64,
-    /// How often.
-    begun: u32,
 }
 
 impl Electorate {
@@ -204,8 +192,6 @@ impl Master {
     /// A user, or this node itself, wants another leader.
     pub(crate) fn transfer(&mut self, asker: Asker, to: Option<NodeId>) {
         let me = self.settings.me;
-        // The newest wish counts.
-        self.electorate.handing = None;
         if to == Some(me) {
             self.answer(asker, Answer::Done);
             return;
@@ -225,11 +211,8 @@ impl Master {
         }
     }
 
-    /// The transfer that was begun, and those that found nobody fit so far: once a tick.
+    /// Transfers that found nobody fit so far: once a tick.
     pub(crate) fn look_at_transfers(&mut self) {
-        if self.electorate.transfers.is_empty() {
-            self.hand_over_again();
-        }
         for (asker, to, asked_ms) in core::mem::take(&mut self.electorate.transfers) {
             if self.try_transfer(asker, to) {
             } else if self.now_ms.saturating_sub(asked_ms) >= LIVENESS_MS {
@@ -241,30 +224,14 @@ impl Master {
     }
 
     fn try_transfer(&mut self, asker: Asker, to: Option<NodeId>) -> bool {
-        let heirs = self.heirs_of(to);
+        let mut heirs = self.heirs();
+        heirs.retain(|id| to.is_none_or(|to| to == *id));
         let is_one = !heirs.is_empty();
         if is_one {
             self.answer(asker, Answer::Done);
-            self.electorate.handing = Some(Handing { to, begun_ms: self.now_ms, begun: 1 });
             self.outputs.push(Output::Transfer { to: heirs });
         }
         is_one
-    }
-
-    fn hand_over_again(&mut self) {
-        let Some(handing) = &mut self.electorate.handing else { return };
-        if self.now_ms.saturating_sub(handing.begun_ms) < REMIND_MS {
-            return;
-        }
-        (handing.begun_ms, handing.begun) = (self.now_ms, handing.begun + 1);
-        let to = handing.to;
-        if handing.begun >= HANDOVERS {
-            self.electorate.handing = None;
-        }
-        let heirs = self.heirs_of(to);
-        if !heirs.is_empty() {
-            self.outputs.push(Output::Transfer { to: heirs });
-        }
     }
 
     fn refuse_transfer(&mut self, asker: Asker, to: Option<NodeId>) {
@@ -275,18 +242,12 @@ impl Master {
 
     /// This node is about to end, or can lead no longer. False: no other voter is fit to.
     pub fn hand_over(&mut self) -> bool {
-        self.electorate.handing = None;
         let heirs = self.heirs();
         let is_one = !heirs.is_empty();
         if is_one {
             self.outputs.push(Output::Transfer { to: heirs });
         }
         is_one
-    }
-
-    /// Those of them that are wished for.
-    fn heirs_of(&self, to: Option<NodeId>) -> Vec<NodeId> {
-        self.heirs().into_iter().filter(|id| to.is_none_or(|to| to == *id)).collect()
     }
 
     /// Other voters that are fit to lead.

@@ -52,9 +52,6 @@ pub const CHANGE_PAUSE_MS: u64 = 60_000;
 pub const RECOVERIES: u32 = 1_000;
 /// Checkpoints of its own ledger that a leader remembers, to compare others' with.
 pub const CHECKPOINTS: usize = 64;
-/// So often a transfer of the lead is begun, a second apart, while this node still leads. Each time nothing is proposed until the heir has
-/// it, or for an election timeout.
-pub const HANDOVERS: u32 = 3;
 /// Transfers of the lead that wait for a voter that is fit; above it the oldest is refused.
 pub const TRANSFERS: usize = 16;
 /// Jobs asking to fail when unsatisfiable that are looked at in one second.
