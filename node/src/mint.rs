@@ -42,7 +42,7 @@ impl Mint {
         let random = self.random()?;
         let wall_ms =
             SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-        let now_ms = self.steady(wall_ms);
+        let now_ms = self.steady(Instant::now(), wall_ms);
         let fresh = ulid::Ulid::from_parts(now_ms, u128::from_be_bytes(random)).0;
         let first = if fresh > self.last { fresh } else { self.last.wrapping_add(1) };
         self.last = first.wrapping_add(jobs.saturating_sub(1) as u128);
@@ -50,10 +50,11 @@ impl Mint {
     }
 
     /// This time of the clock, or the latest one and what has passed since then.
-    fn steady(&mut self, wall_ms: u64) -> u64 {
-        let latest_ms = self.latest.map_or(0, |(at, ms)| ms.saturating_add(at.elapsed().as_millis() as u64));
+    fn steady(&mut self, now: Instant, wall_ms: u64) -> u64 {
+        let passed_ms = |at| now.saturating_duration_since(at).as_millis() as u64;
+        let latest_ms = self.latest.map_or(0, |(at, ms)| ms.saturating_add(passed_ms(at)));
         if wall_ms >= latest_ms {
-            self.latest = Some((Instant::now(), wall_ms));
+            self.latest = Some((now, wall_ms));
         }
         wall_ms.max(latest_ms)
     }
@@ -76,13 +77,11 @@ mod tests {
 
     #[test]
     fn while_the_clock_is_behind_it_goes_on_from_the_latest_time() {
-        let mut mint = Mint::default();
-        assert_eq!(mint.steady(10_000), 10_000);
-        assert!((10_000..20_000).contains(&mint.steady(5)));
-        std::thread::sleep(std::time::Duration::from_millis(2));
-        let behind_ms = mint.steady(5);
-        assert!((10_002..20_000).contains(&behind_ms), "{behind_ms}: time passes all the same");
-        assert_eq!((mint.steady(50_000), mint.steady(50_001)), (50_000, 50_001));
+        let (mut mint, began) = (Mint::default(), Instant::now());
+        let after = |ms| began + std::time::Duration::from_millis(ms);
+        assert_eq!(mint.steady(began, 10_000), 10_000);
+        assert_eq!((mint.steady(began, 5), mint.steady(after(7), 12)), (10_000, 10_007));
+        assert_eq!((mint.steady(after(8), 50_000), mint.steady(after(9), 50_001)), (50_000, 50_001));
     }
 
     #[test]
