@@ -18,9 +18,8 @@ impl Cast {
         });
         self.roster_is_new = false;
         self.name_leader();
-        let known = self.following.is_some();
-        self.worker.follow(known);
-        self.gateway.follow(known);
+        self.worker.follow(self.following.is_some());
+        self.gateway.follow(self.following.map(|following| following.node));
     }
 
     /// Tells the body whom to speak to. Said again when the leader's address changed.

@@ -2,6 +2,9 @@
 //!
 //! A request keeps its number until it is answered; it is sent again under the same number to the next leader, and to
 //! the same one when that said `not leader` or nothing at all. The ledger recognises repeats by that number.
+//!
+//! One request is not for the next leader: to hand the lead over to anybody is asked of whoever leads, and done once another does.
+//! Sent on, it would take the lead from the heir again.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -10,7 +13,7 @@ use protocol::limits::{
     OPEN_FORWARD_BYTES, OPEN_FORWARDS, RECODEX_MESSAGE_BYTES, RESEND_MS, WRITE_PATIENCE_MS,
 };
 use protocol::recodex::Order;
-use protocol::{Answer, Forward, JobId, Refusal, Request, ToMaster};
+use protocol::{Answer, Forward, JobId, NodeId, Refusal, Request, ToMaster};
 
 /// What became of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +57,16 @@ struct Open {
     /// Time until it is sent again; none: it waits for a leader.
     resend_in_ms: Option<u64>,
     handed_over: bool,
+    /// The leader it was sent to last, unless that said it leads no longer.
+    sent_to: Option<NodeId>,
+}
+
+impl Open {
+    /// Whether it is done by `leader` leading.
+    fn is_done_under(&self, leader: NodeId) -> bool {
+        let was_with_another = self.sent_to.is_some_and(|before| before != leader);
+        was_with_another && matches!(self.request, Request::Transfer { to: None })
+    }
 }
 
 /// The gateway's mind.
@@ -62,7 +75,7 @@ pub struct Gateway {
     open: BTreeMap<u64, Open>,
     open_bytes: usize,
     last_number: u64,
-    following: bool,
+    following: Option<NodeId>,
     outputs: Vec<Output>,
     #[cfg(feature = "mutants")]
     floor_too_high: bool,
@@ -93,7 +106,15 @@ impl Gateway {
         }
         self.last_number += 1;
         self.open_bytes += bytes;
-        let open = Open { ticket, request, bytes, waited_ms: 0, resend_in_ms: None, handed_over: false };
+        let open = Open {
+            ticket,
+            request,
+            bytes,
+            waited_ms: 0,
+            resend_in_ms: None,
+            handed_over: false,
+            sent_to: None,
+        };
         self.open.insert(self.last_number, open);
         self.send(self.last_number);
         Ok(())
@@ -114,8 +135,8 @@ impl Gateway {
     }
 
     /// There is a new session with a leader (everything open is sent to it), or none.
-    pub fn follow(&mut self, following: bool) {
-        self.following = following;
+    pub fn follow(&mut self, leader: Option<NodeId>) {
+        self.following = leader;
         let numbers: Vec<u64> = self.open.keys().copied().collect();
         for number in numbers {
             self.send(number);
@@ -128,6 +149,7 @@ impl Gateway {
         if answer == Answer::Refused(Refusal::NotLeader) {
             // The term's leader is not seated yet, or no longer: the next tick asks again.
             open.resend_in_ms = Some(0);
+            open.sent_to = None;
             return;
         }
         self.close(number, Told::Answer(answer));
@@ -180,12 +202,19 @@ impl Gateway {
         let floor = if self.floor_too_high { self.last_number } else { floor };
         let following = self.following;
         let Some(open) = self.open.get_mut(&number) else { return };
-        open.resend_in_ms = following.then_some(RESEND_MS);
-        if following {
-            open.handed_over = true;
-            let forward = Forward { number, floor, request: open.request.clone() };
-            self.outputs.push(Output::Send(ToMaster::Forward(forward)));
+        let Some(leader) = following else {
+            open.resend_in_ms = None;
+            return;
+        };
+        if open.is_done_under(leader) {
+            self.close(number, Told::Answer(Answer::Done));
+            return;
         }
+        open.resend_in_ms = Some(RESEND_MS);
+        open.handed_over = true;
+        open.sent_to = Some(leader);
+        let forward = Forward { number, floor, request: open.request.clone() };
+        self.outputs.push(Output::Send(ToMaster::Forward(forward)));
     }
 }
 

@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use protocol::limits::{PROGRESS_SHOWN, REPORT_MS, RESEND_MS, WRITE_PATIENCE_MS};
 use protocol::{
-    Answer, Answered, AttemptRef, Dispatch, JobId, LossCause, Offer, Outcome, Progress, Refusal, Request,
-    ToMaster, ToNode, Verdict, submit,
+    Answer, Answered, AttemptRef, Dispatch, JobId, LossCause, NodeId, Offer, Outcome, Progress, Refusal,
+    Request, ToMaster, ToNode, Verdict, submit,
 };
 use worker::{Gateway, GatewayOutput, Output, Told, Worker};
+
+const ANNA: NodeId = NodeId(1);
+const BERT: NodeId = NodeId(2);
+const CARL: NodeId = NodeId(3);
 
 fn attempt(job: u128, attempt: u32) -> AttemptRef {
     AttemptRef { job: JobId(job), attempt }
@@ -151,17 +155,17 @@ fn a_request_waits_for_a_leader_and_goes_to_the_next_one_under_the_same_number()
     let mut gateway = Gateway::new();
     gateway.ask(10, submit(1)).unwrap();
     assert_eq!(gateway.drain(), []);
-    gateway.follow(true);
+    gateway.follow(Some(ANNA));
     assert_eq!(sent(&gateway.drain()), [(1, 1)]);
-    gateway.follow(false);
-    gateway.follow(true);
+    gateway.follow(None);
+    gateway.follow(Some(ANNA));
     assert_eq!(sent(&gateway.drain()), [(1, 1)]);
 }
 
 #[test]
 fn not_leader_is_no_answer_for_the_user() {
     let mut gateway = Gateway::new();
-    gateway.follow(true);
+    gateway.follow(Some(ANNA));
     gateway.ask(10, submit(1)).unwrap();
     gateway.drain();
     gateway.answered(1, Answer::Refused(Refusal::NotLeader));
@@ -171,9 +175,37 @@ fn not_leader_is_no_answer_for_the_user() {
 }
 
 #[test]
+fn a_lead_to_be_handed_to_anybody_is_asked_of_one_leader() {
+    let mut gateway = Gateway::new();
+    gateway.follow(Some(ANNA));
+    gateway.ask(10, Request::Transfer { to: None }).unwrap();
+    gateway.ask(11, Request::Transfer { to: Some(CARL) }).unwrap();
+    gateway.drain();
+    gateway.follow(None);
+    gateway.follow(Some(ANNA));
+    assert_eq!(sent(&gateway.drain()), [(1, 1), (2, 1)], "the first session may have carried nothing");
+    gateway.follow(Some(BERT));
+    let told = gateway.drain();
+    let done = GatewayOutput::Tell { ticket: 10, told: Told::Answer(Answer::Done) };
+    assert_eq!((&told[0], told.len()), (&done, 2), "another leads, and keeps the lead");
+    assert_eq!(sent(&told), [(2, 2)], "Carl does not lead yet");
+}
+
+#[test]
+fn a_lead_to_be_handed_on_is_asked_of_the_next_if_the_first_had_it_no_longer() {
+    let mut gateway = Gateway::new();
+    gateway.follow(Some(ANNA));
+    gateway.ask(10, Request::Transfer { to: None }).unwrap();
+    gateway.drain();
+    gateway.answered(1, Answer::Refused(Refusal::NotLeader));
+    gateway.follow(Some(BERT));
+    assert_eq!(sent(&gateway.drain()), [(1, 1)]);
+}
+
+#[test]
 fn the_first_answer_counts_and_the_floor_rises_past_it() {
     let mut gateway = Gateway::new();
-    gateway.follow(true);
+    gateway.follow(Some(ANNA));
     gateway.ask(10, submit(1)).unwrap();
     gateway.ask(11, submit(2)).unwrap();
     gateway.drain();
@@ -194,7 +226,7 @@ fn patience_ends_with_the_truth_about_what_may_have_happened() {
         gateway.drain(),
         [GatewayOutput::Tell { ticket: 10, told: Told::NoQuorum { handed_over: false } }]
     );
-    gateway.follow(true);
+    gateway.follow(Some(ANNA));
     gateway.ask(11, submit(2)).unwrap();
     gateway.drain();
     gateway.tick(WRITE_PATIENCE_MS);

@@ -10,7 +10,7 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::time::timeout;
 
 use super::desk::Desk;
-use super::limits::{SMALL_BODY_BYTES, TRANSFER_PATIENCE};
+use super::limits::{CONFIRM_PATIENCE, SMALL_BODY_BYTES, TRANSFER_PATIENCE};
 use super::params::Params;
 use super::problem::{self, Kind, Problem};
 use super::{body, nodes, shown};
@@ -25,7 +25,11 @@ pub(super) async fn transfer(
 ) -> Result<Response, Problem> {
     Params::read(&uri, &[])?;
     let bytes = body::read(&headers, given, "body", SMALL_BODY_BYTES).await?;
-    let before = desk.view().await?;
+    // Confirmed, so that the leader to be replaced is not one of the past.
+    let before = match desk.confirmed(CONFIRM_PATIENCE).await {
+        Some(view) => view,
+        None => desk.view().await?,
+    };
     let to = match wish(&bytes)? {
         Some(name) if nodes::is_self(&desk, &name) => Some(before.node),
         Some(name) => Some(nodes::named(&before, &name)?.id),
