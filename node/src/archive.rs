@@ -16,6 +16,7 @@ mod backlog;
 mod carry;
 mod error;
 mod exchange;
+mod facts;
 mod filing;
 mod filler;
 mod filter;

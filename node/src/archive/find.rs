@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use master::Ledger;
-use protocol::{Fact, Job, JobId, native};
+use protocol::{Fact, Job, JobId};
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 
 use super::backlog::find;
 use super::error::ArchiveError;
+use super::facts;
 use super::filter::Filter;
 use super::limits::{SCAN_JOBS, SCAN_ORDERS, SCAN_TIME};
 use super::row::{Listed, Row, listed};
@@ -68,14 +69,7 @@ impl Archive {
     pub(crate) async fn facts_after(&self, number: u64, limit: usize) -> Result<FactsFrom, ArchiveError> {
         let start = number.max(self.0.progress.borrow().forgotten_facts) + 1;
         let waiting = locked(&self.0.backlog).all();
-        let sql = "SELECT number, fact FROM facts WHERE number >= ? ORDER BY number LIMIT ?";
-        let rows =
-            sqlx::query(sql).bind(signed(start)).bind(signed(limit as u64)).fetch_all(&self.0.pool).await?;
-        let mut found: BTreeMap<u64, Fact> = BTreeMap::new();
-        for row in &rows {
-            let fact = read_fact(row)?;
-            found.insert(fact.number, fact);
-        }
+        let mut found = facts::from(&self.0.pool, start, limit).await?;
         for fact in waiting.iter().flat_map(|batch| &batch.facts).filter(|fact| fact.number >= start) {
             found.entry(fact.number).or_insert_with(|| Fact::clone(fact));
         }
@@ -89,20 +83,21 @@ impl Archive {
     /// The archive cannot be read now.
     pub(crate) async fn first_fact(&self) -> Result<Option<u64>, ArchiveError> {
         let waiting = locked(&self.0.backlog).all();
-        let sql = "SELECT min(number) FROM facts";
-        let first: Option<i64> = sqlx::query_scalar(sql).fetch_one(&self.0.pool).await?;
+        let forgotten = self.0.progress.borrow().forgotten_facts;
+        let written = facts::first(&self.0.pool).await?;
         let waits = waiting.iter().flat_map(|batch| &batch.facts).map(|fact| fact.number);
-        Ok(first.map(i64::unsigned_abs).into_iter().chain(waits).min())
+        Ok(written.into_iter().chain(waits).min().map(|first| first.max(forgotten + 1)))
     }
 
     /// What is kept of one job's story, in order; facts that are still waiting are not among it.
     ///
     /// # Errors
     /// The archive cannot be read now.
-    pub(crate) async fn facts_of(&self, id: JobId, limit: usize) -> Result<Vec<Fact>, ArchiveError> {
-        let sql = "SELECT number, fact FROM facts WHERE job = ? ORDER BY number DESC LIMIT ?";
-        let rows = sqlx::query(sql).bind(key(id)).bind(signed(limit as u64)).fetch_all(&self.0.pool).await?;
-        rows.iter().rev().map(read_fact).collect()
+    pub(crate) async fn facts_of(&self, job: &Job, limit: usize) -> Result<Vec<Fact>, ArchiveError> {
+        let forgotten = self.0.progress.borrow().forgotten_facts;
+        let mut read = self.0.pool.acquire().await?;
+        let found = facts::of_job(&mut read, job, limit).await?;
+        Ok(found.into_values().filter(|fact| fact.number > forgotten).collect())
     }
 
     /// Rows of ended jobs that are in no ledger of this moment and fit, below `below`, down to `floor`.
@@ -147,11 +142,6 @@ impl Archive {
         }
         Ok(found)
     }
-}
-
-fn read_fact(row: &sqlx::sqlite::SqliteRow) -> Result<Fact, ArchiveError> {
-    let (number, fact): (i64, Vec<u8>) = (row.try_get("number")?, row.try_get("fact")?);
-    native::decode(&fact).map_err(|_| ArchiveError::Damaged { order: number.unsigned_abs() })
 }
 
 /// What a page is to be.

@@ -58,6 +58,11 @@ impl Holes {
         &self.0
     }
 
+    /// Whether this number is missing.
+    pub(super) fn lack(&self, kind: Kind, number: u64) -> bool {
+        self.0.iter().any(|hole| hole.kind == kind && (hole.first..=hole.last).contains(&number))
+    }
+
     /// The ledger went from one number to another, and these came.
     pub(super) fn came(&mut self, kind: Kind, before: u64, after: u64, came: BTreeSet<u64>) {
         if after > before {

@@ -22,6 +22,10 @@ pub(super) const REST_MOST: Duration = Duration::from_secs(1);
 pub(super) const LAG_BYTES: u64 = 96 << 20;
 /// Rows of one statement (SQLite takes 32,766 values).
 pub(super) const INSERT_ROWS: usize = 500;
+/// Facts of one block: to look for one of them is to read all.
+pub(super) const BLOCK_FACTS: usize = 256;
+/// Blocks that one statement reads.
+pub(super) const BLOCKS_AT_ONCE: u64 = 4;
 /// What is written is made safe at least so often.
 pub(super) const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 /// And when so many bytes were written since.

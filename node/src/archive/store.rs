@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use protocol::{ClusterId, Fact, Job, JobId, What, native};
+use protocol::{ClusterId, Fact, Job, JobId, What};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -16,12 +16,15 @@ use sqlx::{
 
 use super::backlog::Batch;
 use super::error::ArchiveError;
+use super::facts;
 use super::filter::{number_of, search};
 use super::holes::{Hole, Holes, Kind};
 use super::limits::{BUSY, INSERT_ROWS, READERS};
 use super::row::Row;
 
-const HISTORY_SQL: &str = include_str!("001_history.sql");
+/// The tables, as they came to be: a version never changes once it is out.
+const VERSIONS: [(&str, &str); 2] =
+    [("history", include_str!("001_history.sql")), ("fact blocks", include_str!("002_fact_blocks.sql"))];
 
 /// The writer's connection, and what it knows of the tables without asking.
 pub(super) struct Store {
@@ -57,9 +60,10 @@ pub(super) async fn open(path: &Path, cluster: ClusterId) -> Result<(Store, Sqli
     // The writer says itself when the log of SQLite goes into the file: only that makes it safe.
     let writing = options.clone().pragma("wal_autocheckpoint", "0");
     let mut write = writing.connect().await.map_err(|cause| ArchiveError::Open { path: own(), cause })?;
-    let first =
-        Migration::new(1, Cow::Borrowed("history"), MigrationType::Simple, HISTORY_SQL.into_sql_str(), false);
-    let tables = Migrator::with_migrations(vec![first]).run(&mut write).await;
+    let version = |(number, (name, sql)): (i64, (&'static str, &'static str))| {
+        Migration::new(number, Cow::Borrowed(name), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    let tables = Migrator::with_migrations((1..).zip(VERSIONS).map(version).collect()).run(&mut write).await;
     tables.map_err(|cause| ArchiveError::Tables { path: own(), cause })?;
     sync_folder(path)?;
     let mine = cluster.0.to_be_bytes().to_vec();
@@ -121,6 +125,8 @@ impl Store {
                 }
             }
         }
+        // What a peer or a restored ledger tells may be here already, and no fact is in two blocks.
+        facts.retain(|number, _| *number > self.about.last_fact || self.holes.lack(Kind::Facts, *number));
         about.applied = about.applied.max(applied);
         about.last_end = batches.iter().map(|batch| batch.last_end).fold(about.last_end, u64::max);
         about.last_fact = batches.iter().map(|batch| batch.last_fact).fold(about.last_fact, u64::max);
@@ -129,7 +135,7 @@ impl Store {
         holes.came(Kind::Facts, self.about.last_fact, about.last_fact, facts.keys().copied().collect());
         let mut write = self.write.begin_with("BEGIN IMMEDIATE").await?;
         put_jobs(&mut write, &jobs).await?;
-        put_facts(&mut write, &facts).await?;
+        facts::put(&mut write, &facts.into_values().collect::<Vec<_>>()).await?;
         if forget > about.forgotten {
             let last_fact = forget_until(&mut write, about.forgotten, forget).await?;
             about.forgotten = forget;
@@ -221,33 +227,23 @@ async fn put_jobs(write: &mut SqliteConnection, jobs: &BTreeMap<u64, &Arc<Job>>)
     Ok(())
 }
 
-async fn put_facts(
-    write: &mut SqliteConnection,
-    facts: &BTreeMap<u64, &Arc<Fact>>,
-) -> Result<(), sqlx::Error> {
-    let facts: Vec<&&Arc<Fact>> = facts.values().collect();
-    for facts in facts.chunks(INSERT_ROWS) {
-        let mut query = QueryBuilder::<Sqlite>::new("INSERT OR REPLACE INTO facts (number, job, fact) ");
-        query.push_values(facts, |mut values, fact| {
-            values
-                .push_bind(signed(fact.number))
-                .push_bind(fact.what.job().map(key))
-                .push_bind(native::encode(&***fact));
-        });
-        // The statement of a whole chunk comes again and again: reading it anew each time cost as much as carrying it out.
-        query.build().persistent(facts.len() == INSERT_ROWS).execute(&mut *write).await?;
-    }
-    Ok(())
-}
-
 /// Takes out the jobs that ended first, and the facts up to the last one about the last of them, whose number it gives.
 async fn forget_until(write: &mut SqliteConnection, after: u64, upto: u64) -> Result<u64, sqlx::Error> {
-    let last: Option<i64> = sqlx::query_scalar(
-        "SELECT max(number) FROM facts WHERE job = (SELECT id FROM jobs WHERE ended <= ? ORDER BY ended DESC LIMIT 1)",
-    )
-    .bind(signed(upto))
-    .fetch_one(&mut *write)
-    .await?;
+    let sql = "SELECT ord, head FROM jobs WHERE ended <= ? ORDER BY ended DESC LIMIT 1";
+    let last = match sqlx::query(sql).bind(signed(upto)).fetch_optional(&mut *write).await? {
+        Some(row) => {
+            let (order, head): (i64, Vec<u8>) = (row.try_get("ord")?, row.try_get("head")?);
+            let damaged = || sqlx::Error::Decode(format!("job {order} is damaged").into());
+            let job = Row::read(&head, None).ok_or_else(damaged)?;
+            facts::of_job(&mut *write, &job, usize::MAX).await?.into_keys().last()
+        }
+        None => None,
+    };
+    sqlx::query("DELETE FROM fact_marks WHERE job IN (SELECT id FROM jobs WHERE ended > ? AND ended <= ?)")
+        .bind(signed(after))
+        .bind(signed(upto))
+        .execute(&mut *write)
+        .await?;
     for table in ["labels", "bodies"] {
         let sql = format!("DELETE FROM {table} WHERE ord IN (SELECT ord FROM jobs WHERE ended > ");
         let mut query = QueryBuilder::<Sqlite>::new(sql);
@@ -256,8 +252,8 @@ async fn forget_until(write: &mut SqliteConnection, after: u64, upto: u64) -> Re
     }
     sqlx::query("DELETE FROM jobs WHERE ended <= ?").bind(signed(upto)).execute(&mut *write).await?;
     let last = last.unwrap_or(0);
-    sqlx::query("DELETE FROM facts WHERE number <= ?").bind(last).execute(write).await?;
-    Ok(last.unsigned_abs())
+    facts::forget(write, last).await?;
+    Ok(last)
 }
 
 /// SQLite's numbers are signed; ours stay far below their bound.

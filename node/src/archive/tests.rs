@@ -2,6 +2,7 @@
 //! page holds what a walk over all jobs would.
 
 mod filling;
+mod stories;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -122,7 +123,8 @@ async fn open(folder: &Path) -> Archive {
 async fn written(archive: &Archive, applied: u64) {
     let mut progress = archive.progress();
     let come = progress.wait_for(|progress| progress.applied >= applied);
-    tokio::time::timeout(Duration::from_secs(30), come).await.unwrap().unwrap();
+    let come = tokio::time::timeout(Duration::from_secs(30), come).await;
+    come.unwrap_or_else(|_| panic!("not written: {:?}", archive.trouble())).unwrap();
 }
 
 fn push_all(past: &mut Past, archive: &Archive) {
@@ -190,7 +192,7 @@ async fn what_has_left_the_ledger_is_found_by_id_and_in_lists() {
     assert_eq!(archive.backlog_bytes(), 0);
     assert_same(&past, &archive).await;
     assert_eq!(archive.job(JobId(99)).await.unwrap(), None);
-    let story = archive.facts_of(JobId(2), 9).await.unwrap();
+    let story = archive.facts_of(&archive.job(JobId(2)).await.unwrap().unwrap(), 9).await.unwrap();
     assert_eq!(story.len(), 3, "accepted, assigned, finished: {story:?}");
     archive.close().await;
 }
@@ -228,9 +230,7 @@ async fn what_is_forgotten_is_gone_with_its_labels_and_facts() {
     assert_eq!(archive.job(JobId(15)).await.unwrap(), None);
     let labels: i64 =
         sqlx::query_scalar("SELECT count(*) FROM labels").fetch_one(&archive.0.pool).await.unwrap();
-    let first: i64 =
-        sqlx::query_scalar("SELECT min(number) FROM facts").fetch_one(&archive.0.pool).await.unwrap();
-    assert_eq!((labels, first), (5, 2 + 15 * 3 + 1));
+    assert_eq!((labels, archive.first_fact().await.unwrap()), (5, Some(2 + 15 * 3 + 1)));
     let told = archive.facts_after(0, 1).await.unwrap();
     assert_eq!(
         (told.start, told.facts[0].number),

@@ -59,9 +59,12 @@ pub(super) async fn of_job(
         None => Vec::new(),
     };
     let own = desk.served.log.after(0, usize::MAX).into_iter();
-    let older = match desk.served.front.history.now() {
-        Some(archive) => archive.facts_of(id, LOG_RECORDS).await.map_err(|error| problem::history(&error))?,
-        None => Vec::new(),
+    let job = desk.job(&view, id).await;
+    let older = match (desk.served.front.history.now(), &job) {
+        (Some(archive), Ok(Some(job))) => {
+            archive.facts_of(job, LOG_RECORDS).await.map_err(|error| problem::history(&error))?
+        }
+        _ => Vec::new(),
     };
     let older = older.iter().map(|fact| cluster_record(fact, &|id| view.ledger.member(id)));
     let mut told = BTreeSet::new();
@@ -72,7 +75,7 @@ pub(super) async fn of_job(
         .chain(stored.into_iter().map(Arc::new))
         .filter(|record| record.job == Some(id) && told.insert((Arc::clone(&record.source), record.seq)))
         .collect();
-    if items.is_empty() && desk.job(&view, id).await?.is_none() {
+    if items.is_empty() && job?.is_none() {
         return Err(problem::unknown_job(&view.ledger, id));
     }
     // Sources count for themselves: time brings them together, and within one the number decides.
