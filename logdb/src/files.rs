@@ -21,19 +21,24 @@ pub(crate) fn check(folder: &Path) -> io::Result<()> {
 }
 
 /// Appends lines and begins a new file when the present one is full.
-pub(crate) struct Files(Rotating);
+pub(crate) struct Files {
+    file: Rotating,
+    line: Vec<u8>,
+}
 
 impl Files {
     pub(crate) fn open(folder: &Path) -> io::Result<Self> {
-        Rotating::open(&shape(folder)).map(Self)
+        Ok(Self { file: Rotating::open(&shape(folder))?, line: Vec::new() })
     }
 
     pub(crate) fn write(&mut self, record: &Record) -> io::Result<()> {
-        self.0.write(&record.json())
+        self.line.clear();
+        record.append_json(&mut self.line);
+        self.file.write(&self.line)
     }
 
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.file.flush()
     }
 }
 

@@ -115,7 +115,7 @@ async fn lines_recorded_while_the_store_is_away_arrive_once_each() {
     let endpoint = store.pull_address().to_string();
     let (log, _shipper, _stop) = container("worker1", 2, &endpoint);
     for i in 1..=500 {
-        log.record(Level::Info, "test", None, &format!("line {i} before"));
+        log.record(Level::Info, "test", None, format!("line {i} before"));
     }
     until_kept(&store, 10, "line 500 before").await;
     store.end().await;
@@ -123,7 +123,7 @@ async fn lines_recorded_while_the_store_is_away_arrive_once_each() {
     let mut recorded = 0;
     while away.elapsed() < Duration::from_secs(2) {
         recorded += 1;
-        log.record(Level::Info, "test", None, &format!("line {recorded} meanwhile"));
+        log.record(Level::Info, "test", None, format!("line {recorded} meanwhile"));
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let store = place.open(&endpoint).await;

@@ -77,7 +77,7 @@ impl Record {
         node: &str,
         message: &str,
     ) -> Self {
-        Self::of_node(source, seq, time_ms, level, event, job, safe_name(node), message)
+        Self::of_node(source, seq, time_ms, level, event, job, safe_name(node), message.into())
     }
 
     /// The same about a node whose name is safe already, and may be shared.
@@ -90,14 +90,17 @@ impl Record {
         event: impl Into<Cow<'static, str>>,
         job: Option<JobId>,
         node: Arc<str>,
-        message: &str,
+        message: Cow<'_, str>,
     ) -> Self {
         let event = event.into();
         let event = match escape(&event, limits::NAME_BYTES) {
             Cow::Borrowed(_) => event,
             Cow::Owned(escaped) => Cow::Owned(escaped),
         };
-        let message = escape(message, limits::MESSAGE_BYTES).into_owned();
+        let message = match escape(&message, limits::MESSAGE_BYTES) {
+            Cow::Borrowed(_) => message.into_owned(),
+            Cow::Owned(escaped) => escaped,
+        };
         Self { source: source.into(), seq, time_ms, level, event, job, node, message }
     }
 
@@ -113,6 +116,14 @@ impl Record {
     pub fn json(&self) -> String {
         match serde_json::to_string(self) {
             Ok(line) => line,
+            Err(error) => unreachable!("a record of texts and numbers is always JSON: {error}"),
+        }
+    }
+
+    /// The same behind what is there already.
+    pub(crate) fn append_json(&self, to: &mut Vec<u8>) {
+        match serde_json::to_writer(to, self) {
+            Ok(()) => {}
             Err(error) => unreachable!("a record of texts and numbers is always JSON: {error}"),
         }
     }
@@ -163,9 +174,12 @@ fn is_unsafe(c: char) -> bool {
 /// RFC 3339 in UTC with milliseconds.
 #[must_use]
 pub fn time_text(time_ms: u64) -> String {
+    rfc3339_of(time_ms).to_string()
+}
+
+fn rfc3339_of(time_ms: u64) -> impl std::fmt::Display {
     let year_9999_ms = 253_402_300_799_000;
-    let time = UNIX_EPOCH + Duration::from_millis(time_ms.min(year_9999_ms));
-    humantime::format_rfc3339_millis(time).to_string()
+    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(time_ms.min(year_9999_ms)))
 }
 
 /// Milliseconds since 1970 now; 0 on a clock set before that.
@@ -181,7 +195,7 @@ mod rfc3339 {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     pub(super) fn serialize<S: Serializer>(time_ms: &u64, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&super::time_text(*time_ms))
+        to.collect_str(&super::rfc3339_of(*time_ms))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {

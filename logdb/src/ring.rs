@@ -90,41 +90,41 @@ impl Log {
     }
 
     /// Adds a line about this container itself. `event` is its kind in one word.
-    pub fn record(
+    pub fn record<'m>(
         &self,
         level: Level,
         event: impl Into<Cow<'static, str>>,
         job: Option<JobId>,
-        message: &str,
+        message: impl Into<Cow<'m, str>>,
     ) {
         self.record_at(now_ms(), level, event, job, message);
     }
 
     /// Adds a line about another node.
-    pub fn record_of(
+    pub fn record_of<'m>(
         &self,
         node: &str,
         level: Level,
         event: impl Into<Cow<'static, str>>,
         job: Option<JobId>,
-        message: &str,
+        message: impl Into<Cow<'m, str>>,
     ) {
-        let record = self.shared.add(now_ms(), Some(node), level, event.into(), job, message);
+        let record = self.shared.add(now_ms(), Some(node), level, event.into(), job, message.into());
         if let Some(mirror) = &self.mirror {
             mirror.offer(record);
         }
     }
 
     /// Adds a line about something of this container that happened at `time_ms` (since 1970) and can be told only now.
-    pub fn record_at(
+    pub fn record_at<'m>(
         &self,
         time_ms: u64,
         level: Level,
         event: impl Into<Cow<'static, str>>,
         job: Option<JobId>,
-        message: &str,
+        message: impl Into<Cow<'m, str>>,
     ) {
-        let record = self.shared.add(time_ms, None, level, event.into(), job, message);
+        let record = self.shared.add(time_ms, None, level, event.into(), job, message.into());
         if let Some(mirror) = &self.mirror {
             mirror.offer(record);
         }
@@ -143,7 +143,7 @@ impl Log {
 
     /// Waits until there is a line above `seq`.
     pub(crate) async fn newer(&self, seq: u64) {
-        let mut news = self.shared.news.subscribe();
+        let mut news = self.shared.listen();
         // An error means that the log itself is gone, which `self` rules out.
         let _ = news.wait_for(|news| news.last > seq).await;
     }
@@ -199,7 +199,7 @@ impl Log {
     #[must_use]
     pub fn follow(&self, seq: u64) -> Option<Follower> {
         let seat = Arc::clone(&self.shared.followers).try_acquire_owned().ok()?;
-        Some(Follower { log: self.clone(), news: self.shared.news.subscribe(), seen: seq, _seat: seat })
+        Some(Follower { log: self.clone(), news: self.shared.listen(), seen: seq, _seat: seat })
     }
 
     /// Waits at most `patience` until files and console have every line recorded so far.
@@ -242,12 +242,21 @@ impl Shared {
 
     /// Adds a line about the container itself, in memory only (the mirror's own troubles).
     pub(crate) fn note(&self, level: Level, event: &'static str, message: &str) {
-        self.add(now_ms(), None, level, Cow::Borrowed(event), None, message);
+        self.add(now_ms(), None, level, Cow::Borrowed(event), None, message.into());
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {
         // A ring is whole after every statement, so a panic elsewhere leaves nothing half done.
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hears of lines from here on, and which is the last one now.
+    fn listen(&self) -> watch::Receiver<News> {
+        // Under the lock: whoever adds a line after this sees that somebody listens.
+        let ring = self.ring();
+        let news = self.news.subscribe();
+        self.news.send_modify(|news| news.last = ring.last);
+        news
     }
 
     /// Adds a line about a node; none: about the container itself.
@@ -258,7 +267,7 @@ impl Shared {
         level: Level,
         event: Cow<'static, str>,
         job: Option<JobId>,
-        message: &str,
+        message: Cow<'_, str>,
     ) -> Arc<Record> {
         let node = node.map_or_else(|| Arc::clone(&self.name), safe_name);
         let source = Arc::clone(&self.source);
@@ -268,8 +277,10 @@ impl Shared {
         record.seq = ring.last;
         let record = Arc::new(record);
         ring.push(Arc::clone(&record));
-        // Told under the lock: followers hear the numbers in order. It wakes, it does not wait.
-        self.news.send_modify(|news| news.last = record.seq);
+        // Told under the lock: followers hear the numbers in order. It wakes, it does not wait. Where nobody follows, nobody is told.
+        if self.news.receiver_count() > 0 {
+            self.news.send_modify(|news| news.last = record.seq);
+        }
         record
     }
 }
@@ -317,7 +328,7 @@ mod tests {
         let log = Log::in_memory("n1");
         assert_eq!((log.first(), log.last()), (0, 0));
         for i in 1..=5 {
-            log.record(Level::Info, "test", None, &format!("line {i}"));
+            log.record(Level::Info, "test", None, format!("line {i}"));
         }
         assert_eq!((log.first(), log.last()), (1, 5));
         assert_eq!(seqs(&log.after(2, 2)), [3, 4]);

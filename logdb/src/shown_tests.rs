@@ -19,7 +19,7 @@ async fn text(answer: Response) -> String {
 fn log_of(lines: &[&str]) -> Log {
     let log = Log::in_memory("n1");
     for line in lines {
-        log.record(Level::Info, "test", None, line);
+        log.record(Level::Info, "test", None, *line);
     }
     log
 }

@@ -270,7 +270,7 @@ impl Hands {
                 logdb::Level::Warn,
                 "link-refused",
                 None,
-                &format!("refused on the consensus link: {text}"),
+                format!("refused on the consensus link: {text}"),
             ),
         }
     }

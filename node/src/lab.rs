@@ -58,7 +58,7 @@ pub(crate) struct Lines(logdb::Log);
 impl Lines {
     pub(crate) fn say(&self, job: Option<JobId>, prefix: &str, id: &[u8], class: &str) {
         let id = String::from_utf8_lossy(id);
-        self.0.record(logdb::Level::Info, "lab", job, &format!("{prefix} {id} (class \"{class}\")"));
+        self.0.record(logdb::Level::Info, "lab", job, format!("{prefix} {id} (class \"{class}\")"));
     }
 
     pub(crate) fn warn(&self, text: &str) {

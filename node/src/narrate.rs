@@ -7,6 +7,7 @@
 //!   leader    Received result: J ─▶ Sent result: J for client to port: P (the gateway's)
 //! ```
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -67,7 +68,7 @@ impl Narrator {
 
     fn tell(&self, what: &What, members: Members<'_>) {
         if let What::Accepted { job, .. } = what {
-            return self.say("received", Some(*job), &format!("Received payload: {job}"));
+            return self.say("received", Some(*job), format!("Received payload: {job}"));
         }
         let told = tale(what, members);
         match what {
@@ -75,7 +76,7 @@ impl Narrator {
                 let job = attempt.job;
                 self.log.record(told.level, "result", Some(job), &told.message);
                 let port = self.gateways.get(&job).map_or("?", |gateway| port_of(*gateway, members));
-                self.say("answered", Some(job), &format!("Sent result: {job} for client to port: {port}"));
+                self.say("answered", Some(job), format!("Sent result: {job} for client to port: {port}"));
             }
             What::Requeued { attempt, node, cause, .. } => {
                 let lost = lost_sentence(*attempt, name_of(*node, members), *cause);
@@ -88,27 +89,27 @@ impl Narrator {
 
     /// This node took a user's request.
     pub fn created(&self, job: JobId) {
-        self.say("accepted", Some(job), &format!("Created payload: {job}"));
+        self.say("accepted", Some(job), format!("Created payload: {job}"));
     }
 
     /// This node took a user's batch.
     pub fn created_all(&self, first: JobId, last: JobId, jobs: usize) {
-        self.say("accepted", Some(first), &format!("Created payloads: {first} to {last} ({jobs})"));
+        self.say("accepted", Some(first), format!("Created payloads: {first} to {last} ({jobs})"));
     }
 
     /// The request left for the leader, whose HTTP port is named.
     pub fn sent_to_leader(&self, job: JobId, port: &str) {
-        self.say("forwarded", Some(job), &format!("Sent payload: {job} for execution to port: {port}"));
+        self.say("forwarded", Some(job), format!("Sent payload: {job} for execution to port: {port}"));
     }
 
     /// An attempt of the job starts here.
     pub fn started(&self, job: JobId) {
-        self.say("started", Some(job), &format!("Received payload: {job}"));
+        self.say("started", Some(job), format!("Received payload: {job}"));
     }
 
     /// An attempt of the job ended here; its result goes to the leader, whose HTTP port is named.
     pub fn finished(&self, job: JobId, leader_port: &str) {
-        self.say("finished", Some(job), &format!("Sent result: {job} for leader to port: {leader_port}"));
+        self.say("finished", Some(job), format!("Sent result: {job} for leader to port: {leader_port}"));
     }
 
     /// A placement looked at these workers, by name. Told at most once a second, so that a burst does not drown the story.
@@ -122,15 +123,15 @@ impl Narrator {
             let cpu = percent(load.cpu_used_milli.into(), load.cpu_total_milli.into());
             let memory = percent(load.memory_used_bytes, load.memory_total_bytes);
             let name = name.as_ref();
-            self.log.record_of(name, Level::Info, "load", None, &format!("The CPU usage is: {cpu}"));
-            self.log.record_of(name, Level::Info, "load", None, &format!("RAM memory /%/ used: {memory}"));
+            self.log.record_of(name, Level::Info, "load", None, format!("The CPU usage is: {cpu}"));
+            self.log.record_of(name, Level::Info, "load", None, format!("RAM memory /%/ used: {memory}"));
         }
     }
 
     /// This node leads from here on.
     pub fn promoted(&self, term: u64) {
         self.say("promoted", None, "Is master container");
-        self.log.record(Level::Debug, "promoted", None, &format!("Leads in term {term}"));
+        self.log.record(Level::Debug, "promoted", None, format!("Leads in term {term}"));
     }
 
     /// This node leads no longer.
@@ -140,7 +141,7 @@ impl Narrator {
 
     /// As a leader this node saw the voters change; these vote from here on.
     pub fn voters(&self, names: &[String]) {
-        self.say("voters", None, &format!("Voters are: {}", names.join(", ")));
+        self.say("voters", None, format!("Voters are: {}", names.join(", ")));
     }
 
     /// As a leader this node found another's ledger to differ from its own.
@@ -168,7 +169,7 @@ impl Narrator {
         self.say("resumed", None, "RECOVERED :)");
     }
 
-    fn say(&self, event: &'static str, job: Option<JobId>, message: &str) {
+    fn say<'m>(&self, event: &'static str, job: Option<JobId>, message: impl Into<Cow<'m, str>>) {
         self.log.record(Level::Info, event, job, message);
     }
 }

@@ -157,7 +157,7 @@ async fn serve(settings: Arc<Settings>, pages: impl FnOnce(Router) -> Router) ->
         Err(_) => Err(RunError::Broken),
     };
     if let Err(error) = &outcome {
-        log.record(logdb::Level::Error, "ended", None, &error.to_string());
+        log.record(logdb::Level::Error, "ended", None, error.to_string());
     }
     if let Some(shipper) = shipper {
         shipper.end(GOODBYE);
@@ -195,7 +195,7 @@ fn unusable(data: &Path, cause: DiskError) -> RunError {
 fn open_log(settings: &Settings) -> Result<logdb::Log, logdb::OpenError> {
     let log = open_lines(settings)?;
     for missing in settings.missing_beyond_loopback() {
-        log.record(logdb::Level::Warn, "insecure", None, &format!("--insecure: {missing}"));
+        log.record(logdb::Level::Warn, "insecure", None, format!("--insecure: {missing}"));
     }
     for warning in settings.recodex.iter().flat_map(|recodex| &recodex.warnings) {
         log.record(logdb::Level::Warn, "recodex", None, warning);
@@ -220,7 +220,7 @@ fn open_lines(settings: &Settings) -> Result<logdb::Log, logdb::OpenError> {
     match logdb::Log::open(&settings.name, Some(&folder), Some(logdb::stdout_console())) {
         Err(error @ logdb::OpenError::Folder { .. }) => {
             let log = logdb::Log::open(&settings.name, None, Some(logdb::stdout_console()))?;
-            log.record(logdb::Level::Warn, "log", None, &format!("{error}; lines stay in memory only"));
+            log.record(logdb::Level::Warn, "log", None, format!("{error}; lines stay in memory only"));
             Ok(log)
         }
         opened => opened,

@@ -82,7 +82,7 @@ impl Stage {
                     logdb::Level::Warn,
                     "disk-failed",
                     None,
-                    &format!("Disk is not well yet: {text}"),
+                    format!("Disk is not well yet: {text}"),
                 );
                 self.front.disk.set(Some(HealthState::Out { why: text.clone() }));
                 why = text;

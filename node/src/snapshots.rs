@@ -200,7 +200,7 @@ impl Keeper {
     fn failed(&mut self, why: &str) {
         self.busy = false;
         self.not_before = Some(Instant::now() + limits::FAILED_PAUSE);
-        self.log.record(logdb::Level::Warn, "snapshot", None, &format!("no snapshot could be made: {why}"));
+        self.log.record(logdb::Level::Warn, "snapshot", None, format!("no snapshot could be made: {why}"));
     }
 
     /// Consensus needs a peer's snapshot.
