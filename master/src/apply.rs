@@ -32,7 +32,9 @@ impl Ledger {
         self.wall_ms = self.wall_ms.max(entry.wall_ms);
         self.digest.take(&(index, entry));
         self.let_go();
-        let mut turn = Turn { ledger: self, term: entry.term, n: 0, effects: Vec::new() };
+        // Most commands have two: a decision or a change of state, and its fact.
+        let effects = Vec::with_capacity(2 * entry.commands.len());
+        let mut turn = Turn { ledger: self, term: entry.term, n: 0, effects };
         for (place, command) in entry.commands.iter().enumerate() {
             if turn.command(command).is_none() {
                 turn.effects.push(Effect::Void { command: place, job: job_of(command) });

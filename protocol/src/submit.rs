@@ -76,7 +76,7 @@ pub fn parse(fields: &Map<String, Value>) -> Result<JobSpec, Vec<FieldError>> {
     if reader.errors.is_empty() { Ok(spec) } else { Err(reader.errors) }
 }
 
-/// Makes a job of a body that is the payload itself.
+/// Makes a job of a body that is the payload itself. It is kept as it is: it should be no part of a larger buffer.
 ///
 /// # Errors
 /// The class or the payload breaks a limit.
@@ -84,8 +84,6 @@ pub fn raw(class: &str, payload: Bytes) -> Result<JobSpec, Vec<FieldError>> {
     let mut errors = Vec::new();
     check_class(class, &mut errors);
     check_payload_size(payload.len(), &mut errors);
-    // Copied: what came may be a little of a large buffer, which the payload would keep for as long as it waits.
-    let payload = Bytes::copy_from_slice(&payload);
     if errors.is_empty() { Ok(JobSpec { payload, ..defaults(class) }) } else { Err(errors) }
 }
 

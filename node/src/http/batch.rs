@@ -65,7 +65,7 @@ async fn read(
     has_key: bool,
 ) -> Result<(Vec<Arc<JobSpec>>, [u8; 32]), Problem> {
     let media_type = body::media_type(headers);
-    let by_line = match media_type.as_str() {
+    let by_line = match &*media_type {
         "application/x-ndjson" => true,
         "application/json" => false,
         _ => {

@@ -1,5 +1,7 @@
 //! Bodies: bounded before they are read, and JSON before it is parsed.
 
+use std::borrow::Cow;
+
 use axum::body::{Body, BodyDataStream, Bytes};
 use axum::http::{HeaderMap, header};
 use futures_util::StreamExt as _;
@@ -148,14 +150,36 @@ fn is_plain(part: &[u8]) -> bool {
 }
 
 /// The media type of a body, lower case, without its parameters.
-pub(super) fn media_type(headers: &HeaderMap) -> String {
+pub(super) fn media_type(headers: &HeaderMap) -> Cow<'_, str> {
     let value = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
-    value.split(';').next().unwrap_or("").trim().to_ascii_lowercase()
+    let media_type = value.split(';').next().unwrap_or("").trim();
+    if media_type.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(media_type.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(media_type)
+    }
+}
+
+/// A body that is to be kept: by itself, where it may be a little of a large buffer.
+pub(super) fn own(body: Bytes) -> Bytes {
+    // A shorter one was copied when it was read.
+    if body.len() > COPIED_BYTES { Bytes::copy_from_slice(&body) } else { body }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_media_type_is_read_without_its_parameters_in_small_letters() {
+        for (given, read) in
+            [("Application/JSON; charset=utf-8", "application/json"), ("text/plain", "text/plain")]
+        {
+            let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, given.parse().unwrap())]);
+            assert_eq!(media_type(&headers), read);
+        }
+        assert_eq!(media_type(&HeaderMap::new()), "");
+    }
 
     #[test]
     fn nesting_is_bounded_and_brackets_in_texts_do_not_count() {

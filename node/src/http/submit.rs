@@ -130,7 +130,7 @@ async fn read(
 ) -> Result<Submission, Problem> {
     let query = uri.query().unwrap_or("");
 
-    match body::media_type(headers).as_str() {
+    match &*body::media_type(headers) {
         "application/json" => {
             let bytes = body::read(headers, body, "body", limits::JSON_BODY_BYTES).await?;
             if class.is_some() {
@@ -154,7 +154,7 @@ async fn read(
             let payload = body::read(headers, body, "payload", limits::PAYLOAD_BYTES).await?;
             let hash = |payload: &[u8]| json!(<[u8; 32]>::from(Sha256::digest(payload)));
             let fingerprint = if has_key { submit::fingerprint(query, &hash(&payload)) } else { [0; 32] };
-            let spec = submit::raw(class, payload).map_err(problem::submission)?;
+            let spec = submit::raw(class, body::own(payload)).map_err(problem::submission)?;
             Ok(Submission { spec, fingerprint })
         }
     }
