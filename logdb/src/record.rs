@@ -132,7 +132,7 @@ impl Record {
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
         let fixed = 160;
-        fixed + self.message.len() + self.event.len() + self.node.len()
+        fixed + self.message.capacity() + self.event.len() + self.node.len()
     }
 }
 

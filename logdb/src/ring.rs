@@ -255,7 +255,7 @@ impl Shared {
         // Under the lock: whoever adds a line after this sees that somebody listens.
         let ring = self.ring();
         let news = self.news.subscribe();
-        self.news.send_modify(|news| news.last = ring.last);
+        self.news.send_if_modified(|news| std::mem::replace(&mut news.last, ring.last) != ring.last);
         news
     }
 

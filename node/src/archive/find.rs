@@ -89,14 +89,20 @@ impl Archive {
         Ok(written.into_iter().chain(waits).min().map(|first| first.max(forgotten + 1)))
     }
 
-    /// What is kept of one job's story, in order; facts that are still waiting are not among it.
+    /// What is kept of one job's story, in order; facts that are still waiting are not among it. `job` is how it is or ended, which
+    /// says where to look; where that is not known the story may be a part.
     ///
     /// # Errors
     /// The archive cannot be read now.
-    pub(crate) async fn facts_of(&self, job: &Job, limit: usize) -> Result<Vec<Fact>, ArchiveError> {
+    pub(crate) async fn facts_of(
+        &self,
+        id: JobId,
+        job: Option<&Job>,
+        limit: usize,
+    ) -> Result<Vec<Fact>, ArchiveError> {
         let forgotten = self.0.progress.borrow().forgotten_facts;
         let mut read = self.0.pool.acquire().await?;
-        let found = facts::of_job(&mut read, job, limit).await?;
+        let found = facts::of_job(&mut read, id, job, limit).await?;
         Ok(found.into_values().filter(|fact| fact.number > forgotten).collect())
     }
 

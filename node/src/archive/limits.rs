@@ -24,8 +24,12 @@ pub(super) const LAG_BYTES: u64 = 96 << 20;
 pub(super) const INSERT_ROWS: usize = 500;
 /// Facts of one block: to look for one of them is to read all.
 pub(super) const BLOCK_FACTS: usize = 256;
-/// Blocks that one statement reads.
-pub(super) const BLOCKS_AT_ONCE: u64 = 4;
+/// Blocks that one statement reads, at most.
+pub(super) const BLOCKS_AT_ONCE: u64 = 64;
+/// Once so many blocks in a row began at one time, facts of that time have marks. A batch of jobs fills forty.
+pub(super) const MOMENT_BLOCKS: usize = 64;
+/// Blocks of one time that are looked through; those without marks are among the first [`MOMENT_BLOCKS`] but where a peer told them.
+pub(super) const SCAN_BLOCKS: usize = 1_024;
 /// What is written is made safe at least so often.
 pub(super) const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 /// And when so many bytes were written since.

@@ -31,6 +31,8 @@ pub(super) struct Store {
     write: SqliteConnection,
     about: About,
     holes: Holes,
+    /// What was not what had been written; to be told.
+    damage: Option<String>,
 }
 
 /// How far the tables are.
@@ -42,6 +44,20 @@ pub(super) struct About {
     pub(super) last_fact: u64,
     pub(super) forgotten: u64,
     pub(super) forgotten_facts: u64,
+}
+
+impl About {
+    async fn read(read: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
+        let row = sqlx::query("SELECT * FROM about").fetch_one(read).await?;
+        let number = |name: &str| row.try_get::<i64, _>(name).map(i64::unsigned_abs);
+        Ok(Self {
+            applied: number("applied")?,
+            last_end: number("last_end")?,
+            last_fact: number("last_fact")?,
+            forgotten: number("forgotten")?,
+            forgotten_facts: number("forgotten_facts")?,
+        })
+    }
 }
 
 /// Opens the tables at `path`, makes them where there are none, and gives the connections to read by.
@@ -71,23 +87,16 @@ pub(super) async fn open(path: &Path, cluster: ClusterId) -> Result<(Store, Sqli
         .bind(mine.clone())
         .execute(&mut write)
         .await?;
-    let about = sqlx::query("SELECT * FROM about").fetch_one(&mut write).await?;
-    if about.try_get::<Vec<u8>, _>("cluster")? != mine {
+    let of: Vec<u8> = sqlx::query_scalar("SELECT cluster FROM about").fetch_one(&mut write).await?;
+    if of != mine {
         return Err(ArchiveError::Foreign { path: own() });
     }
-    let number = |name: &str| about.try_get::<i64, _>(name).map(i64::unsigned_abs);
-    let about = About {
-        applied: number("applied")?,
-        last_end: number("last_end")?,
-        last_fact: number("last_fact")?,
-        forgotten: number("forgotten")?,
-        forgotten_facts: number("forgotten_facts")?,
-    };
+    let about = About::read(&mut write).await?;
     let holes = Holes::read(&mut write).await?;
     let reading = options.pragma("query_only", "ON");
     let pool = SqlitePoolOptions::new().max_connections(READERS).connect_with(reading).await;
     let pool = pool.map_err(|cause| ArchiveError::Open { path: own(), cause })?;
-    Ok((Store { write, about, holes }, pool))
+    Ok((Store { write, about, holes, damage: None }, pool))
 }
 
 /// A new file is there after a power cut only when its folder is synced too.
@@ -106,9 +115,20 @@ impl Store {
         self.holes.all()
     }
 
+    /// What was found damaged since this was asked last.
+    pub(super) fn damage(&mut self) -> Option<String> {
+        self.damage.take()
+    }
+
     /// Writes what batches hold and how far they go, all or nothing. Written twice it is as written once.
     pub(super) async fn write(&mut self, batches: &[Arc<Batch>], applied: u64) -> Result<(), sqlx::Error> {
-        let (mut about, mut holes) = (self.about, self.holes.clone());
+        let mut write = self.write.begin_with("BEGIN IMMEDIATE").await?;
+        let before = About::read(&mut write).await?;
+        if before != self.about {
+            // A write of an earlier start, which had hung, came through.
+            self.holes = Holes::read(&mut write).await?;
+        }
+        let (mut about, mut holes) = (before, self.holes.clone());
         let mut jobs: BTreeMap<u64, &Arc<Job>> = BTreeMap::new();
         let mut facts: BTreeMap<u64, &Arc<Fact>> = BTreeMap::new();
         let (mut forget, mut forget_facts) = (about.forgotten, about.forgotten_facts);
@@ -126,18 +146,26 @@ impl Store {
             }
         }
         // What a peer or a restored ledger tells may be here already, and no fact is in two blocks.
-        facts.retain(|number, _| *number > self.about.last_fact || self.holes.lack(Kind::Facts, *number));
+        facts.retain(|number, _| *number > before.last_fact || self.holes.lack(Kind::Facts, *number));
         about.applied = about.applied.max(applied);
         about.last_end = batches.iter().map(|batch| batch.last_end).fold(about.last_end, u64::max);
         about.last_fact = batches.iter().map(|batch| batch.last_fact).fold(about.last_fact, u64::max);
         let ends = jobs.values().filter_map(|job| Some(job.ending?.number));
-        holes.came(Kind::Ends, self.about.last_end, about.last_end, ends.collect());
-        holes.came(Kind::Facts, self.about.last_fact, about.last_fact, facts.keys().copied().collect());
-        let mut write = self.write.begin_with("BEGIN IMMEDIATE").await?;
+        holes.came(Kind::Ends, before.last_end, about.last_end, ends.collect());
+        holes.came(Kind::Facts, before.last_fact, about.last_fact, facts.keys().copied().collect());
         put_jobs(&mut write, &jobs).await?;
         facts::put(&mut write, &facts.into_values().collect::<Vec<_>>()).await?;
         if forget > about.forgotten {
-            let last_fact = forget_until(&mut write, about.forgotten, forget).await?;
+            let last_fact = match last_fact_of_end(&mut write, forget).await {
+                // Facts stay longer, then; nothing else waits for that.
+                Err(sqlx::Error::Decode(error)) => {
+                    self.damage = Some(error.to_string());
+                    0
+                }
+                found => found?,
+            };
+            forget_until(&mut write, about.forgotten, forget).await?;
+            facts::forget(&mut write, last_fact).await?;
             about.forgotten = forget;
             forget_facts = forget_facts.max(last_fact);
             holes.forget(Kind::Ends, forget);
@@ -227,20 +255,22 @@ async fn put_jobs(write: &mut SqliteConnection, jobs: &BTreeMap<u64, &Arc<Job>>)
     Ok(())
 }
 
-/// Takes out the jobs that ended first, and the facts up to the last one about the last of them, whose number it gives.
-async fn forget_until(write: &mut SqliteConnection, after: u64, upto: u64) -> Result<u64, sqlx::Error> {
+/// Number of the last fact about the last job that had ended by then; 0: none is known.
+async fn last_fact_of_end(read: &mut SqliteConnection, upto: u64) -> Result<u64, sqlx::Error> {
     let sql = "SELECT ord, head FROM jobs WHERE ended <= ? ORDER BY ended DESC LIMIT 1";
-    let last = match sqlx::query(sql).bind(signed(upto)).fetch_optional(&mut *write).await? {
-        Some(row) => {
-            let (order, head): (i64, Vec<u8>) = (row.try_get("ord")?, row.try_get("head")?);
-            let damaged = || sqlx::Error::Decode(format!("job {order} is damaged").into());
-            let job = Row::read(&head, None).ok_or_else(damaged)?;
-            facts::of_job(&mut *write, &job, usize::MAX).await?.into_keys().last()
-        }
-        None => None,
+    let Some(row) = sqlx::query(sql).bind(signed(upto)).fetch_optional(&mut *read).await? else {
+        return Ok(0);
     };
-    sqlx::query("DELETE FROM fact_marks WHERE job IN (SELECT id FROM jobs WHERE ended > ? AND ended <= ?)")
-        .bind(signed(after))
+    let (order, head): (i64, Vec<u8>) = (row.try_get("ord")?, row.try_get("head")?);
+    let damaged = || sqlx::Error::Decode(format!("job {order} is damaged").into());
+    let job = Row::read(&head, None).ok_or_else(damaged)?;
+    let facts = facts::of_job(read, job.id, Some(&job), usize::MAX).await?;
+    Ok(facts.into_keys().last().unwrap_or(0))
+}
+
+/// Takes out the jobs that ended first, with their labels, bodies and marks.
+async fn forget_until(write: &mut SqliteConnection, after: u64, upto: u64) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM fact_marks WHERE job IN (SELECT id FROM jobs WHERE ended <= ?)")
         .bind(signed(upto))
         .execute(&mut *write)
         .await?;
@@ -250,10 +280,7 @@ async fn forget_until(write: &mut SqliteConnection, after: u64, upto: u64) -> Re
         query.push_bind(signed(after)).push(" AND ended <= ").push_bind(signed(upto)).push(")");
         query.build().persistent(false).execute(&mut *write).await?;
     }
-    sqlx::query("DELETE FROM jobs WHERE ended <= ?").bind(signed(upto)).execute(&mut *write).await?;
-    let last = last.unwrap_or(0);
-    facts::forget(write, last).await?;
-    Ok(last)
+    sqlx::query("DELETE FROM jobs WHERE ended <= ?").bind(signed(upto)).execute(write).await.map(drop)
 }
 
 /// SQLite's numbers are signed; ours stay far below their bound.

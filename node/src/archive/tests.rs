@@ -31,6 +31,8 @@ struct Past {
     batches: Vec<Batch>,
     ended: BTreeMap<u64, Arc<Job>>,
     facts: Vec<Arc<Fact>>,
+    /// Where wall time stands still.
+    stopped_ms: Option<u64>,
 }
 
 impl Past {
@@ -42,6 +44,7 @@ impl Past {
             batches: Vec::new(),
             ended: BTreeMap::new(),
             facts: Vec::new(),
+            stopped_ms: None,
         };
         let at = |port: u16| format!("127.0.0.1:{port}");
         let me = Member {
@@ -59,7 +62,8 @@ impl Past {
 
     fn entry(&mut self, commands: Vec<Command>) {
         let index = self.ledger.applied() + 1;
-        let entry = Entry { clock_ms: index * 1_000, wall_ms: index * 1_000, term: 1, commands };
+        let wall_ms = self.stopped_ms.unwrap_or(index * 1_000);
+        let entry = Entry { clock_ms: index * 1_000, wall_ms, term: 1, commands };
         let mut batch = Batch { applied: index, ..Batch::default() };
         for effect in self.ledger.apply(index, &entry) {
             let master::Effect::Fact(fact) = effect else { continue };
@@ -192,7 +196,7 @@ async fn what_has_left_the_ledger_is_found_by_id_and_in_lists() {
     assert_eq!(archive.backlog_bytes(), 0);
     assert_same(&past, &archive).await;
     assert_eq!(archive.job(JobId(99)).await.unwrap(), None);
-    let story = archive.facts_of(&archive.job(JobId(2)).await.unwrap().unwrap(), 9).await.unwrap();
+    let story = archive.facts_of(JobId(2), archive.job(JobId(2)).await.unwrap().as_deref(), 9).await.unwrap();
     assert_eq!(story.len(), 3, "accepted, assigned, finished: {story:?}");
     archive.close().await;
 }

@@ -62,6 +62,10 @@ impl Writer {
             }
             self.unsafe_since.get_or_insert_with(Instant::now);
             self.trouble(None);
+            if let Some(damage) = self.store.damage() {
+                let line = format!("history is kept longer than it should be: {damage}");
+                self.inside.log.record(logdb::Level::Warn, "archive", None, line);
+            }
             self.tell(None);
             if self.is_due() {
                 self.make_safe().await;

@@ -59,13 +59,17 @@ pub(super) async fn of_job(
         None => Vec::new(),
     };
     let own = desk.served.log.after(0, usize::MAX).into_iter();
-    let job = desk.job(&view, id).await;
-    let older = match (desk.served.front.history.now(), &job) {
-        (Some(archive), Ok(Some(job))) => {
-            archive.facts_of(job, LOG_RECORDS).await.map_err(|error| problem::history(&error))?
-        }
-        _ => Vec::new(),
+    let archive = desk.served.front.history.now();
+    let job = match desk.job(&view, id).await {
+        // It may be among what this node has not fetched yet; then a part of its story is here.
+        Err(_) if archive.as_ref().is_some_and(|archive| !archive.is_complete()) => None,
+        found => found?,
     };
+    let older = match archive {
+        Some(archive) => archive.facts_of(id, job.as_deref(), LOG_RECORDS).await,
+        None => Ok(Vec::new()),
+    };
+    let older = older.map_err(|error| problem::history(&error))?;
     let older = older.iter().map(|fact| cluster_record(fact, &|id| view.ledger.member(id)));
     let mut told = BTreeSet::new();
     let mut items: Vec<Arc<Record>> = cluster_log::of_view(&view, 0)
@@ -75,7 +79,8 @@ pub(super) async fn of_job(
         .chain(stored.into_iter().map(Arc::new))
         .filter(|record| record.job == Some(id) && told.insert((Arc::clone(&record.source), record.seq)))
         .collect();
-    if items.is_empty() && job?.is_none() {
+    if items.is_empty() && job.is_none() {
+        desk.job(&view, id).await?;
         return Err(problem::unknown_job(&view.ledger, id));
     }
     // Sources count for themselves: time brings them together, and within one the number decides.

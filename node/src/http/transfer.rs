@@ -25,12 +25,13 @@ pub(super) async fn transfer(
 ) -> Result<Response, Problem> {
     Params::read(&uri, &[])?;
     let bytes = body::read(&headers, given, "body", SMALL_BODY_BYTES).await?;
+    let wish = wish(&bytes)?;
     // Confirmed, so that the leader to be replaced is not one of the past.
     let before = match desk.confirmed(CONFIRM_PATIENCE).await {
         Some(view) => view,
         None => desk.view().await?,
     };
-    let to = match wish(&bytes)? {
+    let to = match wish {
         Some(name) if nodes::is_self(&desk, &name) => Some(before.node),
         Some(name) => Some(nodes::named(&before, &name)?.id),
         None => None,

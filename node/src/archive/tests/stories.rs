@@ -11,9 +11,9 @@ fn told(past: &Past, job: JobId) -> Vec<Fact> {
 
 async fn assert_stories(past: &Past, archive: &Archive, jobs: &[JobId]) {
     for job in past.all().into_iter().filter(|job| jobs.contains(&job.id)) {
-        let story = archive.facts_of(&job, usize::MAX).await.unwrap();
+        let story = archive.facts_of(job.id, Some(&job), usize::MAX).await.unwrap();
         assert_eq!(story, told(past, job.id), "{job:?}");
-        let newest = archive.facts_of(&job, 2).await.unwrap();
+        let newest = archive.facts_of(job.id, Some(&job), 2).await.unwrap();
         assert_eq!(newest, story[story.len().saturating_sub(2)..], "the newest ones");
     }
 }
@@ -118,7 +118,7 @@ async fn rows_of_an_earlier_version_are_told_with_the_blocks() {
     written(&archive, past.ledger.applied()).await;
     let (first, kept) = (archive.first_fact().await.unwrap(), past.facts.len());
     archive.close().await;
-    // As the version before blocks had it, after its retention had taken the first two.
+    // As the version before blocks had it.
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join(PLACE));
     let earlier = SqlitePool::connect_with(options).await.unwrap();
     sqlx::query("DELETE FROM fact_blocks").execute(&earlier).await.unwrap();
@@ -148,6 +148,78 @@ async fn rows_of_an_earlier_version_are_told_with_the_blocks() {
     archive.close().await;
 }
 
+/// Writes to the tables as the archive's own thread does, a connection of its own.
+async fn other_writer(folder: &Path) -> sqlx::SqliteConnection {
+    use sqlx::ConnectOptions as _;
+    sqlx::sqlite::SqliteConnectOptions::new().filename(folder.join(PLACE)).connect().await.unwrap()
+}
+
+#[tokio::test]
+async fn where_time_stands_still_a_story_is_found_by_its_marks() {
+    let folder = TempDir::new().unwrap();
+    let (mut past, archive) = (Past::new(), open(folder.path()).await);
+    past.run(1, labelled("echo", &[]));
+    // The clock of a leader was far ahead.
+    past.stopped_ms = Some(1_000_000_000);
+    (2..=60).for_each(|id| past.run(id, labelled("echo", &[])));
+    past.stopped_ms = None;
+    let mut write = other_writer(folder.path()).await;
+    for fact in &past.facts {
+        facts::put(&mut write, &[fact]).await.unwrap();
+    }
+    let marks: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM fact_marks").fetch_one(&mut write).await.unwrap();
+    assert_eq!(marks, 59 * 3 - limits::MOMENT_BLOCKS as i64, "those after the first blocks of that time");
+    let jobs: Vec<JobId> = (1..=60).map(JobId).collect();
+    assert_stories(&past, &archive, &jobs).await;
+    archive.close().await;
+}
+
+#[tokio::test]
+async fn a_write_of_an_earlier_start_that_comes_late_doubles_nothing() {
+    let folder = TempDir::new().unwrap();
+    let place = folder.path().join(PLACE);
+    let mut past = Past::new();
+    (1..=20).for_each(|id| past.run(id, labelled("echo", &[])));
+    let (mut late, _) = store::open(&place, CLUSTER).await.unwrap();
+    let (mut present, pool) = store::open(&place, CLUSTER).await.unwrap();
+    let batches: Vec<Arc<Batch>> = past.batches.iter().cloned().map(Arc::new).collect();
+    let (some, all) = (&batches[..30], &batches[..]);
+    let applied = |batches: &[Arc<Batch>]| batches.last().unwrap().applied;
+    late.write(some, applied(some)).await.unwrap();
+    present.write(all, applied(all)).await.unwrap();
+    late.write(some, applied(some)).await.unwrap();
+    let sql = "SELECT sum(last - first + 1) FROM fact_blocks";
+    let written: i64 = sqlx::query_scalar(sql).fetch_one(&pool).await.unwrap();
+    assert_eq!((written, present.holes()), (past.facts.len() as i64, &[][..]));
+    late.close().await;
+    present.close().await;
+}
+
+#[tokio::test]
+async fn a_damaged_row_keeps_facts_longer_and_nothing_else_waits() {
+    let folder = TempDir::new().unwrap();
+    let log = logdb::Log::in_memory("n1");
+    let archive = Archive::open(folder.path(), CLUSTER, log.clone()).await.unwrap();
+    let mut past = Past::new();
+    (1..=20).for_each(|id| past.run(id, labelled("echo", &[])));
+    push_all(&mut past, &archive);
+    written(&archive, past.ledger.applied()).await;
+    let mut write = other_writer(folder.path()).await;
+    sqlx::query("UPDATE jobs SET head = x'00' WHERE ended = 5").execute(&mut write).await.unwrap();
+    past.entry(vec![Command::Forget { after: 0, upto: 5 }]);
+    push_all(&mut past, &archive);
+    written(&archive, past.ledger.applied()).await;
+    assert_eq!((archive.job(JobId(5)).await.unwrap(), archive.first_fact().await.unwrap()), (None, Some(1)));
+    let told = log.newest(9).iter().any(|line| line.message.contains("is damaged"));
+    assert!(told, "{:?}", log.newest(9));
+    past.entry(vec![Command::Forget { after: 5, upto: 6 }]);
+    push_all(&mut past, &archive);
+    written(&archive, past.ledger.applied()).await;
+    assert_eq!(archive.first_fact().await.unwrap(), Some(2 + 6 * 3 + 1), "the next time they go");
+    archive.close().await;
+}
+
 #[tokio::test]
 async fn marks_of_forgotten_jobs_are_gone_and_of_others_not() {
     let folder = TempDir::new().unwrap();
@@ -165,7 +237,7 @@ async fn marks_of_forgotten_jobs_are_gone_and_of_others_not() {
         sqlx::query_scalar("SELECT job FROM fact_marks").fetch_all(&archive.0.pool).await.unwrap();
     assert_eq!(marks, [store::key(JobId(4))]);
     let fourth = archive.job(JobId(4)).await.unwrap().unwrap();
-    let story = archive.facts_of(&fourth, 9).await.unwrap();
+    let story = archive.facts_of(fourth.id, Some(&fourth), 9).await.unwrap();
     assert_eq!(story, told(&past, JobId(4)));
     assert!(matches!(story[2].what, What::Requeued { .. }));
     archive.close().await;
