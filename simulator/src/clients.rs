@@ -215,6 +215,7 @@ impl World<'_> {
                 self.hand(place, Input::Ask { ticket, request });
             }
             Op::Cancel(job) => {
+                self.watch.cancelling.insert(job);
                 let ticket = self.clients.ticket(op, place, boot);
                 self.hand(place, Input::Ask { ticket, request: Request::Cancel { job } });
             }

@@ -333,8 +333,9 @@ impl World<'_> {
         let mut unsure: BTreeSet<&str> = BTreeSet::new();
         for (job, known) in &self.watch.jobs {
             let Some(Evaluation { id, .. }) = &known.evaluation else { continue };
-            // One that had ended by then may have been told of.
-            let is_undone = known.state == JobState::Cancelled && self.watch.withdrawn.contains(job);
+            // One that had ended by then may have been told of, and so may one that a client had cancelled before.
+            let is_taken_back = self.watch.withdrawn.contains(job) && !self.watch.cancelling.contains(job);
+            let is_undone = known.state == JobState::Cancelled && is_taken_back;
             let is_sure = is_undone || !self.watch.withdrawing.contains(job);
             if !is_sure {
                 unsure.insert(id.as_str());

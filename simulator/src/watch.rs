@@ -74,6 +74,8 @@ pub(crate) struct Watch {
     /// Evaluations that are to be taken back, and those of which that is known to be done.
     pub(crate) withdrawing: BTreeSet<JobId>,
     pub(crate) withdrawn: BTreeSet<JobId>,
+    /// Jobs that a client wanted cancelled.
+    pub(crate) cancelling: BTreeSet<JobId>,
     /// Attempts that an attached worker was late with or lost.
     pub(crate) given_up: BTreeSet<AttemptRef>,
     /// Nodes that get no new attempts because somebody asked.

@@ -56,6 +56,11 @@ const ONCE_BROKEN: &[(u64, usize, &str)] = &[
         5,
         "queue_moves: a late join of an earlier disk put out the node that had taken its name, for ever",
     ),
+    (
+        9070,
+        4,
+        "told_once: a client had cancelled an evaluation, told of as failed, before its front end took it back",
+    ),
 ];
 
 #[test]
