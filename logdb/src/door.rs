@@ -7,6 +7,7 @@
 //! ```
 //! Nodes, client-web and the log store have the same rules, in the same words.
 
+mod caller;
 mod guarded;
 mod login;
 mod metrics;
@@ -155,7 +156,7 @@ impl Door {
     fn refuses_cross_site(&self, request: &Parts) -> Option<Problem> {
         let reads = matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS);
         let stops = request.uri.path() == "/stop";
-        if (reads && !stops) || !is_foreign(&request.headers) {
+        if (reads && !stops) || !is_foreign(request) {
             return None;
         }
         let word = self.inner.word;

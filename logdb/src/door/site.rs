@@ -21,13 +21,15 @@ fn host_of(authority: &str) -> &str {
 }
 
 /// Whether the marks of a browser (`Origin`, `Referer`, `Sec-Fetch-Site`) say that another site is behind a request.
-pub(super) fn is_foreign(headers: &HeaderMap) -> bool {
-    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+pub(super) fn is_foreign(request: &Parts) -> bool {
+    let text = |name: HeaderName| request.headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let fetch_site = text(HeaderName::from_static("sec-fetch-site"));
     if fetch_site.is_some_and(|site| !matches!(site, "none" | "same-origin")) {
         return true;
     }
-    let own = text(header::HOST).unwrap_or("");
+    // HTTP/2 has no `Host`: there it is a part of the target.
+    let target = request.uri.authority().map(|authority| authority.as_str());
+    let own = target.or_else(|| text(header::HOST)).unwrap_or("");
     let of_other = |origin: &str| {
         let rest = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
         let authority = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or(""));

@@ -1,7 +1,7 @@
 //! The rules before every call, at a router without a port.
 
 use axum::body::{Body, to_bytes};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::routing::post;
 use tower::ServiceExt as _;
 
@@ -242,9 +242,12 @@ async fn people_log_in_once_and_their_browser_is_let_in_from_then_on() {
 
 #[test]
 fn only_marks_of_another_site_are_foreign() {
-    let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
-        pairs.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
+    let of = |target: &str, pairs: &[(&str, &str)]| {
+        let builder = axum::http::Request::post(target);
+        let named = pairs.iter().fold(builder, |builder, (name, value)| builder.header(*name, *value));
+        named.body(()).unwrap().into_parts().0
     };
+    let headers = |pairs: &[(&str, &str)]| of("/x", pairs);
     assert!(!is_foreign(&headers(&[("host", "localhost:3002")])), "curl");
     assert!(!is_foreign(&headers(&[
         ("host", "n1:1"),
@@ -252,7 +255,10 @@ fn only_marks_of_another_site_are_foreign() {
         ("sec-fetch-site", "same-origin")
     ])));
     assert!(!is_foreign(&headers(&[("host", "n1:1"), ("referer", "http://n1:1/jobs?x=1")])));
+    let in_target = |origin| of("http://n1:1/x", &[("origin", origin)]);
+    assert!(!is_foreign(&in_target("http://n1:1")), "HTTP/2 names the host there");
     for foreign in [
+        in_target("http://n1:2"),
         headers(&[("host", "n1:1"), ("origin", "null")]),
         headers(&[("host", "n1:1"), ("origin", "http://evil.example")]),
         headers(&[("host", "n1:1"), ("origin", "http://n1:2")]),
