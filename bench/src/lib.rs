@@ -7,7 +7,7 @@
 //!   a DEALER a node, N evaluations open ══▶ broker ══▶ 1,000 workers that ping (few threads) ══▶ broker
 //!                                           ours, or a bare one again
 //!
-//!   N slots, one thing in flight each ──HTTP──▶ three nodes, child processes in a scratch folder (or yours)
+//!   N slots, one thing in flight each ──HTTP/1.1 or 2──▶ three nodes, child processes in a scratch folder (or yours)
 //! ```
 //! **Decides:** how much is asked at once, for how long, and what is counted.
 //! **May not touch:** the inside of a cluster; it drives what any program could.
@@ -25,4 +25,5 @@ pub mod machine;
 pub mod peers;
 pub mod recodex;
 pub mod report;
+pub mod shared;
 pub mod works;

@@ -48,7 +48,11 @@ pub(crate) const SETTLED_LOOKS: u32 = 6;
 pub(crate) const SETTLE_LOOKS: u32 = 60;
 /// One try of a client that looks for a node that answers.
 pub(crate) const TRY: Duration = Duration::from_millis(1_000);
-/// Requests in flight over HTTP: each has a connection, and a node takes 1,024 of one address.
+/// Requests in flight over HTTP: a node takes 1,024 connections of one address, or as many requests that share some.
 pub const HTTP_OUTSTANDING: usize = 3_000;
 /// Jobs that may be queued for a measurement: as many as a cluster takes.
 pub const QUEUED: usize = 2_000_000;
+/// Requests in flight on one connection of HTTP/2; of more, another connection has its part. A node takes 512.
+pub(crate) const SHARED_REQUESTS: usize = 512;
+/// Bytes of answers that may be on their way on one connection of HTTP/2.
+pub(crate) const WINDOW_BYTES: u32 = 1 << 20;

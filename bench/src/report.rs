@@ -30,6 +30,9 @@ pub struct Row {
     /// Things in flight at once.
     #[serde(skip_serializing_if = "is_zero")]
     pub outstanding: usize,
+    /// Which version of HTTP, where both are measured.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub http: &'static str,
     /// What the figures count.
     pub unit: &'static str,
     /// The median of the runs.
@@ -104,7 +107,7 @@ impl Report {
     /// All of it, for people.
     #[must_use]
     pub fn table(&self) -> Vec<Vec<String>> {
-        let heads = ["work", "bytes", "outstanding", "median", "unit", "p50 us", "p99 us", "note"];
+        let heads = ["work", "bytes", "outstanding", "http", "median", "unit", "p50 us", "p99 us", "note"];
         let mut table = vec![heads.map(String::from).to_vec()];
         let number = |number: usize| if number == 0 { String::new() } else { number.to_string() };
         let time = |time: Option<u64>| time.map_or_else(String::new, |us| us.to_string());
@@ -113,6 +116,7 @@ impl Report {
                 row.work.to_owned(),
                 number(row.bytes),
                 number(row.outstanding),
+                row.http.to_owned(),
                 row.median.to_string(),
                 row.unit.to_owned(),
                 time(row.p50_us),

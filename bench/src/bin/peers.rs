@@ -30,7 +30,7 @@ struct Amount {
     drained: u64,
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), BenchError> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [system, addresses, processes, rest @ ..] = &words[..] else {

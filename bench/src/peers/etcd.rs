@@ -2,27 +2,23 @@
 //! message are all that is needed of its protocol, so they are written here.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use http_body_util::{BodyExt as _, Full};
-use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper::{Method, Request};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde::Deserialize;
-use tokio::net::TcpStream;
 
 use super::Peer;
 use crate::lab::BenchError;
 use crate::line::Line;
 use crate::load::Slot;
+use crate::shared::Shared;
 use crate::works::payload;
 
 /// One slot: puts keys of its own, one after the other.
 #[derive(Debug)]
 pub struct Puts {
-    requests: SendRequest<Full<Bytes>>,
-    address: String,
+    node: Shared,
+    keys: String,
     value: Bytes,
-    slot: usize,
-    keys: u64,
+    put: u64,
 }
 
 fn failed(why: impl std::fmt::Display) -> BenchError {
@@ -35,53 +31,37 @@ impl Puts {
     /// # Errors
     /// [`BenchError`]: one does not answer.
     pub async fn connect(addresses: &[String], count: usize, bytes: usize) -> Result<Vec<Self>, BenchError> {
-        let mut lines = Vec::new();
+        let mut nodes = Vec::new();
         for address in addresses {
-            lines.push((line(address).await?, address));
+            nodes.push(Shared::connect(address).await?);
         }
         // A run of its own: an earlier one's keys are not put again.
         let run = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_err(failed)?;
         let value = payload(bytes);
-        let slot = |(slot, (requests, address)): (usize, &(SendRequest<Full<Bytes>>, &String))| Self {
-            requests: requests.clone(),
-            address: format!("{address}/{}", run.as_micros()),
+        let slot = |(slot, node): (usize, &Shared)| Self {
+            node: node.clone(),
+            keys: format!("/jobs/{}/{}/{slot:05}", node.address(), run.as_micros()),
             value: value.clone(),
-            slot,
-            keys: 0,
+            put: 0,
         };
-        Ok((0..count).zip(lines.iter().cycle()).map(slot).collect())
+        Ok((0..count).zip(nodes.iter().cycle()).map(slot).collect())
     }
-}
-
-async fn line(address: &str) -> Result<SendRequest<Full<Bytes>>, BenchError> {
-    let stream = TcpStream::connect(address).await.map_err(failed)?;
-    stream.set_nodelay(true).map_err(failed)?;
-    let (requests, carried) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(failed)?;
-    tokio::spawn(async move {
-        // An error shows at the request it broke.
-        let _ = carried.await;
-    });
-    Ok(requests)
 }
 
 impl Slot for Puts {
     async fn once(&mut self) -> Result<u64, BenchError> {
-        self.keys += 1;
-        let key = format!("/jobs/{}/{:05}/{:09}", self.address, self.slot, self.keys);
-        let host = self.address.split('/').next().unwrap_or_default();
+        self.put += 1;
+        let key = format!("{}/{:09}", self.keys, self.put);
         let request = Request::builder()
             .method(Method::POST)
-            .uri(format!("http://{host}/etcdserverpb.KV/Put"))
+            .uri(format!("http://{}/etcdserverpb.KV/Put", self.node.address()))
             .header("content-type", "application/grpc")
             .header("te", "trailers")
-            .body(Full::new(framed(key.as_bytes(), &self.value)))
+            .body(())
             .map_err(failed)?;
-        self.requests.ready().await.map_err(failed)?;
-        let answer = self.requests.send_request(request).await.map_err(failed)?;
-        let early = answer.headers().get("grpc-status").cloned();
-        let body = answer.into_body().collect().await.map_err(failed)?;
-        let status =
-            early.or_else(|| body.trailers().and_then(|trailers| trailers.get("grpc-status")).cloned());
+        let answer = self.node.ask(request, framed(key.as_bytes(), &self.value)).await?;
+        // An answer that is a failure may say so at once.
+        let status = answer.trailers.get("grpc-status").or_else(|| answer.headers.get("grpc-status"));
         match status {
             Some(status) if status == "0" => Ok(1),
             other => Err(failed(format!("a put ended with status {other:?}"))),

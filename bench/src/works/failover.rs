@@ -7,6 +7,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Wish;
 use super::slots::Submits;
+use super::way::Http;
 use crate::cluster::Cluster;
 use crate::lab::BenchError;
 use crate::limits::TRY;
@@ -44,7 +45,7 @@ async fn longest_gap(doors: Vec<String>, time: Duration) -> Duration {
     while began.elapsed() < time {
         if slot.is_none() {
             let door: Vec<String> = ways.next().cloned().into_iter().collect();
-            slot = timeout(TRY, Submits::connect(&door, 1, 100))
+            slot = timeout(TRY, Submits::connect(Http::One, &door, 1, 100))
                 .await
                 .ok()
                 .and_then(Result::ok)

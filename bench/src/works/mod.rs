@@ -3,6 +3,7 @@
 mod failover;
 mod queue;
 mod slots;
+mod way;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::report::{Report, Row, Setting, median};
 #[cfg(feature = "peers")]
 pub(crate) use slots::payload;
 use slots::{Batches, RoundTrips, Submits};
+pub use way::Http;
 
 /// One work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +75,8 @@ pub struct Wish {
     pub runs: usize,
     /// Things in flight, one measurement each.
     pub outstanding: Vec<usize>,
+    /// Versions of HTTP, one measurement of submissions and round trips each.
+    pub http: Vec<Http>,
     /// Bytes of a payload, one measurement each.
     pub bytes: Vec<usize>,
     /// Jobs queued for `drain`.
@@ -143,10 +147,9 @@ async fn on_own(
 ) -> Result<(), BenchError> {
     match work {
         Work::Submit => {
-            for (bytes, outstanding) in measurements(wish) {
+            for one in measurements(wish) {
                 let cluster = Cluster::start(program, folder).await?;
-                let row = submit(wish, (bytes, outstanding), &cluster.doors().await?, Some(&cluster)).await?;
-                report.add(row);
+                report.add(submit(wish, one, &cluster.doors().await?, Some(&cluster)).await?);
             }
             Ok(())
         }
@@ -164,8 +167,8 @@ async fn on_own(
 async fn one(work: Work, wish: &Wish, doors: &[String], report: &mut Report) -> Result<(), BenchError> {
     match work {
         Work::Submit => {
-            for (bytes, outstanding) in measurements(wish) {
-                report.add(submit(wish, (bytes, outstanding), doors, None).await?);
+            for one in measurements(wish) {
+                report.add(submit(wish, one, doors, None).await?);
             }
         }
         Work::Batch => {
@@ -174,9 +177,10 @@ async fn one(work: Work, wish: &Wish, doors: &[String], report: &mut Report) -> 
             report.add(row);
         }
         Work::RoundTrip => {
-            for outstanding in &wish.outstanding {
-                let slots = RoundTrips::connect(doors, *outstanding).await?;
-                report.add(measured(wish.run, wish.runs, slots, 1, "round-trip", 100).await?);
+            for (http, outstanding) in ways(wish) {
+                let slots = RoundTrips::connect(http, doors, outstanding).await?;
+                let row = measured(wish.run, wish.runs, slots, 1, "round-trip", 100).await?;
+                report.add(Row { http: http.word(), ..row });
             }
         }
         Work::Idle | Work::Drain | Work::Failover | Work::Memory => {}
@@ -184,22 +188,28 @@ async fn one(work: Work, wish: &Wish, doors: &[String], report: &mut Report) -> 
     Ok(())
 }
 
-/// Payloads and things in flight.
-fn measurements(wish: &Wish) -> impl Iterator<Item = (usize, usize)> {
-    wish.bytes.iter().flat_map(|bytes| wish.outstanding.iter().map(|outstanding| (*bytes, *outstanding)))
+/// Versions and things in flight.
+fn ways(wish: &Wish) -> impl Iterator<Item = (Http, usize)> {
+    wish.outstanding.iter().flat_map(|outstanding| wish.http.iter().map(|http| (*http, *outstanding)))
+}
+
+/// Payloads with each of them.
+fn measurements(wish: &Wish) -> impl Iterator<Item = (usize, Http, usize)> {
+    wish.bytes.iter().flat_map(|bytes| ways(wish).map(|(http, outstanding)| (*bytes, http, outstanding)))
 }
 
 async fn submit(
     wish: &Wish,
-    (bytes, outstanding): (usize, usize),
+    (bytes, http, outstanding): (usize, Http, usize),
     doors: &[String],
     cluster: Option<&Cluster>,
 ) -> Result<Row, BenchError> {
     let processes: Vec<u32> =
         cluster.map(|cluster| cluster.processes().iter().map(|(_, id)| *id).collect()).unwrap_or_default();
-    let slots = Submits::connect(doors, outstanding, bytes).await?;
+    let slots = Submits::connect(http, doors, outstanding, bytes).await?;
     let before_ms = machine::cpu_ms(&processes);
     let mut row = measured(wish.run, wish.runs, slots, 1, "submit", bytes).await?;
+    row.http = http.word();
     let jobs: u64 = row.runs.iter().sum::<u64>().max(1);
     if cluster.is_some() {
         let spent_us = (machine::cpu_ms(&processes) - before_ms) * 1_000;

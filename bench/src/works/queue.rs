@@ -7,6 +7,7 @@ use tokio::time::sleep;
 
 use super::Wish;
 use super::slots::{Batches, Submits};
+use super::way::Http;
 use crate::cluster::{Cluster, status};
 use crate::lab::BenchError;
 use crate::limits::{
@@ -72,7 +73,7 @@ pub(super) async fn memory(wish: &Wish, cluster: &Cluster, report: &mut Report) 
         cluster.processes().into_iter().filter(|(door, _)| *door == doors[0]).map(|(_, id)| id).collect();
     let outstanding = wish.outstanding.iter().copied().max().unwrap_or(1).min(256);
     let rate = async |report: &mut Report, queued: u64| {
-        let slots = Submits::connect(&doors, outstanding, 100).await?;
+        let slots = Submits::connect(Http::One, &doors, outstanding, 100).await?;
         let (one, _) = run(slots, 1, Until::over(wish.run)).await?;
         let note = format!("with {queued} queued; longest {} ms", one.longest_us / 1_000);
         let row = Row::of("submit-queued", "jobs/s", vec![one.per_second()]);

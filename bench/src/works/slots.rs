@@ -1,11 +1,11 @@
 //! What one slot does over HTTP.
 
 use bytes::Bytes;
-use hyper::{Method, StatusCode};
+use hyper::StatusCode;
 
+use super::way::{Http, Way};
 use crate::lab::BenchError;
 use crate::limits::BATCH_JOBS;
-use crate::line::Line;
 use crate::load::Slot;
 
 /// A class that nobody serves: its jobs stay in the queue.
@@ -28,74 +28,62 @@ fn wrong(status: StatusCode, body: &Bytes) -> BenchError {
     BenchError::new("asking over HTTP", format!("{status}: {text}"))
 }
 
-/// Connections to the doors in turn.
-async fn lines(doors: &[String], count: usize) -> Result<Vec<Line>, BenchError> {
-    let mut lines = Vec::with_capacity(count);
-    for door in doors.iter().cycle().take(count) {
-        lines.push(Line::connect(door).await?);
-    }
-    Ok(lines)
-}
-
 /// Submits one job and hears that it is on a majority's disks.
 pub(super) struct Submits {
-    line: Line,
+    way: Way,
     payload: Bytes,
-    path: String,
 }
 
 impl Submits {
     pub(super) async fn connect(
+        http: Http,
         doors: &[String],
         count: usize,
         bytes: usize,
     ) -> Result<Vec<Self>, BenchError> {
         let payload = payload(bytes);
-        let slot = |line| {
-            let path = format!("/api/v1/jobs?class={IDLE_CLASS}");
-            Self { line, payload: payload.clone(), path }
-        };
-        Ok(lines(doors, count).await?.into_iter().map(slot).collect())
+        // Of the class `IDLE_CLASS`.
+        let ways = Way::all(http, doors, count, "/api/v1/jobs?class=bench-idle").await?;
+        Ok(ways.into_iter().map(|way| Self { way, payload: payload.clone() }).collect())
     }
 }
 
 impl Slot for Submits {
     async fn once(&mut self) -> Result<u64, BenchError> {
-        let body = Some(("application/octet-stream", self.payload.clone()));
-        let (status, answer) = self.line.ask(Method::POST, &self.path, body).await?;
+        let (status, answer) = self.way.post(RAW, self.payload.clone()).await?;
         if status == StatusCode::CREATED { Ok(1) } else { Err(wrong(status, &answer)) }
     }
 }
 
 /// Submits one job of the class `echo` and hears its end.
 pub(super) struct RoundTrips {
-    line: Line,
+    way: Way,
     payload: Bytes,
 }
 
 impl RoundTrips {
-    pub(super) async fn connect(doors: &[String], count: usize) -> Result<Vec<Self>, BenchError> {
+    pub(super) async fn connect(http: Http, doors: &[String], count: usize) -> Result<Vec<Self>, BenchError> {
         let payload = payload(100);
-        let slot = |line| Self { line, payload: payload.clone() };
-        Ok(lines(doors, count).await?.into_iter().map(slot).collect())
+        let ways = Way::all(http, doors, count, "/api/v1/jobs?class=echo&wait=30s").await?;
+        Ok(ways.into_iter().map(|way| Self { way, payload: payload.clone() }).collect())
     }
 }
 
 impl Slot for RoundTrips {
     async fn once(&mut self) -> Result<u64, BenchError> {
-        let body = Some(("application/octet-stream", self.payload.clone()));
-        let path = "/api/v1/jobs?class=echo&wait=30s";
-        let (status, answer) = self.line.ask(Method::POST, path, body).await?;
+        let (status, answer) = self.way.post(RAW, self.payload.clone()).await?;
         let ended = answer.windows(ENDED.len()).any(|part| part == ENDED);
         if status == StatusCode::CREATED && ended { Ok(1) } else { Err(wrong(status, &answer)) }
     }
 }
 
+/// A body that is the payload itself.
+const RAW: &str = "application/octet-stream";
 const ENDED: &[u8] = b"\"state\":\"succeeded\"";
 
 /// Submits a thousand jobs with one acknowledgement.
 pub(super) struct Batches {
-    line: Line,
+    way: Way,
     body: Bytes,
 }
 
@@ -109,15 +97,14 @@ impl Batches {
         let payload = payload(100);
         let job = format!("{{{fields},\"payload\":\"{}\"}}\n", String::from_utf8_lossy(&payload));
         let body = Bytes::from(job.repeat(BATCH_JOBS as usize));
-        let slot = |line| Self { line, body: body.clone() };
-        Ok(lines(doors, count).await?.into_iter().map(slot).collect())
+        let ways = Way::all(Http::One, doors, count, "/api/v1/jobs/batch").await?;
+        Ok(ways.into_iter().map(|way| Self { way, body: body.clone() }).collect())
     }
 }
 
 impl Slot for Batches {
     async fn once(&mut self) -> Result<u64, BenchError> {
-        let body = Some(("application/x-ndjson", self.body.clone()));
-        let (status, answer) = self.line.ask(Method::POST, "/api/v1/jobs/batch", body).await?;
+        let (status, answer) = self.way.post("application/x-ndjson", self.body.clone()).await?;
         if status == StatusCode::CREATED { Ok(BATCH_JOBS) } else { Err(wrong(status, &answer)) }
     }
 }

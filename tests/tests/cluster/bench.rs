@@ -43,7 +43,11 @@ async fn every_work_is_measured_on_a_cluster_of_its_own_and_leaves_nothing_behin
     }
     let counted = ["submit", "batch", "round-trip", "drain", "failover"];
     assert!(counted.iter().all(|work| of_work(&rows, work)["median"].as_u64() > Some(0)));
-    assert_eq!(rows.iter().filter(|row| row["work"] == "submit").count(), 4, "two sizes, two loads");
+    assert_eq!(
+        rows.iter().filter(|row| row["work"] == "submit").count(),
+        8,
+        "two sizes, two loads, two versions"
+    );
     assert!(!scratch.path().join("cluster").exists(), "its nodes' folders are gone");
 }
 
@@ -54,5 +58,5 @@ async fn a_cluster_that_is_there_is_measured_from_outside() {
     let at = format!("--at={}", at.join(","));
     let rows = bench(&[&at, "--run=300ms", "--runs=1", "--outstanding=4", "--bytes=100"]);
     let works: Vec<&str> = rows.iter().filter_map(|row| row["work"].as_str()).collect();
-    assert_eq!(works, ["submit", "batch", "round-trip"]);
+    assert_eq!(works, ["submit", "submit", "batch", "round-trip", "round-trip"], "1.1 and 2");
 }

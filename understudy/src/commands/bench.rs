@@ -9,7 +9,7 @@ use std::time::Duration;
 use bench::bare::Bare;
 use bench::lab::{Ends, Load, Measured, measure};
 use bench::limits::{HTTP_OUTSTANDING, OUTSTANDING, QUEUED, REQUESTS, WORKERS};
-use bench::works::{self, Place, Wish, Work};
+use bench::works::{self, Http, Place, Wish, Work};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -47,6 +47,10 @@ pub(crate) struct HttpFlags {
     /// Requests in flight, one measurement each
     #[arg(long, value_name = "N[,…]", value_delimiter = ',', default_values_t = [1, 16, 256, 1_024], value_parser = bounded(HTTP_OUTSTANDING))]
     outstanding: Vec<usize>,
+    /// Versions of HTTP, one measurement of submit and round-trip each: 1.1 with a connection for each request in flight, 2 with one to
+    /// each node that its requests share
+    #[arg(long, value_name = "VERSION[,…]", value_delimiter = ',', default_values = Http::ALL.map(Http::word), value_parser = version)]
+    http: Vec<Http>,
     /// Bytes of a payload, one measurement of submit each
     #[arg(long, value_name = "N[,…]", value_delimiter = ',', default_values_t = [100, 10_240], value_parser = bounded(protocol::limits::PAYLOAD_BYTES))]
     bytes: Vec<usize>,
@@ -65,6 +69,11 @@ fn work(text: &str) -> Result<Work, String> {
     let words: Vec<&str> = Work::ALL.iter().map(|work| work.word()).collect();
     let found = Work::ALL.into_iter().find(|work| work.word() == text);
     found.ok_or_else(|| format!("must be of {}", words.join(", ")))
+}
+
+fn version(text: &str) -> Result<Http, String> {
+    let found = Http::ALL.into_iter().find(|http| http.word() == text);
+    found.ok_or_else(|| format!("must be of {}", Http::ALL.map(Http::word).join(", ")))
 }
 
 fn length(text: &str) -> Result<Duration, String> {
@@ -133,11 +142,12 @@ fn http(flags: &HttpFlags) -> Outcome {
         run: flags.run,
         runs: flags.runs,
         outstanding: flags.outstanding.clone(),
+        http: flags.http.clone(),
         bytes: flags.bytes.clone(),
         drained: flags.drained as u64,
         queued: flags.queued.iter().map(|queued| *queued as u64).collect(),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let report = runtime.map_err(|error| failed(&error))?.block_on(works::all(&wish, &place));
     show::table(&report.map_err(|error| failed(&error))?.table())?;
     Ok(Exit::Ok)
