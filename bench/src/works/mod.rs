@@ -207,15 +207,22 @@ async fn submit(
     let processes: Vec<u32> =
         cluster.map(|cluster| cluster.processes().iter().map(|(_, id)| *id).collect()).unwrap_or_default();
     let slots = Submits::connect(http, doors, outstanding, bytes).await?;
-    let before_ms = machine::cpu_ms(&processes);
+    // This process and its children, which are the nodes.
+    let all = [std::process::id()];
+    let (nodes_ms, all_ms) = (machine::cpu_ms(&processes), machine::cpu_ms(&all));
     let mut row = measured(wish.run, wish.runs, slots, 1, "submit", bytes).await?;
     row.http = http.word();
-    let jobs: u64 = row.runs.iter().sum::<u64>().max(1);
     if cluster.is_some() {
-        let spent_us = (machine::cpu_ms(&processes) - before_ms) * 1_000;
+        let nodes_ms = machine::cpu_ms(&processes) - nodes_ms;
+        let asker_ms = (machine::cpu_ms(&all) - all_ms).saturating_sub(nodes_ms);
         // Runs are a second each by default: their sum is about the number of jobs.
-        let per_job_us = spent_us / (jobs * wish.run.as_millis() as u64 / 1_000).max(1);
-        row.note = format!("{per_job_us} us of processor time a job, all nodes");
+        let jobs = row.runs.iter().sum::<u64>() * wish.run.as_millis() as u64 / 1_000;
+        let a_job = |spent_ms: u64| {
+            let tenths_us = spent_ms * 10_000 / jobs.max(1);
+            format!("{}.{}", tenths_us / 10, tenths_us % 10)
+        };
+        let (nodes_us, asker_us) = (a_job(nodes_ms), a_job(asker_ms));
+        row.note = format!("{nodes_us} us of processor time a job, all nodes; {asker_us} of who asks");
     }
     Ok(row)
 }
