@@ -12,6 +12,7 @@ mod guarded;
 mod login;
 mod metrics;
 mod problem;
+mod seated;
 mod serve;
 mod site;
 mod stop;

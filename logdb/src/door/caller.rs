@@ -5,13 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::http::{Request, Version};
+use axum::body::Body;
+use axum::http::{Method, Request, Version};
 use axum::response::IntoResponse as _;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use tokio::sync::Semaphore;
 use tower::Service as _;
 
+use super::guarded::head_of;
+use super::seated::Seated;
+use super::site::make_safe;
 use super::{Guarded, Kind, Problem};
 
 /// One connection's end of the door.
@@ -53,15 +57,16 @@ impl Service<Request<Incoming>> for Caller {
             return app.call(request);
         }
         match Arc::clone(&self.room).try_acquire_owned() {
-            Ok(seat) => Box::pin(async move {
+            Ok(place) => Box::pin(async move {
                 let answer = app.call(request).await;
-                drop(seat);
-                answer
+                answer.map(|answer| answer.map(|body| Body::new(Seated::new(body, place))))
             }),
             Err(_) => {
                 let detail = "too many requests of this address are under way";
-                let refused = Problem::new(Kind::Full, detail).not_accepted();
-                Box::pin(ready(Ok(refused.into_response())))
+                let mut refused = Problem::new(Kind::Full, detail).not_accepted().into_response();
+                make_safe(refused.headers_mut());
+                let refused = if request.method() == Method::HEAD { head_of(refused) } else { refused };
+                Box::pin(ready(Ok(refused)))
             }
         }
     }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
+use axum::http::{Method, header};
 use axum::response::{IntoResponse, Response};
 use tower::{BoxError, Service, ServiceExt as _, service_fn};
 use tower_http::catch_panic::CatchPanic;
@@ -51,8 +52,10 @@ where
         let inner = Arc::clone(&self.inner);
         Box::pin(async move {
             let ruled = service_fn(|request| async { Ok(inner.answer(request).await) });
+            let asks_head = request.method() == Method::HEAD;
             let answer = CatchPanic::custom(ruled, broken).oneshot(request.map(Body::new)).await;
-            answer.map(|response| response.map(Body::new))
+            let answer = answer.map(|response| response.map(Body::new));
+            if asks_head { answer.map(head_of) } else { answer }
         })
     }
 }
@@ -75,6 +78,15 @@ impl Inner {
         make_safe(response.headers_mut());
         response
     }
+}
+
+/// The answer to `HEAD`: with the length that the body would have, and without it. Nobody else leaves it out over HTTP/2.
+pub(super) fn head_of(response: Response) -> Response {
+    let (mut head, body) = response.into_parts();
+    if let Some(bytes) = body.size_hint().exact().filter(|bytes| *bytes > 0) {
+        head.headers.entry(header::CONTENT_LENGTH).or_insert(bytes.into());
+    }
+    Response::from_parts(head, Body::empty())
 }
 
 fn broken(_: Box<dyn std::any::Any + Send>) -> Response {

@@ -23,16 +23,17 @@ const CONNECTIONS: usize = 4_096;
 const CONNECTIONS_ADDRESS: usize = 1_024;
 /// Requests under way on one connection, where it carries several (HTTP/2); more wait at whoever sends them.
 const REQUESTS_CONNECTION: u32 = 512;
-/// Requests under way on all such connections of one address; one more is refused. As many as it could have with a connection for each.
+/// Requests under way on all such connections of one address, answers that are not all sent among them; one more is refused. As many as it
+/// could have with a connection for each.
 const REQUESTS_ADDRESS: usize = CONNECTIONS_ADDRESS;
 /// How long the head of a request may take to arrive, counted from the connection or the answer before.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 /// The head of a request.
 const HEAD_BYTES: usize = 16 << 10;
-/// Bytes that may be on their way to us on one connection of HTTP/2 before we took the first of them; one request may use all.
-const WINDOW_BYTES: u32 = 1 << 20;
-/// An answer's bytes that wait for a slow reader, each request of HTTP/2.
-const UNSENT_BYTES: usize = 64 << 10;
+/// Bytes that may be on their way to us on one connection of HTTP/2 before we took the first of them,
+const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+/// and for one request of it: one that has to wait leaves room for others.
+const REQUEST_WINDOW_BYTES: u32 = 256 << 10;
 /// How often somebody on HTTP/2 who says nothing is asked whether he is there, and how long he may take to say so.
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// Pause after the system refused to accept (no descriptors left, mostly).
@@ -97,9 +98,8 @@ fn manner() -> auto::Builder<TokioExecutor> {
         .keep_alive_timeout(PING_EVERY)
         .max_header_list_size(HEAD_BYTES as u32)
         .max_concurrent_streams(REQUESTS_CONNECTION)
-        .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(WINDOW_BYTES)
-        .max_send_buf_size(UNSENT_BYTES);
+        .initial_stream_window_size(REQUEST_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
     manner
 }
 

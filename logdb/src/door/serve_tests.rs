@@ -96,6 +96,52 @@ async fn more_than_an_address_may_have_under_way_are_refused_and_the_next_ones_a
     assert_eq!(asked(requests, url).await.0, StatusCode::OK);
 }
 
+#[tokio::test]
+async fn answers_that_nobody_reads_keep_their_places_until_they_are_sent() {
+    let address =
+        served(Router::new().route("/long", get(async || "0123456789")), std::future::pending()).await;
+    let request =
+        || hyper::Request::get(format!("http://{address}/long")).body(Empty::<Bytes>::new()).unwrap();
+    let mut unread = Vec::new();
+    for _ in 0..REQUESTS_ADDRESS / REQUESTS_CONNECTION as usize {
+        let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+        let mut manner = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+        let (mut requests, carried) = manner.initial_stream_window_size(1).handshake(stream).await.unwrap();
+        tokio::spawn(carried);
+        for _ in 0..REQUESTS_CONNECTION {
+            unread.push(requests.send_request(request()).await.unwrap());
+        }
+    }
+    let (requests, _) = shared(address).await;
+    let url = format!("http://{address}/long");
+    assert_eq!(asked(requests.clone(), url.clone()).await.0, StatusCode::TOO_MANY_REQUESTS);
+    for answer in unread {
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "0123456789");
+    }
+    assert_eq!(asked(requests, url).await, (StatusCode::OK, "0123456789".to_owned()));
+}
+
+#[tokio::test]
+async fn a_head_has_no_body_whoever_answers_it() {
+    let fails = get(async || -> &'static str { panic!("meant to") });
+    let routes = Router::new().route("/fails", fails).route("/thing", get(async || "thing"));
+    let address = served(routes, std::future::pending()).await;
+    let (mut requests, _) = shared(address).await;
+    for (host, path, status) in [
+        (address.to_string().as_str(), "/thing", StatusCode::OK),
+        (address.to_string().as_str(), "/unknown", StatusCode::NOT_FOUND),
+        (address.to_string().as_str(), "/fails", StatusCode::INTERNAL_SERVER_ERROR),
+        ("evil.example", "/thing", StatusCode::MISDIRECTED_REQUEST),
+    ] {
+        let request = hyper::Request::head(format!("http://{host}{path}")).body(Empty::new()).unwrap();
+        let answer = requests.send_request(request).await.unwrap();
+        let length =
+            answer.headers().get("content-length").and_then(|length| length.to_str().ok()?.parse().ok());
+        assert!(answer.status() == status && length > Some(0_u64), "{host}{path}: {answer:?}");
+        assert!(answer.into_body().collect().await.unwrap().to_bytes().is_empty());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn whoever_asks_nothing_is_closed_however_far_he_came() {
     let address = served(Router::new(), std::future::pending()).await;
