@@ -215,7 +215,7 @@ async fn submit(
     if cluster.is_some() {
         let nodes_ms = machine::cpu_ms(&processes) - nodes_ms;
         let asker_ms = (machine::cpu_ms(&all) - all_ms).saturating_sub(nodes_ms);
-        // Runs are a second each by default: their sum is about the number of jobs.
+        // Runs count jobs a second. What warmed up is in the time and not in the jobs: a twelfth too much, with three runs.
         let jobs = row.runs.iter().sum::<u64>() * wish.run.as_millis() as u64 / 1_000;
         let a_job = |spent_ms: u64| {
             let tenths_us = spent_ms * 10_000 / jobs.max(1);

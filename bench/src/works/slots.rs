@@ -42,8 +42,8 @@ impl Submits {
         bytes: usize,
     ) -> Result<Vec<Self>, BenchError> {
         let payload = payload(bytes);
-        // Of the class `IDLE_CLASS`.
-        let ways = Way::all(http, doors, count, "/api/v1/jobs?class=bench-idle").await?;
+        let path = format!("/api/v1/jobs?class={IDLE_CLASS}");
+        let ways = Way::all(http, doors, count, &path).await?;
         Ok(ways.into_iter().map(|way| Self { way, payload: payload.clone() }).collect())
     }
 }

@@ -15,7 +15,7 @@ use crate::shared::Shared;
 pub enum Http {
     /// 1.1: a connection for each request in flight.
     One,
-    /// 2: one connection to each node, shared by all requests to it.
+    /// 2: one connection to each node that its requests share, another one for each 512 of them.
     Two,
 }
 
@@ -35,7 +35,7 @@ impl Http {
 
 /// One slot's way to post to one path.
 pub(super) enum Way {
-    Own { line: Line, path: &'static str },
+    Own { line: Line, path: String },
     Shared { node: Shared, target: Uri },
 }
 
@@ -45,7 +45,7 @@ impl Way {
         http: Http,
         doors: &[String],
         count: usize,
-        path: &'static str,
+        path: &str,
     ) -> Result<Vec<Self>, BenchError> {
         let mut ways: Vec<Self> = Vec::with_capacity(count);
         for (place, door) in doors.iter().cycle().take(count).enumerate() {
@@ -53,7 +53,7 @@ impl Way {
             let (turn, before) = (place / doors.len().max(1), place.checked_sub(doors.len()));
             let shared = before.and_then(|before| ways.get(before)).and_then(Self::node);
             let way = match (http, shared) {
-                (Http::One, _) => Self::Own { line: Line::connect(door).await?, path },
+                (Http::One, _) => Self::Own { line: Line::connect(door).await?, path: path.to_owned() },
                 (Http::Two, Some(node)) if turn % SHARED_REQUESTS != 0 => Self::to(node.clone(), path)?,
                 (Http::Two, _) => Self::to(Shared::connect(door).await?, path)?,
             };

@@ -84,7 +84,9 @@ async fn more_than_an_address_may_have_under_way_are_refused_and_the_next_ones_a
         }
     }
     waiting.wait_for(|count| *count == REQUESTS_ADDRESS).await.unwrap();
-    let (requests, _) = shared(address).await;
+    let (mut requests, _) = shared(address).await;
+    let refused = requests.send_request(hyper::Request::get(&url).body(Empty::new()).unwrap()).await.unwrap();
+    assert!(refused.headers().contains_key("content-security-policy"), "{refused:?}");
     let (status, told) = asked(requests.clone(), url.clone()).await;
     assert!(
         status == StatusCode::TOO_MANY_REQUESTS && told.contains("\"accepted\":false"),
