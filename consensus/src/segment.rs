@@ -111,45 +111,57 @@ impl Writer {
     /// One batch of all these writes; no piece when there are none. Write the pieces in order, then sync every file that
     /// got one since the last sync, then call [`Writer::synced`].
     pub fn batch(&mut self, writes: &[Write]) -> Vec<Piece> {
+        self.batch_in(Vec::new(), writes)
+    }
+
+    /// [`Writer::batch`], made in memory that was used before: what is in `room` goes. New memory for every large batch costs
+    /// more than to fill it.
+    pub fn batch_in(&mut self, room: Vec<u8>, writes: &[Write]) -> Vec<Piece> {
         if writes.is_empty() {
             return Vec::new();
         }
-        let mut batch = self.records(writes);
-        if self.end.offset + batch_bytes(batch.len()) > self.room
-            && let Some(hard) = self.hard.state
-        {
+        let mut bytes = self.records(room, 0, None, writes);
+        if self.end.offset + batch_bytes(bytes.len()) > self.room {
             // A new segment says the hard state first: then none before it is needed for that.
-            batch = put(&RecordRef::Hard(hard), vec![0; BATCH_HEADER_BYTES]);
-            batch.extend_from_slice(&self.records(writes)[BATCH_HEADER_BYTES..]);
+            bytes = self.records(bytes, SEGMENT_HEADER_BYTES, self.hard.state, writes);
         }
         self.owed_written |= self.owed.is_some();
-        let length = batch.len() - BATCH_HEADER_BYTES;
-        batch.resize(batch.len().next_multiple_of(ALIGN), 0);
-        let mut piece = self.place(batch.len() as u64);
-        let at = Place { segment: piece.segment, offset: piece.offset + piece.bytes.len() as u64 };
-        BatchHeader::of(&batch[BATCH_HEADER_BYTES..][..length], self.generation, self.synced)
-            .put(at, &mut batch);
+        let end = bytes.len();
+        bytes.resize(end.next_multiple_of(ALIGN), 0);
+        let (mut piece, header) = self.place(&bytes);
+        bytes[..header.len()].copy_from_slice(&header);
+        let at = Place { segment: piece.segment, offset: piece.offset + header.len() as u64 };
+        BatchHeader::of(&bytes[header.len() + BATCH_HEADER_BYTES..end], self.generation, self.synced)
+            .put(at, &mut bytes[header.len()..]);
         self.note(writes, &piece);
-        self.end = Place { segment: at.segment, offset: at.offset + batch.len() as u64 };
-        if piece.bytes.is_empty() {
-            piece.bytes = batch;
-        } else {
-            piece.bytes.extend_from_slice(&batch);
-        }
+        self.end = Place { segment: at.segment, offset: piece.offset + bytes.len() as u64 };
         if self.torn_until > self.end.offset {
             // Fits: it is within a segment.
-            piece.bytes.resize((self.torn_until - piece.offset) as usize, 0);
+            bytes.resize((self.torn_until - piece.offset) as usize, 0);
         }
         self.torn_until = 0;
+        piece.bytes = bytes;
         vec![piece]
     }
 
-    /// All that the writes say, behind room for the batch's header.
-    fn records(&self, writes: &[Write]) -> Vec<u8> {
+    /// All that the writes say, behind room for the batch's header and, before that, for so many bytes in front.
+    fn records(
+        &self,
+        room: Vec<u8>,
+        front_bytes: usize,
+        hard: Option<HardState>,
+        writes: &[Write],
+    ) -> Vec<u8> {
         let size: usize =
             writes.iter().flat_map(|write| &write.entries).map(|entry| entry.data.len() + 32).sum();
-        let mut batch = Vec::with_capacity(size + 64 * (writes.len() + 2) + BATCH_HEADER_BYTES);
-        batch.resize(BATCH_HEADER_BYTES, 0);
+        let head = front_bytes + BATCH_HEADER_BYTES;
+        let mut batch = room;
+        batch.clear();
+        batch.reserve(head + size + 64 * (writes.len() + 3));
+        batch.resize(head, 0);
+        if let Some(hard) = hard {
+            batch = put(&RecordRef::Hard(hard), batch);
+        }
         if let Some((index, term)) = self.owed.filter(|_| !self.owed_written) {
             batch = put(&RecordRef::Base { index, term }, batch);
         }
@@ -224,18 +236,16 @@ impl Writer {
         self.owed_written = false;
     }
 
-    /// Where a batch of so many bytes goes; the start of a new segment when it does not fit.
-    fn place(&mut self, bytes: u64) -> Piece {
+    /// Where a batch goes that may have room for a segment's header in front, and that header: empty when it fits into the
+    /// segment there is.
+    fn place(&mut self, batch: &[u8]) -> (Piece, Vec<u8>) {
+        let bytes = batch.len() as u64;
+        let piece = |segment, create, offset| Piece { segment, create, offset, bytes: Vec::new() };
         if self.end.offset + bytes <= self.room {
-            return Piece {
-                segment: self.end.segment,
-                create: None,
-                offset: self.end.offset,
-                bytes: Vec::new(),
-            };
+            return (piece(self.end.segment, None, self.end.offset), Vec::new());
         }
         self.newest += 1;
-        self.room = self.segment_bytes.max(SEGMENT_HEADER_BYTES as u64 + bytes);
+        self.room = self.segment_bytes.max(bytes);
         self.torn_until = 0;
         let header = SegmentHeader {
             origin: self.origin,
@@ -244,7 +254,7 @@ impl Writer {
             size: self.room,
             previous: self.end,
         };
-        Piece { segment: self.newest, create: Some(self.room), offset: 0, bytes: header.encode() }
+        (piece(self.newest, Some(self.room), 0), header.encode())
     }
 }
 

@@ -90,6 +90,22 @@ mod segments {
     }
 
     #[test]
+    fn a_batch_is_the_same_in_memory_that_was_used_before_and_stays_in_it() {
+        let (mut fresh, mut again) = (Writer::new(ORIGIN, SEGMENT), Writer::new(ORIGIN, SEGMENT));
+        let mut room = vec![0xAA; 4_000];
+        for number in 0..40 {
+            let write = write(number + 1, number + 2, 4, 100 + number as usize * 7);
+            let place = room.as_ptr();
+            let piece = again.batch_in(room, std::slice::from_ref(&write)).remove(0);
+            assert_eq!(piece, fresh.batch(&[write]).remove(0));
+            assert_eq!(piece.bytes.as_ptr(), place, "batch {number}");
+            room = piece.bytes;
+            again.synced();
+            fresh.synced();
+        }
+    }
+
+    #[test]
     fn a_write_larger_than_a_segment_gets_its_own() {
         let (mut disk, mut writer, _) = log(2, 50);
         let big = writer.batch(&[write(3, 4, 4, 5000)]);

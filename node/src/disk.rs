@@ -48,6 +48,10 @@ pub use watchdog::Watchdog;
 pub const DISK_QUEUE_BYTES: usize = 128 << 20;
 /// What a write costs beside its commands, in the bound above.
 const WRITE_OVERHEAD_BYTES: usize = 64;
+/// A thread with nothing to do for so long gives back the memory of its large batches.
+const REST: Duration = Duration::from_secs(1);
+/// Memory of small batches, which stays.
+const KEPT_BYTES: usize = 256 << 10;
 /// A spare segment that could not be prepared is tried again no sooner than after this.
 const SPARE_RETRY: Duration = Duration::from_secs(1);
 
@@ -146,6 +150,7 @@ impl Disk {
             shared: Arc::clone(&shared),
             segments,
             writer,
+            room: Vec::new(),
             // From here on only the thread knows how far the log is durable; it says so at its end.
             doubted: folder.take_doubt(),
             prepares: true,
@@ -222,6 +227,8 @@ struct Loop {
     shared: Arc<Shared>,
     segments: Segments,
     writer: Writer,
+    /// What the last batch was made in, for the next one.
+    room: Vec<u8>,
     /// Everything in the files behind this place is to be left out: an earlier thread failed there. None once the log goes on
     /// elsewhere.
     doubted: Option<Place>,
@@ -236,7 +243,7 @@ impl Loop {
     fn run(mut self, told: impl Fn(Told)) -> Option<Place> {
         while let Some(writes) = self.next_batch() {
             let Some(number) = writes.last().map(|write| write.number) else { continue };
-            let pieces = self.writer.batch(&writes);
+            let pieces = self.writer.batch_in(std::mem::take(&mut self.room), &writes);
             if let Err(error) = self.segments.write(&pieces) {
                 let mut queue = self.shared.queue();
                 queue.failed = true;
@@ -247,12 +254,27 @@ impl Loop {
                 return Some(self.writer.durable_end());
             }
             self.writer.synced();
+            self.room = pieces.into_iter().next_back().map(|piece| piece.bytes).unwrap_or_default();
             self.doubted = None;
             self.shared.queue().under_way = None;
             self.shared.syncs.store(self.segments.syncs(), Ordering::Relaxed);
             told(Told::Synced { number });
         }
         self.doubted
+    }
+
+    /// Large batches left memory here.
+    fn holds(&mut self) -> bool {
+        let written = self.segments.memory_mut().map_or(0, |memory| memory.capacity());
+        self.room.capacity().max(written) > KEPT_BYTES
+    }
+
+    /// Gives it back.
+    fn rest(&mut self) {
+        self.room = Vec::new();
+        if let Some(memory) = self.segments.memory_mut() {
+            *memory = Vec::new();
+        }
     }
 
     /// Lets the files of segments go that are in snapshots.
@@ -265,10 +287,20 @@ impl Loop {
 
     /// All that waits; while nothing does, prepares the next segment, then sleeps. `None`: closing.
     fn next_batch(&mut self) -> Option<Vec<Write>> {
+        let shared = Arc::clone(&self.shared);
         loop {
-            let mut queue = self.shared.queue();
+            let mut queue = shared.queue();
             while queue.writes.is_empty() && queue.forget.is_none() && !queue.closing && !self.prepares {
-                queue = self.shared.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                queue = if self.holds() {
+                    let waited = shared.changed.wait_timeout(queue, REST);
+                    let (queue, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+                    if waited.timed_out() {
+                        self.rest();
+                    }
+                    queue
+                } else {
+                    shared.changed.wait(queue).unwrap_or_else(PoisonError::into_inner)
+                };
             }
             if queue.closing {
                 return None;

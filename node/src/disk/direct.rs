@@ -16,13 +16,18 @@ use nix::fcntl::OFlag;
 const BLOCK_BYTES: usize = 4096;
 /// Bytes written at a time, at most.
 const STEP_BYTES: usize = 4 << 20;
-/// Of the memory that is written from, so much stays.
-const KEPT_BYTES: usize = 1 << 20;
+/// Zeros where a block may begin: they are written from there as they are.
+#[repr(align(4096))]
+struct Zeros([u8; ZEROS_BYTES]);
+static ZEROS: Zeros = Zeros([0; ZEROS_BYTES]);
+/// Zeros that are written at a time, at most.
+pub(super) const ZEROS_BYTES: usize = 1 << 20;
 
 /// A file that is written to past the cache.
 #[derive(Debug)]
 pub(super) struct Direct {
     file: File,
+    /// What is written is copied to here first. It stays: new memory for each write costs more than to fill it.
     memory: Vec<u8>,
     /// Where the block begins that was written last and is not full, and what is in it.
     last: Option<(u64, Vec<u8>)>,
@@ -34,6 +39,16 @@ impl Direct {
         let flag = OFlag::O_DIRECT.bits();
         let file = File::options().write(true).custom_flags(flag).open(path).ok()?;
         Some(Direct { file, memory: Vec::new(), last: None })
+    }
+
+    /// The memory that it wrote from, for the next one.
+    pub(super) fn memory_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.memory
+    }
+
+    /// Writes so many zeros, at most [`ZEROS_BYTES`]; both are whole blocks.
+    pub(super) fn write_zeros(&self, bytes: usize, at: u64) -> io::Result<()> {
+        self.file.write_all_at(zeros(bytes), at)
     }
 
     /// Writes all of it there. Up to the end of its last block everything behind becomes zero. `cached` is the same file, for
@@ -58,9 +73,6 @@ impl Direct {
             rest = &rest[taken..];
         }
         self.last = Some((at, front));
-        if self.memory.len() > KEPT_BYTES + BLOCK_BYTES {
-            self.memory = Vec::new();
-        }
         Ok(())
     }
 
@@ -75,6 +87,11 @@ impl Direct {
             }
         }
     }
+}
+
+/// So many zeros, at most [`ZEROS_BYTES`].
+pub(super) fn zeros(bytes: usize) -> &'static [u8] {
+    &ZEROS.0[..bytes]
 }
 
 /// Whether a write failed because the file system wants no such writes: some say so only then.

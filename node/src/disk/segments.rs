@@ -17,14 +17,11 @@ use consensus::Piece;
 use consensus::limits::SEGMENT_BYTES;
 use nix::fcntl::{FallocateFlags, PosixFadviseAdvice, fallocate, posix_fadvise, posix_fallocate};
 
-use super::direct::{self, Direct};
+use super::direct::{self, Direct, ZEROS_BYTES};
 use super::error::DiskError;
 use super::folder::{Progress, write_progress};
 use super::small::sync_folder;
 
-/// Zeros written (and synced) in one step, so that a write that comes meanwhile waits only a little.
-const ZEROS_BYTES: usize = 1 << 20;
-static ZEROS: [u8; ZEROS_BYTES] = [0; ZEROS_BYTES];
 /// After a batch of more than this no zeros are written.
 const SMALL_BATCH_BYTES: usize = 256 << 10;
 
@@ -122,6 +119,8 @@ struct Open {
 #[derive(Debug)]
 struct Spare {
     file: File,
+    /// None where the file system cannot do this.
+    direct: Option<Direct>,
     bytes: u64,
     zeroed: u64,
 }
@@ -135,6 +134,11 @@ impl Segments {
     /// How often data was synced for a batch (preparing spares not counted).
     pub(super) fn syncs(&self) -> u64 {
         self.syncs
+    }
+
+    /// Memory kept from write to write.
+    pub(super) fn memory_mut(&mut self) -> Option<&mut Vec<u8>> {
+        self.open.as_mut().and_then(|open| open.direct.as_mut()).map(Direct::memory_mut)
     }
 
     /// Writes one batch; durable on return. After an error the value must not be used again.
@@ -160,15 +164,21 @@ impl Segments {
             return Ok(());
         }
         self.sync()?;
-        let (file, path, unnamed) = match piece.create {
-            Some(bytes) => (self.take_spare(bytes)?, spare_path(&self.data), true),
+        let mut before = self.open.take().and_then(|open| open.direct);
+        let (file, mut direct, unnamed) = match piece.create {
+            Some(bytes) => {
+                let spare = self.take_spare(bytes)?;
+                (spare.file, spare.direct, true)
+            }
             None => {
                 let path = path(&self.data, piece.segment);
                 let file = File::options().read(true).write(true).open(&path);
-                (file.map_err(DiskError::system("opening", &path))?, path, false)
+                (file.map_err(DiskError::system("opening", &path))?, Direct::open(&path), false)
             }
         };
-        let direct = Direct::open(&path);
+        if let (Some(direct), Some(before)) = (&mut direct, &mut before) {
+            std::mem::swap(direct.memory_mut(), before.memory_mut());
+        }
         self.open = Some(Open { number: piece.segment, file, direct, unnamed, dirty: false });
         Ok(())
     }
@@ -189,12 +199,12 @@ impl Segments {
         Ok(())
     }
 
-    fn take_spare(&mut self, bytes: u64) -> Result<File, DiskError> {
+    fn take_spare(&mut self, bytes: u64) -> Result<Spare, DiskError> {
         if self.spare.as_ref().is_none_or(|spare| spare.bytes != bytes) {
             self.spare = Some(self.new_spare(bytes)?);
         }
         match self.spare.take() {
-            Some(spare) => Ok(spare.file),
+            Some(spare) => Ok(spare),
             None => unreachable!("the spare was made above"),
         }
     }
@@ -242,7 +252,7 @@ impl Segments {
             let fits = file.metadata().map_err(DiskError::system("measuring", &old))?.len() == bytes;
             if fits && is_zeroed(&file, bytes) {
                 fs::rename(&old, &path).map_err(DiskError::system("naming", &path))?;
-                return Ok(Some(Spare { file, bytes, zeroed: 0 }));
+                return Ok(Some(Spare { file, direct: Direct::open(&path), bytes, zeroed: 0 }));
             }
             fs::remove_file(&old).map_err(DiskError::system("removing", &old))?;
         }
@@ -259,7 +269,7 @@ impl Segments {
                 let file = file.map_err(DiskError::system("creating", &path))?;
                 posix_fallocate(file.as_fd(), 0, signed(bytes))
                     .map_err(|errno| DiskError::system("reserving room for", &path)(errno.into()))?;
-                Spare { file, bytes, zeroed: 0 }
+                Spare { file, direct: Direct::open(&path), bytes, zeroed: 0 }
             }
         };
         // A segment that is shorter than it says counts as damaged.
@@ -272,12 +282,24 @@ impl Segments {
             return Ok(false);
         };
         let path = spare_path(&self.data);
-        let step = (spare.bytes - spare.zeroed).min(ZEROS_BYTES as u64);
-        let zeros = &ZEROS[..usize::try_from(step).unwrap_or(ZEROS_BYTES)];
-        spare.file.write_all_at(zeros, spare.zeroed).map_err(DiskError::system("writing zeros to", &path))?;
-        spare.zeroed += step;
+        // Fits: a step is small. And small, so that a write that comes meanwhile waits only a little.
+        let step = (spare.bytes - spare.zeroed).min(ZEROS_BYTES as u64) as usize;
+        spare.write_zeros(step).map_err(DiskError::system("writing zeros to", &path))?;
+        spare.zeroed += step as u64;
         spare.file.sync_all().map_err(DiskError::system("syncing", &path))?;
         Ok(spare.zeroed < spare.bytes)
+    }
+}
+
+impl Spare {
+    fn write_zeros(&mut self, bytes: usize) -> io::Result<()> {
+        if let Some(direct) = &self.direct {
+            match direct.write_zeros(bytes, self.zeroed) {
+                Err(error) if direct::is_unfit(&error) => self.direct = None,
+                done => return done,
+            }
+        }
+        self.file.write_all_at(direct::zeros(bytes), self.zeroed)
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) const KEEPALIVE: Duration = Duration::from_millis(200);
 pub(super) const SILENCE: Duration = Duration::from_secs(1);
 /// Bytes read at once, and what a buffer shrinks back to.
 const READ_BYTES: usize = 64 << 10;
+/// A buffer is not made larger than this for a frame that may come.
+const GUESSED_BYTES: usize = 2 << 20;
 const LENGTH_BYTES: usize = 4;
 
 /// The frame that says only: I am alive.
@@ -73,6 +75,8 @@ fn frame_bytes(head: [u8; LENGTH_BYTES]) -> usize {
 pub(super) struct Frames<R> {
     from: R,
     buffer: BytesMut,
+    /// Bytes of the largest frame of late.
+    usual: usize,
     bound: usize,
     patience: Duration,
     /// What opens the bytes, when they are sealed.
@@ -87,7 +91,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
 
     /// Frames that come sealed, when there is something that opens them.
     pub(super) fn through(from: R, opener: Option<Opener>, bound: usize) -> Self {
-        Self { from, buffer: BytesMut::new(), bound, patience: SILENCE, opener }
+        Self { from, buffer: BytesMut::new(), usual: 0, bound, patience: SILENCE, opener }
     }
 
     pub(super) fn set_bound(&mut self, bound: usize) {
@@ -109,6 +113,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
     pub(super) async fn next_bytes(&mut self) -> Result<BytesMut, End> {
         loop {
             while let Some(length) = self.whole_frame()? {
+                self.usual = length.max(self.usual - self.usual / 4);
                 self.buffer.advance(LENGTH_BYTES);
                 if length > 0 {
                     return Ok(self.buffer.split_to(length));
@@ -129,12 +134,14 @@ impl<R: AsyncRead + Unpin> Frames<R> {
     }
 
     async fn fill(&mut self) -> Result<(), End> {
-        if self.buffer.is_empty() && self.buffer.capacity() > READ_BYTES {
+        let room = self.usual.next_power_of_two().clamp(READ_BYTES, GUESSED_BYTES);
+        if self.buffer.is_empty() && self.buffer.capacity() > 4 * room {
             self.buffer = BytesMut::new();
         }
-        // A large frame that has begun gets its room at once: it would be copied each time that its buffer grows.
+        // A large frame that has begun gets its room at once, and no more: it would be copied each time that its buffer grows.
         let begun = self.buffer.first_chunk::<LENGTH_BYTES>().map_or(0, |head| frame_bytes(*head));
-        self.buffer.reserve(begun.saturating_sub(self.buffer.len()).max(READ_BYTES));
+        let missing = begun.saturating_sub(self.buffer.len());
+        self.buffer.reserve(if begun > READ_BYTES { missing } else { room });
         let into = match &mut self.opener {
             Some(opener) => {
                 opener.raw.reserve(READ_BYTES);
@@ -178,6 +185,25 @@ mod tests {
             assert_eq!(frames.next::<String>().await, Err(End::Gone));
             writer.await.unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn a_buffer_has_room_for_frames_like_the_last_ones_and_shrinks_when_they_get_small() {
+        let mut wire = Vec::new();
+        for bytes in [300_000, 290_000, 310_000] {
+            assert!(put(&mut wire, &"x".repeat(bytes)));
+        }
+        (0..200).for_each(|_| assert!(put(&mut wire, &"small")));
+        let mut frames = Frames::new(wire.as_slice(), MESSAGE_BYTES);
+        for bytes in [300_000, 290_000, 310_000] {
+            assert_eq!(frames.next::<String>().await.map(|text| text.len()), Ok(bytes));
+        }
+        assert!(frames.usual > 290_000);
+        for _ in 0..200 {
+            assert_eq!(frames.next::<String>().await.as_deref(), Ok("small"));
+        }
+        assert_eq!(frames.next::<String>().await, Err(End::Gone));
+        assert!(frames.usual < 100 && frames.buffer.capacity() <= 4 * READ_BYTES);
     }
 
     #[tokio::test]
