@@ -15,9 +15,9 @@ pub(super) const WRITE_BYTES: u64 = 16 << 20;
 /// After a transaction what comes gathers for so long at least: one costs more than most of what is in it.
 pub(super) const GATHER: Duration = Duration::from_millis(100);
 /// And so many times as long as the transaction took: in a burst the jobs go first, and are written down afterwards,
-pub(super) const REST: u32 = 3;
+pub(super) const REST: u32 = 5;
 /// for so long at most,
-pub(super) const REST_MOST: Duration = Duration::from_secs(1);
+pub(super) const REST_MOST: Duration = Duration::from_secs(2);
 /// unless so many bytes wait.
 pub(super) const LAG_BYTES: u64 = 96 << 20;
 /// Rows of one statement (SQLite takes 32,766 values).

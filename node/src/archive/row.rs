@@ -1,11 +1,12 @@
 //! A job as bytes in two pieces: a head that lists are made of, and what is long. Written for ever: the first byte names
 //! the form, and a form never changes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use protocol::{Job, Outcome, native};
+use protocol::{Job, native};
 use serde::{Deserialize, Serialize};
 
 use super::limits::{EXCERPT_BYTES, SHOWN_OUTPUT_BYTES};
@@ -13,13 +14,15 @@ use super::limits::{EXCERPT_BYTES, SHOWN_OUTPUT_BYTES};
 /// The form written now. 2: a job may ask for more ([`protocol::More`]); what asks for nothing more is as in form 1.
 /// 3: a job may ask for still more. 4: it may be an evaluation.
 const FORM: u8 = 4;
+/// Bytes of a head that most stay below.
+const USUAL_BYTES: usize = 512;
 /// The oldest form read.
 const FIRST_FORM: u8 = 1;
 
 /// The head: the job, with what is long cut short.
 #[derive(Serialize, Deserialize)]
-struct Head {
-    job: Job,
+struct Head<'a> {
+    job: Cow<'a, Job>,
     payload_bytes: u64,
 }
 
@@ -66,23 +69,22 @@ pub(crate) struct Row {
 
 impl Row {
     pub(crate) fn of(job: &Job) -> Self {
-        let (body, files) = (body_of(job), files_of(job));
-        let job = if body.is_some() { cut(job) } else { job.clone() };
+        let files = files_of(job);
+        let body = body_of(job, files.is_some());
+        let job = if body.is_some() { Cow::Owned(cut(job)) } else { Cow::Borrowed(job) };
         let payload_bytes = body.as_ref().map_or(job.spec.payload.len(), |body| body.payload.len()) as u64;
         let head = written(&Head { job, payload_bytes });
-        let body = body.map(|body| {
-            let mut bytes = written(&body);
-            if let Some(files) = files {
-                bytes.extend_from_slice(&native::encode(&files));
-            }
-            bytes
+        let body = body.map(|body| match files {
+            Some(files) => native::append(&files, written(&body)),
+            None => written(&body),
         });
         Self { head, body }
     }
 
     /// The whole job; none: the bytes are not what was written.
     pub(crate) fn read(head: &[u8], body: Option<&[u8]>) -> Option<Job> {
-        let Head { mut job, .. } = read(head)?;
+        let Head { job, .. } = read(head)?;
+        let mut job = job.into_owned();
         if let Some(body) = body {
             let (Body { payload, stdin, output, stderr }, Files { given, made }) = read_body(body)?;
             let spec = Arc::make_mut(&mut job.spec);
@@ -99,30 +101,30 @@ impl Row {
 /// The job as a list shows it; none: the bytes are not what was written.
 pub(crate) fn listed(head: &[u8]) -> Option<Listed> {
     let Head { job, payload_bytes } = read(head)?;
-    Some(Listed { job: Arc::new(job), payload_bytes })
+    Some(Listed { job: Arc::new(job.into_owned()), payload_bytes })
 }
 
 /// What is long of a job, when something is.
-fn body_of(job: &Job) -> Option<Body> {
-    let spec = &job.spec;
-    let (output, stderr) = job.result.as_ref().map_or_else(Default::default, |result| {
-        let Outcome { output, stderr, .. } = &**result;
-        (output.clone(), stderr.clone())
-    });
-    let is_long = spec.payload.len() > EXCERPT_BYTES
+fn body_of(job: &Job, has_files: bool) -> Option<Body> {
+    let (spec, result) = (&job.spec, job.result.as_ref());
+    let is_long = has_files
+        || spec.payload.len() > EXCERPT_BYTES
         || spec.stdin.as_ref().is_some_and(|stdin| stdin.len() > EXCERPT_BYTES)
-        || output.len() > SHOWN_OUTPUT_BYTES
-        || stderr.len() > EXCERPT_BYTES
-        || files_of(job).is_some();
-    let (payload, stdin) = (spec.payload.clone(), spec.stdin.clone());
-    is_long.then_some(Body { payload, stdin, output, stderr })
+        || result.is_some_and(|result| result.output.len() > SHOWN_OUTPUT_BYTES)
+        || result.is_some_and(|result| result.stderr.len() > EXCERPT_BYTES);
+    is_long.then(|| Body {
+        payload: spec.payload.clone(),
+        stdin: spec.stdin.clone(),
+        output: result.map(|result| result.output.clone()).unwrap_or_default(),
+        stderr: result.map(|result| result.stderr.clone()).unwrap_or_default(),
+    })
 }
 
 /// The files of a job and of its result, when there are some.
 fn files_of(job: &Job) -> Option<Files> {
-    let given = job.spec.more.files.clone();
-    let made = job.result.as_ref().map_or_else(BTreeMap::new, |result| result.files.clone());
-    (!given.is_empty() || !made.is_empty()).then_some(Files { given, made })
+    let (given, made) = (&job.spec.more.files, job.result.as_ref().map(|result| &result.files));
+    let has_some = !given.is_empty() || made.is_some_and(|made| !made.is_empty());
+    has_some.then(|| Files { given: given.clone(), made: made.cloned().unwrap_or_default() })
 }
 
 fn cut(job: &Job) -> Job {
@@ -141,9 +143,9 @@ fn cut(job: &Job) -> Job {
 }
 
 fn written<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut bytes = vec![FORM];
-    bytes.extend_from_slice(&native::encode(value));
-    bytes
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    bytes.push(FORM);
+    native::append(value, bytes)
 }
 
 fn read<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Option<T> {
@@ -164,7 +166,7 @@ fn read_body(bytes: &[u8]) -> Option<(Body, Files)> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use protocol::{Ending, JobId, JobState, Rev, submit};
+    use protocol::{Ending, JobId, JobState, Outcome, Rev, submit};
 
     /// A job that ended well, small in all its parts.
     pub(crate) fn ended(order: u64, number: u64) -> Job {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use protocol::{ClusterId, Fact, Job, JobId, What};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -11,7 +11,8 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{
-    ConnectOptions as _, Connection as _, QueryBuilder, Row as _, SqlSafeStr as _, Sqlite, SqliteConnection,
+    AssertSqlSafe, ConnectOptions as _, Connection as _, QueryBuilder, Row as _, SqlSafeStr as _, Sqlite,
+    SqliteConnection,
 };
 
 use super::backlog::Batch;
@@ -213,27 +214,36 @@ async fn put_about(write: &mut SqliteConnection, about: About) -> Result<(), sql
         .map(drop)
 }
 
+/// Statement that puts so many jobs. It is read once for the usual number, and not for each piece of a burst.
+fn insert_of(jobs: usize) -> String {
+    let row = "(?, ?, ?, ?, ?, ?, ?, ?)";
+    let columns = "ord, ended, id, state, class, submitter, search, head";
+    format!("INSERT OR REPLACE INTO jobs ({columns}) VALUES {}", vec![row; jobs].join(", "))
+}
+
 async fn put_jobs(write: &mut SqliteConnection, jobs: &BTreeMap<u64, &Arc<Job>>) -> Result<(), sqlx::Error> {
-    let rows: Vec<(&Arc<Job>, Row)> = jobs.values().map(|job| (*job, Row::of(job))).collect();
-    for rows in rows.chunks(INSERT_ROWS) {
-        let mut query = QueryBuilder::<Sqlite>::new(
-            "INSERT OR REPLACE INTO jobs (ord, ended, id, state, class, submitter, search, head) ",
-        );
-        query.push_values(rows, |mut values, (job, row)| {
-            values
-                .push_bind(signed(job.order))
-                .push_bind(signed(job.ending.map_or(0, |ending| ending.number)))
-                .push_bind(key(job.id))
-                .push_bind(number_of(job.state))
-                .push_bind(job.spec.class.clone())
-                .push_bind(job.spec.submitter.clone())
-                .push_bind(search(job))
-                .push_bind(row.head.clone());
-        });
-        query.build().persistent(false).execute(&mut *write).await?;
+    static USUAL: LazyLock<String> = LazyLock::new(|| insert_of(INSERT_ROWS));
+    let mut bodies = Vec::new();
+    for some in jobs.values().collect::<Vec<_>>().chunks(INSERT_ROWS) {
+        let mut query = match some.len() {
+            INSERT_ROWS => sqlx::query(USUAL.as_str()),
+            fewer => sqlx::query(AssertSqlSafe(insert_of(fewer))).persistent(false),
+        };
+        for job in some {
+            let Row { head, body } = Row::of(job);
+            bodies.extend(body.map(|body| (job.order, body)));
+            query = query
+                .bind(signed(job.order))
+                .bind(signed(job.ending.map_or(0, |ending| ending.number)))
+                .bind(key(job.id))
+                .bind(number_of(job.state))
+                .bind(job.spec.class.clone())
+                .bind(job.spec.submitter.clone())
+                .bind(search(job))
+                .bind(head);
+        }
+        query.execute(&mut *write).await?;
     }
-    let bodies: Vec<(u64, &Vec<u8>)> =
-        rows.iter().filter_map(|(job, row)| Some((job.order, row.body.as_ref()?))).collect();
     for bodies in bodies.chunks(INSERT_ROWS) {
         let mut query = QueryBuilder::<Sqlite>::new("INSERT OR REPLACE INTO bodies (ord, body) ");
         query.push_values(bodies, |mut values, (order, body)| {
