@@ -115,7 +115,7 @@ impl Writer {
     }
 
     /// [`Writer::batch`], made in memory that was used before: what is in `room` goes. New memory for every large batch costs
-    /// more than to fill it.
+    /// more than to fill it. Where it does not do, it gives way to what is just enough.
     pub fn batch_in(&mut self, room: Vec<u8>, writes: &[Write]) -> Vec<Piece> {
         if writes.is_empty() {
             return Vec::new();
@@ -154,11 +154,12 @@ impl Writer {
     ) -> Vec<u8> {
         let size: usize =
             writes.iter().flat_map(|write| &write.entries).map(|entry| entry.data.len() + 32).sum();
-        let head = front_bytes + BATCH_HEADER_BYTES;
-        let mut batch = room;
+        // As much as if it began a segment: it may turn out to.
+        let most = SEGMENT_HEADER_BYTES + BATCH_HEADER_BYTES + size + 64 * (writes.len() + 3);
+        // Not grown: what is in it would be copied.
+        let mut batch = if room.capacity() < most { Vec::with_capacity(most) } else { room };
         batch.clear();
-        batch.reserve(head + size + 64 * (writes.len() + 3));
-        batch.resize(head, 0);
+        batch.resize(front_bytes + BATCH_HEADER_BYTES, 0);
         if let Some(hard) = hard {
             batch = put(&RecordRef::Hard(hard), batch);
         }

@@ -31,7 +31,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use consensus::{Place, Write, Writer};
+use consensus::{Piece, Place, Write, Writer};
 use tokio::sync::watch;
 
 pub use closing::Closing;
@@ -48,10 +48,14 @@ pub use watchdog::Watchdog;
 pub const DISK_QUEUE_BYTES: usize = 128 << 20;
 /// What a write costs beside its commands, in the bound above.
 const WRITE_OVERHEAD_BYTES: usize = 64;
-/// A thread with nothing to do for so long gives back the memory of its large batches.
+/// A thread with nothing to do for so long gives back the memory of its large batches,
 const REST: Duration = Duration::from_secs(1);
+/// and one that had so many batches in a row that would have done with a quarter of it.
+const SMALL_BATCHES: u32 = 64;
 /// Memory of small batches, which stays.
 const KEPT_BYTES: usize = 256 << 10;
+/// Memory of a batch larger than this goes at once.
+const KEPT_MOST_BYTES: usize = 8 << 20;
 /// A spare segment that could not be prepared is tried again no sooner than after this.
 const SPARE_RETRY: Duration = Duration::from_secs(1);
 
@@ -151,6 +155,7 @@ impl Disk {
             segments,
             writer,
             room: Vec::new(),
+            small: 0,
             // From here on only the thread knows how far the log is durable; it says so at its end.
             doubted: folder.take_doubt(),
             prepares: true,
@@ -229,6 +234,8 @@ struct Loop {
     writer: Writer,
     /// What the last batch was made in, for the next one.
     room: Vec<u8>,
+    /// Batches in a row that were small beside it.
+    small: u32,
     /// Everything in the files behind this place is to be left out: an earlier thread failed there. None once the log goes on
     /// elsewhere.
     doubted: Option<Place>,
@@ -254,7 +261,7 @@ impl Loop {
                 return Some(self.writer.durable_end());
             }
             self.writer.synced();
-            self.room = pieces.into_iter().next_back().map(|piece| piece.bytes).unwrap_or_default();
+            self.keep(pieces);
             self.doubted = None;
             self.shared.queue().under_way = None;
             self.shared.syncs.store(self.segments.syncs(), Ordering::Relaxed);
@@ -263,14 +270,26 @@ impl Loop {
         self.doubted
     }
 
-    /// Large batches left memory here.
-    fn holds(&mut self) -> bool {
+    /// Keeps the memory of a batch for the next one, as long as such are written.
+    fn keep(&mut self, pieces: Vec<Piece>) {
+        self.room = pieces.into_iter().next_back().map(|piece| piece.bytes).unwrap_or_default();
+        let held = self.held_bytes();
+        let is_small = held > KEPT_BYTES && self.room.len() < held / 4;
+        self.small = if is_small { self.small + 1 } else { 0 };
+        if held > KEPT_MOST_BYTES || self.small >= SMALL_BATCHES {
+            self.rest();
+        }
+    }
+
+    /// Memory that batches left here: the larger of the two pieces.
+    fn held_bytes(&mut self) -> usize {
         let written = self.segments.memory_mut().map_or(0, |memory| memory.capacity());
-        self.room.capacity().max(written) > KEPT_BYTES
+        self.room.capacity().max(written)
     }
 
     /// Gives it back.
     fn rest(&mut self) {
+        self.small = 0;
         self.room = Vec::new();
         if let Some(memory) = self.segments.memory_mut() {
             *memory = Vec::new();
@@ -291,13 +310,16 @@ impl Loop {
         loop {
             let mut queue = shared.queue();
             while queue.writes.is_empty() && queue.forget.is_none() && !queue.closing && !self.prepares {
-                queue = if self.holds() {
+                queue = if self.held_bytes() > KEPT_BYTES {
                     let waited = shared.changed.wait_timeout(queue, REST);
-                    let (queue, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+                    let (waiting, waited) = waited.unwrap_or_else(PoisonError::into_inner);
                     if waited.timed_out() {
+                        drop(waiting);
                         self.rest();
+                        shared.queue()
+                    } else {
+                        waiting
                     }
-                    queue
                 } else {
                     shared.changed.wait(queue).unwrap_or_else(PoisonError::into_inner)
                 };

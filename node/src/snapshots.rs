@@ -120,11 +120,9 @@ impl Keeper {
             self.publish(draft);
         }
         let bytes = cast.bytes_after_snapshot();
-        // While a peer fetches the newest one, it is not made the last but one, unless the log gets far too long.
-        let jobs = (cast.ledger().open_jobs(), cast.ledger().live_bytes());
-        let due_bytes = limits::log_bytes(self.due_bytes, self.last_bytes, jobs);
-        let serving = self.served.lately() && bytes < due_bytes.saturating_mul(limits::SERVING_PATIENCE);
-        let due = self.wanted || (bytes > due_bytes && !serving);
+        let open = (cast.ledger().open_jobs(), cast.ledger().open_bytes());
+        let log_bytes = limits::log_bytes(self.due_bytes, self.last_bytes, open, self.served.lately());
+        let due = self.wanted || bytes > log_bytes;
         if self.busy || !due || self.not_before.is_some_and(|moment| Instant::now() < moment) {
             return;
         }

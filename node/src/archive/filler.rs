@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::exchange::{Answer, Question, Sent, SentBody};
 use super::holes::{Hole, Kind};
-use super::limits::{BODY_BYTES, FILL_BACKLOG_BYTES, FILL_RETRY};
+use super::limits::{BODY_BYTES, FILL_BACKLOG_BYTES, FILL_RETRY, REST_MOST};
 use super::row::Row;
 use super::{Archive, Batch};
 
@@ -41,9 +41,9 @@ impl Filler {
                 && let Some(batch) = self.page(hole).await
             {
                 self.archive.push(batch);
-                // Written, it is no hole any more.
+                // Written, it is no hole any more. The writer may have begun to rest.
                 let smaller = progress.wait_for(|progress| progress.holes != holes);
-                let _ = tokio::time::timeout(FILL_RETRY, smaller).await;
+                let _ = tokio::time::timeout(REST_MOST + FILL_RETRY, smaller).await;
                 continue;
             }
             tokio::select! {

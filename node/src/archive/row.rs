@@ -73,10 +73,15 @@ impl Row {
         let body = body_of(job, files.is_some());
         let job = if body.is_some() { Cow::Owned(cut(job)) } else { Cow::Borrowed(job) };
         let payload_bytes = body.as_ref().map_or(job.spec.payload.len(), |body| body.payload.len()) as u64;
-        let head = written(&Head { job, payload_bytes });
-        let body = body.map(|body| match files {
-            Some(files) => native::append(&files, written(&body)),
-            None => written(&body),
+        let head = written(&Head { job, payload_bytes }, USUAL_BYTES);
+        let body = body.map(|body| {
+            let Body { payload, stdin, output, stderr } = &body;
+            let stdin_bytes = stdin.as_ref().map_or(0, Bytes::len);
+            let bytes = payload.len() + stdin_bytes + output.len() + stderr.len() + USUAL_BYTES;
+            match files {
+                Some(files) => native::append(&files, written(&body, bytes)),
+                None => written(&body, bytes),
+            }
         });
         Self { head, body }
     }
@@ -142,8 +147,9 @@ fn cut(job: &Job) -> Job {
     job
 }
 
-fn written<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+/// The value behind its form, with room made for so many bytes.
+fn written<T: Serialize>(value: &T, room_bytes: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(room_bytes);
     bytes.push(FORM);
     native::append(value, bytes)
 }

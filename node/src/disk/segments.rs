@@ -119,7 +119,7 @@ struct Open {
 #[derive(Debug)]
 struct Spare {
     file: File,
-    /// None where the file system cannot do this.
+    /// The same past the cache; none where the file system cannot do that.
     direct: Option<Direct>,
     bytes: u64,
     zeroed: u64,

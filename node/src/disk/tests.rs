@@ -434,3 +434,49 @@ fn a_log_longer_than_one_segment_comes_back_whole() {
     );
     assert!(!dir.path().join("log/spare").exists(), "a spare is no part of the memory");
 }
+
+/// What the thread of a disk owns, without the thread.
+fn threadless(path: &Path) -> Loop {
+    let (folder, recovered) = founded(path);
+    let segments = Segments::new(folder.path(), folder.progress());
+    Loop {
+        shared: Arc::default(),
+        segments,
+        writer: recovered.writer,
+        room: Vec::new(),
+        small: 0,
+        doubted: None,
+        prepares: false,
+        prepare_again: Instant::now(),
+        _alive: watch::channel(()).0,
+    }
+}
+
+fn batch(disk: &mut Loop, number: u64, bytes: usize) {
+    let entries = vec![Entry { term: 1, index: number, kind: Kind::Normal, data: vec![7; bytes].into() }];
+    let write = Write { number, hard: None, entries, base: None };
+    let pieces = disk.writer.batch_in(std::mem::take(&mut disk.room), &[write]);
+    disk.segments.write(&pieces).unwrap();
+    disk.writer.synced();
+    disk.keep(pieces);
+}
+
+#[test]
+fn memory_of_large_batches_stays_for_the_next_one_and_goes_when_only_small_ones_come() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut disk = threadless(dir.path());
+    batch(&mut disk, 2, 2 << 20);
+    let place = disk.room.as_ptr();
+    // Over the end of a segment, too.
+    for number in 3..=20 {
+        batch(&mut disk, number, 2 << 20);
+        assert_eq!(disk.room.as_ptr(), place, "batch {number}");
+    }
+    for number in 21..21 + u64::from(SMALL_BATCHES) {
+        assert!(disk.held_bytes() >= 2 << 20, "batch {number}");
+        batch(&mut disk, number, 100);
+    }
+    assert!(disk.held_bytes() <= KEPT_BYTES);
+    batch(&mut disk, 1_000, KEPT_MOST_BYTES);
+    assert_eq!(disk.held_bytes(), 0, "one that large is the only one");
+}

@@ -16,7 +16,7 @@ use super::seal::Opener;
 pub(super) const KEEPALIVE: Duration = Duration::from_millis(200);
 /// A connection that brings nothing for so long is closed.
 pub(super) const SILENCE: Duration = Duration::from_secs(1);
-/// Bytes read at once, and what a buffer shrinks back to.
+/// Bytes read at once, at least.
 const READ_BYTES: usize = 64 << 10;
 /// A buffer is not made larger than this for a frame that may come.
 const GUESSED_BYTES: usize = 2 << 20;
@@ -75,6 +75,8 @@ fn frame_bytes(head: [u8; LENGTH_BYTES]) -> usize {
 pub(super) struct Frames<R> {
     from: R,
     buffer: BytesMut,
+    /// What the buffer was made with; the frames that were split off it have their part of that.
+    made_bytes: usize,
     /// Bytes of the largest frame of late.
     usual: usize,
     bound: usize,
@@ -91,7 +93,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
 
     /// Frames that come sealed, when there is something that opens them.
     pub(super) fn through(from: R, opener: Option<Opener>, bound: usize) -> Self {
-        Self { from, buffer: BytesMut::new(), usual: 0, bound, patience: SILENCE, opener }
+        Self { from, buffer: BytesMut::new(), made_bytes: 0, usual: 0, bound, patience: SILENCE, opener }
     }
 
     pub(super) fn set_bound(&mut self, bound: usize) {
@@ -116,7 +118,10 @@ impl<R: AsyncRead + Unpin> Frames<R> {
                 self.usual = length.max(self.usual - self.usual / 4);
                 self.buffer.advance(LENGTH_BYTES);
                 if length > 0 {
-                    return Ok(self.buffer.split_to(length));
+                    let frame = self.buffer.split_to(length);
+                    // Whoever keeps a little of it would keep all of a large buffer.
+                    let is_little = self.made_bytes > READ_BYTES && length < self.made_bytes / 4;
+                    return Ok(if is_little { BytesMut::from(&frame[..]) } else { frame });
                 }
             }
             self.fill().await?;
@@ -133,15 +138,26 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         Ok((self.buffer.len() - LENGTH_BYTES >= length).then_some(length))
     }
 
-    async fn fill(&mut self) -> Result<(), End> {
-        let room = self.usual.next_power_of_two().clamp(READ_BYTES, GUESSED_BYTES);
-        if self.buffer.is_empty() && self.buffer.capacity() > 4 * room {
+    /// Makes room for what comes next.
+    fn make_room(&mut self) {
+        let usual = self.usual.next_power_of_two().clamp(READ_BYTES, GUESSED_BYTES);
+        if self.buffer.is_empty() && self.made_bytes > 4 * usual {
             self.buffer = BytesMut::new();
         }
-        // A large frame that has begun gets its room at once, and no more: it would be copied each time that its buffer grows.
+        // A large frame that has begun gets its room at once: it would be copied each time that its buffer grows. And no more, but
+        // for what may be opened behind it.
         let begun = self.buffer.first_chunk::<LENGTH_BYTES>().map_or(0, |head| frame_bytes(*head));
-        let missing = begun.saturating_sub(self.buffer.len());
-        self.buffer.reserve(if begun > READ_BYTES { missing } else { room });
+        let behind = if self.opener.is_some() { READ_BYTES } else { 0 };
+        let missing = begun.saturating_sub(self.buffer.len()) + behind;
+        let wanted = if begun > READ_BYTES { missing } else { usual };
+        if self.buffer.capacity() - self.buffer.len() < wanted {
+            self.buffer.reserve(wanted);
+            self.made_bytes = self.buffer.capacity();
+        }
+    }
+
+    async fn fill(&mut self) -> Result<(), End> {
+        self.make_room();
         let into = match &mut self.opener {
             Some(opener) => {
                 opener.raw.reserve(READ_BYTES);
@@ -164,6 +180,11 @@ impl<R: AsyncRead + Unpin> Frames<R> {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use tokio::io::ReadBuf;
+
     use super::*;
 
     #[tokio::test]
@@ -187,23 +208,56 @@ mod tests {
         }
     }
 
+    /// A wire that notes how much room it is given.
+    struct Noting<'a> {
+        wire: &'a [u8],
+        rooms: Vec<usize>,
+    }
+
+    impl AsyncRead for Noting<'_> {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            into: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            self.rooms.push(into.remaining());
+            Pin::new(&mut self.wire).poll_read(context, into)
+        }
+    }
+
     #[tokio::test]
     async fn a_buffer_has_room_for_frames_like_the_last_ones_and_shrinks_when_they_get_small() {
+        let large = [300_000, 290_000, 310_000];
         let mut wire = Vec::new();
-        for bytes in [300_000, 290_000, 310_000] {
-            assert!(put(&mut wire, &"x".repeat(bytes)));
-        }
-        (0..200).for_each(|_| assert!(put(&mut wire, &"small")));
-        let mut frames = Frames::new(wire.as_slice(), MESSAGE_BYTES);
-        for bytes in [300_000, 290_000, 310_000] {
+        large.iter().for_each(|bytes| assert!(put(&mut wire, &"x".repeat(*bytes))));
+        (0..40_000).for_each(|_| assert!(put(&mut wire, &"small")));
+        let mut frames = Frames::new(Noting { wire: &wire, rooms: Vec::new() }, MESSAGE_BYTES);
+        for bytes in large {
             assert_eq!(frames.next::<String>().await.map(|text| text.len()), Ok(bytes));
         }
-        assert!(frames.usual > 290_000);
-        for _ in 0..200 {
+        // The first had to be told how long it is; those after it are read at once.
+        assert_eq!(frames.from.rooms[0], READ_BYTES);
+        assert!(frames.from.rooms[2..].iter().all(|room| *room > 300_000), "{:?}", frames.from.rooms);
+        for _ in 0..40_000 {
             assert_eq!(frames.next::<String>().await.as_deref(), Ok("small"));
         }
         assert_eq!(frames.next::<String>().await, Err(End::Gone));
-        assert!(frames.usual < 100 && frames.buffer.capacity() <= 4 * READ_BYTES);
+        assert!(frames.usual < 100 && frames.made_bytes < 2 * READ_BYTES, "{}", frames.made_bytes);
+    }
+
+    #[tokio::test]
+    async fn a_small_frame_does_not_keep_the_buffer_of_a_large_one() {
+        let mut wire = Vec::new();
+        for bytes in [600_000, 30_000, 600_000, 30_000] {
+            assert!(put(&mut wire, &"x".repeat(bytes)));
+        }
+        let mut frames = Frames::new(wire.as_slice(), MESSAGE_BYTES);
+        for bytes in [600_000, 30_000, 600_000, 30_000] {
+            let frame = frames.next_bytes().await.unwrap();
+            // What was split off the buffer ends where the buffer goes on.
+            let is_part = frame.as_ptr().wrapping_add(frame.len()) == frames.buffer.as_ptr();
+            assert_eq!(is_part, bytes > 100_000, "{bytes}");
+        }
     }
 
     #[tokio::test]

@@ -7,13 +7,14 @@ pub const DUE_BYTES: u64 = 48 << 20;
 /// And not before the log is as long as this part (one in so many bytes) of the last snapshot: then what is written in
 /// snapshots is at most so many times what is written in the log.
 const LOG_SHARE: u64 = 3;
-/// Jobs of so many bytes each, on average, are long: their payloads lie in the log's entries in memory, so that a longer log
-/// takes no more of it while they wait. Then the log may get as long as the last snapshot,
+/// Open jobs of so many bytes each, on average, are long: payloads of this size lie in the log's entries in memory, so that a
+/// longer log takes little more of it while they wait. Then the log may get as long as the last snapshot, and as what waits,
 const LONG_BYTES: u64 = 4 << 10;
-/// but for this alone not longer than so: of jobs that end meanwhile it does take memory, and a start has to read it.
+/// but for this alone not longer than so: of jobs that end meanwhile it does take memory, of files and outputs too, and a start
+/// has to read it.
 const LONG_LOG_BYTES: u64 = 1 << 30;
 /// A snapshot that is due waits while a peer fetches the newest one, until the log is so many times as long.
-pub(super) const SERVING_PATIENCE: u64 = 4;
+const SERVING_PATIENCE: u64 = 4;
 /// A peer that asked for a part within this time is still fetching.
 pub(super) const SERVING: Duration = Duration::from_secs(3);
 /// None is begun for so long after one failed.
@@ -28,11 +29,17 @@ pub(super) const SNAPSHOT_BYTES_MAX: u64 = 64 << 30;
 pub(crate) const TOLD: usize = 8;
 
 /// How long the log gets before the next snapshot, where one is worth it after `due_bytes`, the last had `last_bytes`, and so many
-/// open jobs take so many bytes.
-pub(super) fn log_bytes(due_bytes: u64, last_bytes: u64, (jobs, job_bytes): (u64, u64)) -> u64 {
-    let is_long = job_bytes / jobs.max(1) >= LONG_BYTES;
-    let long = if is_long { last_bytes.min(LONG_LOG_BYTES) } else { 0 };
-    due_bytes.max(last_bytes / LOG_SHARE).max(long)
+/// open jobs take so many bytes. While a peer fetches the newest one, it is not made the last but one, unless the log gets far too long.
+pub(super) fn log_bytes(
+    due_bytes: u64,
+    last_bytes: u64,
+    (open_jobs, open_bytes): (u64, u64),
+    serving: bool,
+) -> u64 {
+    let is_long = open_bytes / open_jobs.max(1) >= LONG_BYTES;
+    let long = if is_long { last_bytes.min(open_bytes).min(LONG_LOG_BYTES) } else { 0 };
+    let usual = due_bytes.max(last_bytes / LOG_SHARE);
+    if serving { usual.saturating_mul(SERVING_PATIENCE).max(long) } else { usual.max(long) }
 }
 
 /// What of the log before a snapshot stays in memory, for peers that are a little behind.
@@ -44,10 +51,12 @@ pub(crate) fn margin_bytes(due_bytes: u64) -> u64 {
 mod tests {
     use super::*;
 
+    const MIB: u64 = 1 << 20;
+    const DUE: u64 = 48 * MIB;
+
     #[test]
     fn a_log_of_long_jobs_gets_as_long_as_the_last_snapshot_within_a_bound() {
-        const MIB: u64 = 1 << 20;
-        let (short, long) = ((1_000, 1_000 * 500), (1_000, 1_000 * (LONG_BYTES + 1)));
+        let (short, long) = ((20_000_000, 20_000_000 * 500), (2_000_000, 2_000_000 * (LONG_BYTES + 1)));
         for (last_mib, of_short_mib, of_long_mib) in [
             (0, 48, 48),
             (30, 48, 48),
@@ -56,9 +65,25 @@ mod tests {
             (1_500, 500, 1_024),
             (6_000, 2_000, 2_000),
         ] {
-            assert_eq!(log_bytes(48 * MIB, last_mib * MIB, short), of_short_mib * MIB, "{last_mib} MiB");
-            assert_eq!(log_bytes(48 * MIB, last_mib * MIB, long), of_long_mib * MIB, "{last_mib} MiB");
+            let log = |open| log_bytes(DUE, last_mib * MIB, open, false) / MIB;
+            assert_eq!((log(short), log(long)), (of_short_mib, of_long_mib), "{last_mib} MiB");
         }
-        assert_eq!(log_bytes(48 * MIB, 300 * MIB, (0, 0)), 100 * MIB);
+    }
+
+    #[test]
+    fn a_large_snapshot_of_jobs_that_have_ended_allows_no_long_log() {
+        for (open, log_mib) in [((0, 0), 300), ((10, 50 * LONG_BYTES), 300), ((100_000, 500 * MIB), 500)] {
+            assert_eq!(log_bytes(DUE, 900 * MIB, open, false), log_mib * MIB, "{open:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_fetches_a_snapshot_is_waited_for_no_longer_because_jobs_are_long() {
+        let (short, long) = ((1_000, 500_000), (100_000, 500 * MIB));
+        for (last_mib, log_mib) in [(0, 192), (300, 400), (900, 1_200)] {
+            for open in [short, long] {
+                assert_eq!(log_bytes(DUE, last_mib * MIB, open, true), log_mib * MIB, "{open:?}");
+            }
+        }
     }
 }

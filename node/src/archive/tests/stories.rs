@@ -242,3 +242,27 @@ async fn marks_of_forgotten_jobs_are_gone_and_of_others_not() {
     assert!(matches!(story[2].what, What::Requeued { .. }));
     archive.close().await;
 }
+
+/// More than one statement takes, twice: the one for the usual number of rows is kept and used again.
+#[tokio::test]
+async fn many_jobs_that_end_at_once_are_all_there_each_with_its_own_result() {
+    let folder = TempDir::new().unwrap();
+    let (mut past, archive) = (Past::new(), open(folder.path()).await);
+    for ids in [1..=1_234, 2_001..=3_100] {
+        submitted(&mut past, ids.clone());
+        let give = |id| Command::Assign { job: JobId(id), attempt: 1, node: ME, boot: Boot(1) };
+        past.entry(ids.clone().map(give).collect());
+        let end = |id: u128| {
+            // Every hundredth is long: its row has a body too.
+            let output = format!("{id} ").repeat(if id % 100 == 0 { 2_000 } else { 1 });
+            let outcome = Arc::new(Outcome::success(Bytes::from(output)));
+            Command::Finish { job: JobId(id), attempt: 1, node: ME, outcome }
+        };
+        past.entry(ids.map(end).collect());
+        push_all(&mut past, &archive);
+        written(&archive, past.ledger.applied()).await;
+    }
+    assert_eq!(past.ended.len(), 2_334);
+    assert_same(&past, &archive).await;
+    archive.close().await;
+}
