@@ -254,7 +254,7 @@ async fn many_jobs_that_end_at_once_are_all_there_each_with_its_own_result() {
         past.entry(ids.clone().map(give).collect());
         let end = |id: u128| {
             // Every hundredth is long: its row has a body too.
-            let output = format!("{id} ").repeat(if id % 100 == 0 { 2_000 } else { 1 });
+            let output = format!("{id} ").repeat(if id.is_multiple_of(100) { 2_000 } else { 1 });
             let outcome = Arc::new(Outcome::success(Bytes::from(output)));
             Command::Finish { job: JobId(id), attempt: 1, node: ME, outcome }
         };
