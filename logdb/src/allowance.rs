@@ -25,6 +25,15 @@ impl Allowance {
         self.left
     }
 
+    /// Spends one, if one is left.
+    pub(crate) fn take(&mut self) -> bool {
+        let has_one = self.left() > 0;
+        if has_one {
+            self.spend(1);
+        }
+        has_one
+    }
+
     pub(crate) fn spend(&mut self, some: u64) {
         if self.left >= self.most {
             self.since = Instant::now();

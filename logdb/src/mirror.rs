@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Weak};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +29,9 @@ pub fn stdout_console() -> Console {
 /// nobody each time.
 const GATHER: Duration = Duration::from_millis(5);
 
+/// How often it is told that lines were dropped.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
 /// The container has no number yet.
 pub(crate) const NO_NUMBER: u32 = u32::MAX;
 
@@ -42,6 +45,8 @@ enum Letter {
 pub(crate) struct Mirror {
     letters: SyncSender<Letter>,
     dropped: Arc<AtomicU64>,
+    /// For the lines that come with each job.
+    of_jobs: Arc<Mutex<Allowance>>,
 }
 
 impl Mirror {
@@ -55,17 +60,25 @@ impl Mirror {
             printing: String::new(),
             files: None,
             retry_at: Instant::now(),
-            allowance: Allowance::new(limits::MIRROR_LINES_A_SECOND, limits::MIRROR_LINES as u64),
+            told_at: None,
         };
+        let of_jobs = Allowance::new(limits::MIRROR_JOB_LINES_A_SECOND, limits::MIRROR_JOB_LINES);
         // It ends by itself once every handle on the log is gone.
         std::thread::Builder::new().name("log".into()).spawn(move || writer.serve(&inbox))?;
-        Ok(Self { letters, dropped })
+        Ok(Self { letters, dropped, of_jobs: Arc::new(Mutex::new(of_jobs)) })
     }
 
     pub(crate) fn offer(&self, record: Arc<Record>) {
-        if let Err(TrySendError::Full(_)) = self.letters.try_send(Letter::Line(record)) {
+        let may_go = self.may_go(&record);
+        if !may_go || matches!(self.letters.try_send(Letter::Line(record)), Err(TrySendError::Full(_))) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Jobs come by the ten thousand a second. What is told of the cluster, and what is wrong, must not drown in that.
+    fn may_go(&self, record: &Record) -> bool {
+        let comes_with_each_job = record.job.is_some() && record.level < Level::Warn;
+        !comes_with_each_job || self.of_jobs.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub(crate) fn flush(&self, patience: Duration) {
@@ -85,12 +98,21 @@ struct Writer {
     printing: String,
     files: Option<Files>,
     retry_at: Instant,
-    allowance: Allowance,
+    /// When it was told last that lines were dropped.
+    told_at: Option<Instant>,
 }
 
 impl Writer {
     fn serve(&mut self, inbox: &Receiver<Letter>) {
-        while let Ok(letter) = inbox.recv() {
+        loop {
+            let letter = match self.next(inbox) {
+                Ok(letter) => letter,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.tell_dropped();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
             let alone = matches!(letter, Letter::Flush(_));
             self.take(letter);
             if !alone {
@@ -103,13 +125,18 @@ impl Writer {
         }
     }
 
+    /// Waits for a letter; where something is left to be told, until that may be.
+    fn next(&self, inbox: &Receiver<Letter>) -> Result<Letter, RecvTimeoutError> {
+        let untold = self.told_at.filter(|_| self.dropped.load(Ordering::Relaxed) > 0);
+        match untold {
+            Some(at) => inbox.recv_timeout(TELL_EVERY.saturating_sub(at.elapsed())),
+            None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        }
+    }
+
     fn take(&mut self, letter: Letter) {
         match letter {
-            Letter::Line(_) if self.allowance.left() == 0 => {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-            }
             Letter::Line(record) => {
-                self.allowance.spend(1);
                 self.print(&record);
                 self.store(&record);
             }
@@ -162,7 +189,18 @@ impl Writer {
         if let Some(Err(error)) = self.files.as_mut().map(Files::flush) {
             self.give_up(&error);
         }
+        self.tell_dropped();
+    }
+
+    /// Says how many lines were dropped, not too often.
+    fn tell_dropped(&mut self) {
+        if self.told_at.is_some_and(|at| at.elapsed() < TELL_EVERY) {
+            return;
+        }
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            self.told_at = Some(Instant::now());
+        }
         if let Some(shared) = self.shared.upgrade().filter(|_| dropped > 0) {
             let message = format!("{dropped} lines came too fast for the log's files and console");
             shared.note(Level::Warn, "log", &message);
@@ -185,7 +223,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
-    use crate::{Level, Log};
+    use crate::{Level, Log, limits};
 
     #[test]
     fn consoles_print_number_and_message_and_files_keep_earlier_incarnations() {
@@ -207,6 +245,43 @@ mod tests {
         assert_eq!(earlier.len(), 2);
         assert_eq!(earlier[1].message, "Is master container");
         assert!(next.earlier("never").is_empty());
+    }
+
+    #[test]
+    fn lines_of_many_jobs_are_bounded_and_drown_no_other_line() {
+        let printed = Arc::new(Mutex::new(String::new()));
+        let seen = Arc::clone(&printed);
+        let console = Box::new(move |lines: &str| {
+            let mut seen = seen.lock().unwrap();
+            seen.push_str(lines);
+            seen.push('\n');
+        });
+        let log = Log::open("n1", None, Some(console)).unwrap();
+        let job = Some(protocol::JobId(7));
+        let began = std::time::Instant::now();
+        for n in 0..20_000 {
+            log.record(Level::Info, "received", job, "of a job");
+            if n % 5_000 == 0 {
+                log.record(Level::Info, "promoted", None, "of the cluster");
+                log.record(Level::Warn, "lost", job, "of a lost attempt");
+            }
+        }
+        // What the allowance is for so long, and one more second for a slow last line.
+        let most = limits::MIRROR_JOB_LINES
+            + limits::MIRROR_JOB_LINES_A_SECOND * (began.elapsed().as_millis() as u64 + 1_000) / 1_000;
+        log.flush(Duration::from_secs(20));
+        let printed = printed.lock().unwrap().clone();
+        let count = |what: &str| printed.lines().filter(|line| line.ends_with(what)).count() as u64;
+        assert_eq!((count("of the cluster"), count("of a lost attempt")), (4, 4));
+        let of_jobs = count("of a job");
+        assert!((limits::MIRROR_JOB_LINES..=most.min(19_999)).contains(&of_jobs), "{of_jobs} of {most}");
+        // Nothing is lost of it in memory, where it is told, once, how many lines went there alone.
+        let told = |line: &&Arc<crate::Record>| {
+            line.message.ends_with("came too fast for the log's files and console")
+        };
+        let lines = log.newest(limits::RING_LINES);
+        assert!(lines.iter().any(|line| told(&line)), "it is told that lines were dropped");
+        assert!(lines.iter().filter(told).count() <= 2 + began.elapsed().as_secs() as usize);
     }
 
     #[test]
