@@ -3,6 +3,8 @@
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
 /// The host a request names, without its port: in its target, else in its `Host` header. Browsers always name one.
 pub(super) fn asked_host(request: &Parts) -> Option<String> {
     if let Some(host) = request.uri.host() {
@@ -23,7 +25,7 @@ fn host_of(authority: &str) -> &str {
 /// Whether the marks of a browser (`Origin`, `Referer`, `Sec-Fetch-Site`) say that another site is behind a request.
 pub(super) fn is_foreign(request: &Parts) -> bool {
     let text = |name: HeaderName| request.headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let fetch_site = text(HeaderName::from_static("sec-fetch-site"));
+    let fetch_site = text(SEC_FETCH_SITE);
     if fetch_site.is_some_and(|site| !matches!(site, "none" | "same-origin")) {
         return true;
     }

@@ -57,6 +57,35 @@ async fn what_fails_inside_is_an_answer_with_a_name_and_the_next_call_is_served(
 }
 
 #[tokio::test]
+async fn a_shortcut_stands_behind_the_same_rules_as_the_routes() {
+    let quick = |request: Request| async move {
+        assert!(!request.headers().contains_key("fails"), "meant to");
+        "quick".into_response()
+    };
+    let app = app(true).shortcut(Method::POST, "/write", quick);
+    let written = ask(&app, "POST", "/write", &[]).await;
+    assert_eq!((written.body.as_str(), written.policy), ("quick", true));
+    for (method, path, body) in [("POST", "/write/", "/problems/not-found"), ("GET", "/thing", "thing")] {
+        assert!(ask(&app, method, path, &[]).await.body.contains(body), "{method} {path} is no shortcut");
+    }
+    let get = ask(&app, "GET", "/write", &[]).await;
+    assert_eq!(get.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(
+        ask(&app, "POST", "/write", &[("fails", "1")]).await.status,
+        StatusCode::INTERNAL_SERVER_ERROR
+    );
+    let foreign = ask(&app, "POST", "/write", &[("origin", "http://evil.example")]).await;
+    assert!(foreign.body.contains("/problems/cross-site") && foreign.policy, "{}", foreign.body);
+    let stranger = ask(&app, "POST", "/write", &[("host", "evil.example")]).await;
+    assert!(stranger.body.contains("/problems/wrong-host"), "{}", stranger.body);
+    ask(&app, "GET", "/stop", &[]).await;
+    assert!(ask(&app, "POST", "/write", &[]).await.body.contains("/problems/stopped"));
+    let token = Token::parse(&"t".repeat(TOKEN_LEAST_BYTES)).unwrap();
+    let closed = app_asking(true, Some(token)).shortcut(Method::POST, "/write", quick);
+    assert_eq!(ask(&closed, "POST", "/write", &[]).await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
 async fn stop_toggles_with_one_word_and_while_stopped_only_the_doors_own_calls_answer() {
     let app = app(true);
     assert_eq!(ask(&app, "GET", "/thing", &[]).await.body, "thing");

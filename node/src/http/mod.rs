@@ -40,7 +40,10 @@ mod warning;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::State;
+use axum::http::Method;
 use axum::middleware::from_fn_with_state;
+use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 use logdb::door::{Guarded, unknown, wrong_method};
 
@@ -49,6 +52,9 @@ use crate::settings::Settings;
 use desk::Desk;
 
 pub use logdb::door::serve;
+
+/// Jobs are submitted and listed here.
+const JOBS_PATH: &str = "/api/v1/jobs";
 
 /// What the HTTP side serves from.
 #[derive(Clone, Debug)]
@@ -81,15 +87,19 @@ pub fn app_with_pages(served: Served, pages: impl FnOnce(Router) -> Router) -> G
     let api = api(desk.clone());
     let inside = api.clone().layer(from_fn_with_state(desk.clone(), guard::headers));
     let routes = pages(inside).merge(api).merge(roots(desk.clone()));
-    let stamps = desk.clone();
+    let (stamps, hosts) = (desk.clone(), desk.clone());
     let door = desk.door.clone().stamping(move |headers| guard::stamp(stamps.clone(), headers));
-    door.knowing(move |host| guard::is_known(desk.clone(), host)).guard(routes)
+    let door = door.knowing(move |host| guard::is_known(hosts.clone(), host)).guard(routes);
+    door.shortcut(Method::POST, JOBS_PATH, move |request| {
+        let submitted = submit::submit(State(desk.clone()), request);
+        async { submitted.await.into_response() }
+    })
 }
 
 /// Whole paths, for a nested router costs every call a copy of its path.
 fn api(desk: Desk) -> Router {
     Router::new()
-        .route("/api/v1/jobs", post(submit::submit).get(jobs::list))
+        .route(JOBS_PATH, post(submit::submit).get(jobs::list))
         .route("/api/v1/jobs/batch", post(batch::submit))
         .route("/api/v1/jobs/retry", post(bulk::retry))
         .route("/api/v1/jobs/cancel", post(bulk::cancel))
