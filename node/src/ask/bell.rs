@@ -55,6 +55,18 @@ impl Asks {
         Ok(())
     }
 
+    /// Puts a question into the queue if there is room at once; else gives it back.
+    ///
+    /// # Errors
+    /// The question; [`Asks::send`] says what is in its way.
+    pub fn put(&self, ask: Ask) -> Result<(), Box<Ask>> {
+        self.queue.try_send(ask).map_err(|error| match error {
+            TrySendError::Full(ask) | TrySendError::Closed(ask) => Box::new(ask),
+        })?;
+        self.ring();
+        Ok(())
+    }
+
     /// Puts a question into the queue, if there is room.
     ///
     /// # Errors
@@ -161,7 +173,9 @@ mod tests {
         let (asks, asked) = asks(1);
         asks.try_send(digest()).unwrap();
         assert_eq!(asks.try_send(digest()), Err(NotTaken::Full));
+        assert!(matches!(asks.put(digest()).map_err(|ask| *ask), Err(Ask::Digest { .. })));
         drop(asked);
+        assert!(asks.put(digest()).is_err());
         assert_eq!(asks.try_send(digest()), Err(NotTaken::Ended));
         assert_eq!(asks.send(digest()).await, Err(NotTaken::Ended));
     }

@@ -1,11 +1,15 @@
 //! Bodies: bounded before they are read, and JSON before it is parsed.
 
 use std::borrow::Cow;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 
 use axum::body::{Body, BodyDataStream, Bytes};
 use axum::http::{HeaderMap, header};
 use futures_util::StreamExt as _;
 use serde_json::Value;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::limits::{BODY_PATIENCE, DRAIN_BYTES, DRAIN_PATIENCE, JSON_DEPTH};
@@ -44,7 +48,7 @@ pub(super) async fn read(
     }
     // Not more than the limit by now.
     let told = told.unwrap_or_default() as usize;
-    match timeout(BODY_PATIENCE, gather(&mut stream, told, limit)).await {
+    match patient(gather(&mut stream, told, limit)).await {
         Ok(Ok(Some(bytes))) => Ok(bytes),
         Ok(Ok(None)) => {
             drain(&mut stream).await;
@@ -55,6 +59,26 @@ pub(super) async fn read(
             let patience_s = BODY_PATIENCE.as_secs();
             Err(Problem::new(Kind::Malformed, format!("the body did not arrive within {patience_s} s")))
         }
+    }
+}
+
+/// What comes of reading, unless that takes too long. Most bodies come with their head and are there at the second look: for these no
+/// clock is set.
+async fn patient<T>(reading: impl Future<Output = T>) -> Result<T, Elapsed> {
+    let mut reading = pin!(reading);
+    let mut looks = 0;
+    let soon = poll_fn(|context| match reading.as_mut().poll(context) {
+        Poll::Ready(read) => Poll::Ready(Some(read)),
+        Poll::Pending if looks == 0 => {
+            looks += 1;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+        Poll::Pending => Poll::Ready(None),
+    });
+    match soon.await {
+        Some(read) => Ok(read),
+        None => timeout(BODY_PATIENCE, reading).await,
     }
 }
 
@@ -179,6 +203,24 @@ mod tests {
             assert_eq!(media_type(&headers), read);
         }
         assert_eq!(media_type(&HeaderMap::new()), "");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_may_come_late_and_in_pieces_but_not_too_late() {
+        let body = |pauses_s: &'static [u64]| {
+            let pieces = futures_util::stream::iter(pauses_s).then(|pause_s| async {
+                tokio::time::sleep(std::time::Duration::from_secs(*pause_s)).await;
+                Ok::<_, std::io::Error>(Bytes::from_static(b"piece "))
+            });
+            Body::from_stream(pieces)
+        };
+        let read = |body| async { read(&HeaderMap::new(), body, "body", 100).await };
+        assert_eq!(read(Body::from("whole")).await.ok().unwrap(), "whole");
+        assert_eq!(read(Body::empty()).await.ok().unwrap(), "");
+        assert_eq!(read(body(&[0, 20, 9])).await.ok().unwrap(), "piece piece piece ");
+        let began = tokio::time::Instant::now();
+        let late = read(body(&[0, 20, 20])).await.err().unwrap();
+        assert_eq!((late.kind, began.elapsed().as_secs()), (Kind::Malformed, BODY_PATIENCE.as_secs()));
     }
 
     #[test]

@@ -239,12 +239,17 @@ impl Desk {
         let id = job_of(&request);
         let patience = Duration::from_millis(limits::WRITE_PATIENCE_MS);
         let (reply, told) = oneshot::channel();
-        match timeout(patience, self.served.front.asks.send(Ask::Request { request, reply })).await {
-            Err(_) => {
-                return Err(Problem::new(Kind::Full, "too many requests wait at this node").not_accepted());
+        let asks = &self.served.front.asks;
+        if let Err(ask) = asks.put(Ask::Request { request, reply }) {
+            // In a box: mostly there is room.
+            match Box::pin(timeout(patience, asks.send(*ask))).await {
+                Err(_) => {
+                    let detail = "too many requests wait at this node";
+                    return Err(Problem::new(Kind::Full, detail).not_accepted());
+                }
+                Ok(Err(_)) => return Err(self.no_view().not_accepted()),
+                Ok(Ok(())) => {}
             }
-            Ok(Err(_)) => return Err(self.no_view().not_accepted()),
-            Ok(Ok(())) => {}
         }
         let Ok(Ok(Reply { told, held })) = timeout(patience + WRITE_GRACE, told).await else {
             return Err(problem::outcome_unknown(id));

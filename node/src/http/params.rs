@@ -3,11 +3,14 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, HeaderName, Uri};
 use protocol::submit::{FieldError, check_key};
 use protocol::{JobId, duration, limits};
 
 use super::problem::{Kind, Problem};
+
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The query of a request, in order.
 pub(super) struct Params<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
@@ -73,7 +76,7 @@ impl<'a> Params<'a> {
 pub(super) fn prefer_wait(headers: &HeaderMap) -> Option<Duration> {
     let most_s = limits::WAIT_MS / 1000;
     headers
-        .get_all("prefer")
+        .get_all(PREFER)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split([',', ';']))
@@ -84,7 +87,7 @@ pub(super) fn prefer_wait(headers: &HeaderMap) -> Option<Duration> {
 
 /// The user's idempotency key, if there is one.
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let mut values = headers.get_all("idempotency-key").iter();
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
         return Err(Problem::field(Kind::Invalid, "Idempotency-Key", "must come once", Some(1)));
