@@ -1,8 +1,6 @@
 //! Which ends and facts are not in the archive although the ledger has gone past them: a node that was brought up by a
 //! snapshot never saw them applied. Both are numbered without holes, so that what is missing is known to the last one.
 
-use std::collections::BTreeSet;
-
 use sqlx::{Row as _, SqliteConnection};
 
 use super::store::signed;
@@ -63,8 +61,8 @@ impl Holes {
         self.0.iter().any(|hole| hole.kind == kind && (hole.first..=hole.last).contains(&number))
     }
 
-    /// The ledger went from one number to another, and these came.
-    pub(super) fn came(&mut self, kind: Kind, before: u64, after: u64, came: BTreeSet<u64>) {
+    /// The ledger went from one number to another, and these came: rising, each once.
+    pub(super) fn came(&mut self, kind: Kind, before: u64, after: u64, came: impl IntoIterator<Item = u64>) {
         if after > before {
             self.0.push(Hole { kind, first: before + 1, last: after });
         }
@@ -113,17 +111,17 @@ mod tests {
     #[test]
     fn what_the_ledger_jumped_over_is_missing_until_it_comes() {
         let mut missing = Holes::default();
-        missing.came(Kind::Ends, 0, 3, BTreeSet::from([1, 2, 3]));
+        missing.came(Kind::Ends, 0, 3, [1, 2, 3]);
         assert_eq!(missing.all(), []);
-        missing.came(Kind::Ends, 3, 20, BTreeSet::from([15, 16, 19, 20]));
-        missing.came(Kind::Facts, 0, 2, BTreeSet::new());
+        missing.came(Kind::Ends, 3, 20, [15, 16, 19, 20]);
+        missing.came(Kind::Facts, 0, 2, []);
         assert_eq!(holes(&missing, Kind::Ends), [(4, 14), (17, 18)]);
-        missing.came(Kind::Ends, 20, 20, BTreeSet::from([5, 6, 14]));
+        missing.came(Kind::Ends, 20, 20, [5, 6, 14]);
         assert_eq!(holes(&missing, Kind::Ends), [(4, 4), (7, 13), (17, 18)]);
         missing.forget(Kind::Ends, 9);
         assert_eq!(holes(&missing, Kind::Ends), [(10, 13), (17, 18)]);
         assert_eq!(holes(&missing, Kind::Facts), [(1, 2)]);
-        missing.came(Kind::Ends, 20, 20, (10..=18).collect());
+        missing.came(Kind::Ends, 20, 20, 10..=18);
         assert_eq!(holes(&missing, Kind::Ends), []);
     }
 }

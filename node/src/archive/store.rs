@@ -1,7 +1,7 @@
 //! The tables: how they are opened, written by one, read by several.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
@@ -131,7 +131,7 @@ impl Store {
         }
         let (mut about, mut holes) = (before, self.holes.clone());
         let mut jobs: BTreeMap<u64, &Arc<Job>> = BTreeMap::new();
-        let mut facts: BTreeMap<u64, &Arc<Fact>> = BTreeMap::new();
+        let mut facts: Vec<&Arc<Fact>> = Vec::new();
         let (mut forget, mut forget_facts) = (about.forgotten, about.forgotten_facts);
         for batch in batches {
             // A replay of the log begins with what is here already.
@@ -139,7 +139,7 @@ impl Store {
             forget = forget.max(batch.forgotten);
             forget_facts = forget_facts.max(batch.forgotten_facts);
             jobs.extend(batch.jobs.iter().filter(|j| is_news(j.rev.index)).map(|job| (job.order, job)));
-            facts.extend(batch.facts.iter().filter(|f| is_news(f.rev.index)).map(|fact| (fact.number, fact)));
+            facts.extend(batch.facts.iter().filter(|fact| is_news(fact.rev.index)));
             for fact in &batch.facts {
                 if let What::Forgotten { upto } = fact.what {
                     forget = forget.max(upto);
@@ -147,15 +147,18 @@ impl Store {
             }
         }
         // What a peer or a restored ledger tells may be here already, and no fact is in two blocks.
-        facts.retain(|number, _| *number > before.last_fact || self.holes.lack(Kind::Facts, *number));
+        facts.retain(|fact| fact.number > before.last_fact || self.holes.lack(Kind::Facts, fact.number));
+        // Mostly they are in order already, each once.
+        facts.sort_by_key(|fact| fact.number);
+        facts.dedup_by_key(|fact| fact.number);
         about.applied = about.applied.max(applied);
         about.last_end = batches.iter().map(|batch| batch.last_end).fold(about.last_end, u64::max);
         about.last_fact = batches.iter().map(|batch| batch.last_fact).fold(about.last_fact, u64::max);
-        let ends = jobs.values().filter_map(|job| Some(job.ending?.number));
-        holes.came(Kind::Ends, before.last_end, about.last_end, ends.collect());
-        holes.came(Kind::Facts, before.last_fact, about.last_fact, facts.keys().copied().collect());
+        let ends: BTreeSet<u64> = jobs.values().filter_map(|job| Some(job.ending?.number)).collect();
+        holes.came(Kind::Ends, before.last_end, about.last_end, ends);
+        holes.came(Kind::Facts, before.last_fact, about.last_fact, facts.iter().map(|fact| fact.number));
         put_jobs(&mut write, &jobs).await?;
-        facts::put(&mut write, &facts.into_values().collect::<Vec<_>>()).await?;
+        facts::put(&mut write, &facts).await?;
         if forget > about.forgotten {
             let last_fact = match last_fact_of_end(&mut write, forget).await {
                 // Facts stay longer, then; nothing else waits for that.
