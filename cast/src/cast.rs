@@ -239,7 +239,9 @@ impl Cast {
         }
         self.drain_minds();
         self.retire_unwanted();
-        std::mem::take(&mut self.outputs)
+        // Room for as much again: it grows by moving what is in it.
+        let next = Vec::with_capacity(self.outputs.len());
+        std::mem::replace(&mut self.outputs, next)
     }
 
     /// Whether somebody watches all jobs from now on (at first: yes). If not, [`Output::Fact`] tells of an accepted job without

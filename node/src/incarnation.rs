@@ -299,7 +299,9 @@ impl Incarnation {
         let mut outputs = Vec::new();
         for _ in 0..AT_ONCE_ROUNDS {
             let mut ended = Vec::new();
-            for output in self.cast.turn(wall_ms) {
+            let turned = self.cast.turn(wall_ms);
+            outputs.reserve(turned.len());
+            for output in turned {
                 match output {
                     Output::Run(dispatch) => match self.hands.at_once(&dispatch) {
                         Some(outcome) => ended.push(Input::Ended { attempt: dispatch.attempt, outcome }),

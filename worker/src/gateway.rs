@@ -186,7 +186,9 @@ impl Gateway {
 
     /// Takes what is to be done, in order.
     pub fn drain(&mut self) -> Vec<Output> {
-        core::mem::take(&mut self.outputs)
+        // Room for as much again: it grows by moving what is in it.
+        let next = Vec::with_capacity(self.outputs.len());
+        core::mem::replace(&mut self.outputs, next)
     }
 
     fn close(&mut self, number: u64, told: Told) {
