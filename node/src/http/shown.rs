@@ -1,5 +1,6 @@
 //! How jobs and nodes look as JSON on the public surface. Times are RFC 3339 in UTC, nodes are named, bytes that are not text are base64.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -37,7 +38,7 @@ pub(crate) struct JobShown<'a> {
     class: &'a str,
     state: &'static str,
     reason: Option<&'static str>,
-    text: Option<String>,
+    text: Option<Cow<'a, str>>,
     not_before: Option<String>,
     priority: u8,
     labels: &'a BTreeMap<String, String>,
@@ -47,7 +48,7 @@ pub(crate) struct JobShown<'a> {
     retry_of: Option<String>,
     payload_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    payload_excerpt: Option<String>,
+    payload_excerpt: Option<Cow<'a, str>>,
     submitted_at: String,
     started_at: Option<String>,
     finished_at: Option<String>,
@@ -189,20 +190,26 @@ pub(crate) fn job_named<'a>(job: &'a Job, name: &dyn Fn(NodeId) -> String, exten
 }
 
 /// One sentence on where it stands.
-fn text(job: &Job, name: &dyn Fn(NodeId) -> String) -> Option<String> {
-    let at = job.attempts.last().map(|a| name(a.node)).unwrap_or_default();
-    match job.state {
-        JobState::Scheduled => Some("waits before its next attempt".to_string()),
-        JobState::Blocked => Some("waits for other jobs".to_string()),
-        JobState::Queued => Some("waits for a worker".to_string()),
-        JobState::Running => Some(format!("runs on {at}")),
-        JobState::Succeeded => None,
-        JobState::Failed => Some(match job.result.as_ref().and_then(|outcome| outcome.error.clone()) {
-            Some(error) => error,
-            None => format!("failed: {}", job.reason.map_or("for no known reason", protocol::Reason::word)),
-        }),
-        JobState::Cancelled => Some("cancelled on request".to_string()),
-    }
+fn text<'a>(job: &'a Job, name: &dyn Fn(NodeId) -> String) -> Option<Cow<'a, str>> {
+    let text = match job.state {
+        JobState::Scheduled => "waits before its next attempt".into(),
+        JobState::Blocked => "waits for other jobs".into(),
+        JobState::Queued => "waits for a worker".into(),
+        JobState::Running => {
+            let at = job.attempts.last().map(|a| name(a.node)).unwrap_or_default();
+            format!("runs on {at}").into()
+        }
+        JobState::Succeeded => return None,
+        JobState::Failed => match job.result.as_ref().and_then(|outcome| outcome.error.as_deref()) {
+            Some(error) => error.into(),
+            None => {
+                let reason = job.reason.map_or("for no known reason", protocol::Reason::word);
+                format!("failed: {reason}").into()
+            }
+        },
+        JobState::Cancelled => "cancelled on request".into(),
+    };
+    Some(text)
 }
 
 fn attempt(attempt: &Attempt, name: &dyn Fn(NodeId) -> String) -> AttemptShown {
@@ -260,10 +267,20 @@ fn files(outcome: &Outcome) -> Vec<FileShown> {
 }
 
 /// The beginning of a payload, for lists.
-fn excerpt(payload: &[u8]) -> String {
+fn excerpt(payload: &[u8]) -> Cow<'_, str> {
     let head = String::from_utf8_lossy(&payload[..payload.len().min(EXCERPT_CHARS * 4)]);
+    // So many bytes are at most so many characters.
+    if head.len() <= EXCERPT_CHARS {
+        return head;
+    }
     let end = head.char_indices().nth(EXCERPT_CHARS).map_or(head.len(), |(at, _)| at);
-    head[..end].to_owned()
+    match head {
+        Cow::Borrowed(head) => Cow::Borrowed(&head[..end]),
+        Cow::Owned(mut head) => {
+            head.truncate(end);
+            Cow::Owned(head)
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -371,4 +388,25 @@ pub(super) fn json<T: Serialize>(value: &T) -> Response {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     *response.headers_mut() = headers;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_is_the_first_characters_of_whatever_bytes_there_are() {
+        let long = "ä".repeat(EXCERPT_CHARS + 1);
+        for (payload, shown) in [
+            (b"" as &[u8], String::new()),
+            (b"hello", "hello".to_string()),
+            (&[b'x'; EXCERPT_CHARS], "x".repeat(EXCERPT_CHARS)),
+            (&[b'x'; 5 * EXCERPT_CHARS], "x".repeat(EXCERPT_CHARS)),
+            (long.as_bytes(), "ä".repeat(EXCERPT_CHARS)),
+            (b"a\xffb", "a\u{fffd}b".to_string()),
+            (&[0xff; 5 * EXCERPT_CHARS], "\u{fffd}".repeat(EXCERPT_CHARS)),
+        ] {
+            assert_eq!(excerpt(payload), shown);
+        }
+    }
 }
