@@ -38,6 +38,7 @@ pub(super) struct Seen {
 /// The jobs of one submitter.
 #[derive(Clone, Debug)]
 struct Party {
+    submitter: Arc<str>,
     /// The round in which its next job goes.
     round: u64,
     lines: BTreeMap<u64, Line>,
@@ -53,9 +54,9 @@ struct Line {
 }
 
 impl Party {
-    fn claim(&self, submitter: &Arc<str>) -> Option<Claim> {
-        let (oldest, _) = self.heads.first()?;
-        Some(Claim { round: self.round, oldest: *oldest, submitter: Arc::clone(submitter) })
+    /// Where it stands: its round, and its oldest job to look at. None: it has none.
+    fn standing(&self) -> Option<(u64, Turn)> {
+        self.heads.first().map(|(oldest, _)| (self.round, *oldest))
     }
 
     /// Changes one line, and brings its head in line with it. Says what came of it.
@@ -78,24 +79,24 @@ impl Party {
 impl Level {
     /// Adds a job. Says who its submitter is here, and whether it is the first of its line.
     pub(super) fn put(&mut self, submitter: &str, shape: u64, turn: Turn) -> (Arc<str>, bool) {
-        let name = match self.parties.get_key_value(submitter) {
-            Some((name, _)) => Arc::clone(name),
-            None => {
-                let known = self.away.remove_entry(submitter);
-                let (name, round) = known.unwrap_or_else(|| (Arc::from(submitter), self.round + 1));
-                let round = round.max(self.round);
-                let party = Party { round, lines: BTreeMap::new(), heads: BTreeSet::new() };
-                self.parties.insert(Arc::clone(&name), party);
-                name
-            }
-        };
         let mut first = false;
-        self.change(submitter, |party| {
+        let put = |party: &mut Party| {
             party.change(shape, |line| {
                 first = line.jobs.is_empty();
                 line.jobs.insert(turn);
             });
-        });
+            Arc::clone(&party.submitter)
+        };
+        let name = match self.parties.get_mut(submitter) {
+            Some(party) => Self::move_claim(&mut self.claims, party, put),
+            None => {
+                let known = self.away.remove_entry(submitter);
+                let (name, round) = known.unwrap_or_else(|| (Arc::from(submitter), self.round + 1));
+                let (round, submitter) = (round.max(self.round), Arc::clone(&name));
+                let party = Party { submitter, round, lines: BTreeMap::new(), heads: BTreeSet::new() };
+                Self::move_claim(&mut self.claims, self.parties.entry(name).or_insert(party), put)
+            }
+        };
         (name, first)
     }
 
@@ -197,18 +198,28 @@ impl Level {
 
     /// Changes what a submitter has, and brings its claim in line with it.
     fn change<T>(&mut self, submitter: &str, how: impl FnOnce(&mut Party) -> T) -> Option<T> {
-        let name = Arc::clone(self.parties.get_key_value(submitter)?.0);
         let party = self.parties.get_mut(submitter)?;
-        let before = party.claim(&name);
-        let changed = how(party);
-        let (after, empty) = (party.claim(&name), party.lines.is_empty());
-        if before != after {
-            before.map(|claim| self.claims.remove(&claim));
-            self.claims.extend(after);
-        }
-        if empty {
+        let changed = Self::move_claim(&mut self.claims, party, how);
+        if party.lines.is_empty() {
             self.parties.remove(submitter);
         }
         Some(changed)
+    }
+
+    /// Changes what a submitter has, and moves its claim to where it stands then.
+    fn move_claim<T>(
+        claims: &mut BTreeSet<Claim>,
+        party: &mut Party,
+        how: impl FnOnce(&mut Party) -> T,
+    ) -> T {
+        let before = party.standing();
+        let changed = how(party);
+        let after = party.standing();
+        if before != after {
+            let claim = |(round, oldest)| Claim { round, oldest, submitter: Arc::clone(&party.submitter) };
+            before.map(|standing| claims.remove(&claim(standing)));
+            claims.extend(after.map(claim));
+        }
+        changed
     }
 }
