@@ -1,6 +1,6 @@
 //! How much of something may be done in the long run: it gathers with time, up to a bound, and is spent.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// So many a second, and so many at once after a rest.
 pub(crate) struct Allowance {
@@ -45,17 +45,14 @@ impl Allowance {
         let passed_us =
             u64::try_from(now.saturating_duration_since(self.since).as_micros()).unwrap_or(u64::MAX);
         let gathered = passed_us.saturating_mul(self.a_second) / 1_000_000;
-        if gathered > 0 {
-            self.since = now;
-            self.left = self.left.saturating_add(gathered).min(self.most);
-        }
+        self.left = self.left.saturating_add(gathered).min(self.most);
+        // What is left over of a whole one counts on: whoever takes one at a time would never get the pace.
+        self.since += Duration::from_micros(gathered.saturating_mul(1_000_000) / self.a_second.max(1));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -70,5 +67,23 @@ mod tests {
         assert_eq!(allowance.left, 4);
         allowance.gather(began + Duration::from_secs(9));
         assert_eq!(allowance.left, 10);
+    }
+    #[test]
+    fn whoever_takes_one_at_a_time_gets_the_whole_pace() {
+        for pause_us in [60, 150, 199, 390] {
+            let mut allowance = Allowance::new(5_000, 10);
+            allowance.spend(10);
+            let (mut now, mut taken) = (allowance.since, 0);
+            for _ in 0..1_000_000 / pause_us {
+                now += Duration::from_micros(pause_us);
+                allowance.gather(now);
+                if allowance.left > 0 {
+                    allowance.spend(1);
+                    taken += 1;
+                }
+            }
+            let most = 5_000.min(1_000_000 / pause_us);
+            assert!((most - 2..=most).contains(&taken), "{taken} of {most} with {pause_us} us between");
+        }
     }
 }

@@ -10,12 +10,14 @@ pub const MESSAGE_BYTES: usize = 8 << 10;
 pub const NAME_BYTES: usize = 256;
 /// Lines that may wait for files and console; more are dropped there (and counted), never waited for.
 pub const MIRROR_LINES: usize = 8_192;
-/// Lines a second that files and console get in the long run of what comes with each job, at most; more are dropped there like those
-/// that find no room. A cluster under load must not spend its processors on its own story, nor push the rest of it out of its files
-/// within seconds. Lines that are no job's, and warnings, are not counted. As many are shipped, [`SHIP_LINES_A_SECOND`].
+/// Lines about jobs a second that files and console get in the long run, warnings aside; more are dropped there like those that find no
+/// room. Each job has three to seven, and a cluster under load must not spend its processors on its own story: the files hold some
+/// 76,000 lines, so it would push all else out of them in four seconds. As many are shipped, [`SHIP_LINES_A_SECOND`].
 pub const MIRROR_JOB_LINES_A_SECOND: u64 = 5_000;
-/// As many of those at once after a rest: half the room, so that other lines find some.
+/// As many of those at once after a rest, and as many of them that may wait: half the room is for other lines.
 pub const MIRROR_JOB_LINES: u64 = MIRROR_LINES as u64 / 2;
+/// All other lines a second, warnings about jobs among them.
+pub const MIRROR_OTHER_LINES_A_SECOND: u64 = 15_000;
 /// Bytes of lines that the console is given at once, about.
 pub const CONSOLE_BYTES: usize = 32 << 10;
 /// Size at which a file is closed and the next one begun.

@@ -158,7 +158,7 @@ mod tests {
         });
         // The waiter sleeps by now, or will find two.
         tokio::task::yield_now().await;
-        asks.try_send(digest()).unwrap();
+        asks.put(digest()).unwrap();
         asked = waiter.await.unwrap();
         assert_eq!(asked.len(), 2);
         asked.try_recv().unwrap();

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use protocol::{JobId, Outcome, Reason, Refusal};
 
 use super::stage::{Plan, start};
-use super::{JSON, call, get, submit};
+use super::{Answer, JSON, call, get, submit};
 use crate::ask::Told;
 
 const ECHO: &str = r#"{"class":"echo","payload":"hi"}"#;
@@ -157,4 +157,24 @@ async fn cancelling_twice_is_one_cancelling_and_an_ended_job_stays_as_it_is() {
     hand.finish(failed, Outcome::failure(Reason::Exit, "no number".into()));
     let unknown = call(&app, &format!("POST /api/v1/jobs/{}/cancel", JobId(99)), &[], "").await;
     assert_eq!(unknown.problem(), (404, "not-found".into()));
+}
+
+#[tokio::test]
+async fn a_submission_takes_the_shortcut_and_whatever_else_goes_there_does_not() {
+    let (app, _hand) = start();
+    // What a router answers has its length in the head already; without one it is written by whoever sends it.
+    let is_routed = |answer: &Answer| answer.headers.contains_key("content-length");
+    let raw = call(&app, "POST /api/v1/jobs?class=echo", &[], "x").await;
+    let json = submit(&app, r#"{"class":"echo","payload":"x"}"#).await;
+    let refused = submit(&app, r#"{"class":""}"#).await;
+    assert_eq!([&raw, &json, &refused].map(|answer| answer.status.as_u16()), [201, 201, 422]);
+    for answer in [&raw, &json, &refused] {
+        assert!(!is_routed(answer) && answer.header("x-understudy-node") == "n1", "{:?}", answer.headers);
+    }
+    let list = get(&app, "/api/v1/jobs").await;
+    let other = call(&app, "PUT /api/v1/jobs", &[], "x").await;
+    assert_eq!(
+        [&list, &other].map(|answer| (answer.status.as_u16(), is_routed(answer))),
+        [(200, true), (405, true)]
+    );
 }
