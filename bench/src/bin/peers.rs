@@ -100,8 +100,7 @@ async fn rabbit(peer: &Peer, amount: &Amount, report: &mut Report) -> Result<(),
     let mut runs = Vec::new();
     for _ in 0..amount.runs {
         // A fresh connection: the workers of the run before are gone with theirs.
-        let rabbit = Rabbit::connect(peer).await?;
-        rabbit.empty().await?;
+        let rabbit = Rabbit::emptied(peer).await?;
         let slots = rabbit.publishers(256, 100).await?;
         let filled = Until { time: Duration::MAX, jobs: amount.drained };
         run(slots, 1, filled).await?;
@@ -109,6 +108,5 @@ async fn rabbit(peer: &Peer, amount: &Amount, report: &mut Report) -> Result<(),
     }
     let note = format!("{} queued, {WORKERS} workers", amount.drained);
     report.add(Row { note, bytes: 100, ..Row::of("drain", "jobs/s", runs) });
-    rabbit.empty().await?;
-    Ok(())
+    Rabbit::emptied(peer).await.map(drop)
 }

@@ -24,6 +24,10 @@ use crate::works::payload;
 const CONNECTIONS: usize = 4;
 /// Deliveries a worker may have in hand.
 const PREFETCH: u16 = 64;
+/// How often an empty queue is asked for,
+const EMPTY_TRIES: u32 = 10;
+/// and the pause in between.
+const EMPTY_PAUSE: Duration = Duration::from_secs(1);
 const QUEUE: &str = "bench";
 const REPLIES: &str = "amq.rabbitmq.reply-to";
 
@@ -50,6 +54,23 @@ impl Rabbit {
                 .push(Connection::connect(&url, ConnectionProperties::default()).await.map_err(failed)?);
         }
         Ok(Self { connections })
+    }
+
+    /// Connects, to an empty queue. One that goes leaves its name taken for a moment, and then ends the connection that asks for it.
+    ///
+    /// # Errors
+    /// [`BenchError`].
+    pub async fn emptied(peer: &Peer) -> Result<Self, BenchError> {
+        let mut tries = 1;
+        loop {
+            let rabbit = Self::connect(peer).await?;
+            match rabbit.empty().await {
+                Ok(()) => return Ok(rabbit),
+                Err(error) if tries == EMPTY_TRIES => return Err(error),
+                Err(_) => tokio::time::sleep(EMPTY_PAUSE).await,
+            }
+            tries += 1;
+        }
     }
 
     async fn channel(&self, slot: usize) -> Result<Channel, BenchError> {
