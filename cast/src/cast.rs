@@ -239,12 +239,7 @@ impl Cast {
         }
         self.drain_minds();
         self.retire_unwanted();
-        if self.outputs.is_empty() {
-            return Vec::new();
-        }
-        // Room for as much again: it grows by moving what is in it.
-        let next = Vec::with_capacity(self.outputs.len());
-        std::mem::replace(&mut self.outputs, next)
+        std::mem::take(&mut self.outputs)
     }
 
     /// Whether somebody watches all jobs from now on (at first: yes). If not, [`Output::Fact`] tells of an accepted job without

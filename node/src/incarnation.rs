@@ -299,9 +299,7 @@ impl Incarnation {
         let mut outputs = Vec::new();
         for _ in 0..AT_ONCE_ROUNDS {
             let mut ended = Vec::new();
-            let turned = self.cast.turn(wall_ms);
-            outputs.reserve(turned.len());
-            for output in turned {
+            for output in self.cast.turn(wall_ms) {
                 match output {
                     Output::Run(dispatch) => match self.hands.at_once(&dispatch) {
                         Some(outcome) => ended.push(Input::Ended { attempt: dispatch.attempt, outcome }),

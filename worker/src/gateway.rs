@@ -186,12 +186,7 @@ impl Gateway {
 
     /// Takes what is to be done, in order.
     pub fn drain(&mut self) -> Vec<Output> {
-        if self.outputs.is_empty() {
-            return Vec::new();
-        }
-        // Room for as much again: it grows by moving what is in it.
-        let next = Vec::with_capacity(self.outputs.len());
-        core::mem::replace(&mut self.outputs, next)
+        core::mem::take(&mut self.outputs)
     }
 
     fn close(&mut self, number: u64, told: Told) {
