@@ -59,6 +59,9 @@ pub const UNDECIDED_LOOKS: usize = 256;
 /// A spare attempt waits about so long for its slot: a node is sent as many ahead as end there in this time. It hides the
 /// time that a commit takes.
 pub const SPARE_MS: u64 = 25;
+/// Waiting jobs of one line that lie together. They leave at the front and come at the end, so that only those two chunks are
+/// not full.
+pub const TURNS_CHUNK: usize = 512;
 /// Spare attempts of one class that a node is sent ahead, at most.
 pub const SPARES: u32 = 256;
 /// A spare attempt that waited so long is asked back while another node could begin it.

@@ -20,6 +20,7 @@
 //! A million may wait here, so of a job that the ledger holds only its turn is kept: who it is the ledger says by its order.
 
 mod level;
+mod turns;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;

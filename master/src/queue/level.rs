@@ -4,6 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use core::ops::Bound;
 
+use super::turns::Turns;
 use super::{Look, Turn};
 use crate::limits::SUBMITTERS_AWAY;
 
@@ -49,7 +50,7 @@ struct Party {
 /// Jobs of one shape. There is at least one.
 #[derive(Clone, Debug, Default)]
 struct Line {
-    jobs: BTreeSet<Turn>,
+    jobs: Turns,
     held_back: bool,
 }
 
@@ -62,7 +63,7 @@ impl Party {
     /// Changes one line, and brings its head in line with it. Says what came of it.
     fn change(&mut self, shape: u64, how: impl FnOnce(&mut Line)) {
         let line = self.lines.entry(shape).or_default();
-        let head = |line: &Line| line.jobs.first().copied().filter(|_| !line.held_back);
+        let head = |line: &Line| line.jobs.first().filter(|_| !line.held_back);
         let before = head(line);
         how(line);
         let (after, empty) = (head(line), line.jobs.is_empty());
@@ -104,10 +105,7 @@ impl Level {
     pub(super) fn reorder(&mut self, submitter: &str, shape: u64, before: Turn, after: Turn) -> bool {
         let mut stood = false;
         self.change(submitter, |party| {
-            party.change(shape, |line| {
-                stood = line.jobs.remove(&before);
-                line.jobs.extend(stood.then_some(after));
-            });
+            party.change(shape, |line| stood = line.jobs.replace(before, after));
         });
         stood
     }
@@ -117,7 +115,7 @@ impl Level {
         let (mut stood, mut last) = (false, false);
         let round = self.change(submitter, |party| {
             party.change(shape, |line| {
-                stood = line.jobs.remove(&turn);
+                stood = line.jobs.remove(turn);
                 last = stood && line.jobs.is_empty();
             });
             party.round
@@ -152,7 +150,7 @@ impl Level {
 
     pub(super) fn contains(&self, submitter: &str, shape: u64, turn: Turn) -> bool {
         let line = self.parties.get(submitter).and_then(|party| party.lines.get(&shape));
-        line.is_some_and(|line| line.jobs.contains(&turn))
+        line.is_some_and(|line| line.jobs.contains(turn))
     }
 
     /// Holds a line back, or no longer.
