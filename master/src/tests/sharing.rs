@@ -3,7 +3,7 @@
 use super::explaining::with_cluster;
 use super::scene::*;
 use crate::{Ledger, why};
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use proptest::prelude::*;
@@ -85,22 +85,33 @@ fn a_lost_worker_frees_its_share_and_a_new_leader_goes_on_counting() {
 
 /// Cluster times at which attempts were committed.
 fn starts(scene: &mut Scene, for_ms: u64, mut between: impl FnMut(&mut Scene, u64)) -> Vec<u64> {
-    let mut seen: BTreeSet<AttemptRef> = BTreeSet::new();
-    let mut at = Vec::new();
+    let mut started = BTreeMap::new();
+    pass(scene, for_ms, |scene, tick| {
+        between(scene, tick);
+        note_starts(scene, &mut started);
+    });
+    let mut at: Vec<u64> = started.into_values().collect();
+    at.sort_unstable();
+    at
+}
+
+/// So much time goes by, with a look after each tick: at its end nobody knows any more when something began.
+fn pass(scene: &mut Scene, for_ms: u64, mut look: impl FnMut(&mut Scene, u64)) {
     for tick in 0..for_ms / scene.settings.tick_ms {
         scene.pass(scene.settings.tick_ms);
         if tick % 5 == 4 {
             scene.report_all();
         }
-        between(scene, tick);
-        for job in running(&scene.ledger) {
-            let number = scene.ledger.job(job).unwrap().attempts.len() as u32;
-            if seen.insert(AttemptRef { job, attempt: number }) {
-                at.push(scene.ledger.clock_ms());
-            }
-        }
+        look(scene, tick);
     }
-    at
+}
+
+/// Attempts that run and did not before began now.
+fn note_starts(scene: &Scene, started: &mut BTreeMap<AttemptRef, u64>) {
+    for job in running(&scene.ledger) {
+        let attempt = scene.ledger.job(job).unwrap().attempts.len() as u32;
+        started.entry(AttemptRef { job, attempt }).or_insert(scene.ledger.clock_ms());
+    }
 }
 
 fn most_in(period_ms: u64, at: &[u64]) -> usize {
@@ -224,12 +235,9 @@ proptest! {
                 Step::Report => scene.report_all(),
                 Step::Promote => scene.promote(),
                 Step::Cut { which, cut } => scene.workers.get_mut(&NodeId(which)).unwrap().cut = cut,
-                Step::Pass => scene.pass(400),
+                Step::Pass => pass(&mut scene, 400, |scene, _| note_starts(scene, &mut started)),
             }
-            for job in running(&scene.ledger) {
-                let attempt = scene.ledger.job(job).unwrap().attempts.len() as u32;
-                started.entry(AttemptRef { job, attempt }).or_insert(scene.ledger.clock_ms());
-            }
+            note_starts(&scene, &mut started);
             let said = by_key(&scene.ledger, running(&scene.ledger).into_iter());
             for n in 1..4 {
                 let key = std::format!("key {n}");
