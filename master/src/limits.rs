@@ -7,8 +7,9 @@ use protocol::limits;
 pub const SHARD_GROUPS: usize = 128;
 /// See [`SHARD_GROUPS`].
 pub const SHARDS_IN_GROUP: usize = 128;
-/// A piece that is full grows by so many: about a kibibyte of waiting jobs, as allocators count.
-pub const PIECE_GROWTH: usize = 9;
+/// A piece that is full grows by so many: about a kibibyte of waiting jobs, and multiples of it are little below the sizes
+/// that allocators have.
+pub const PIECE_GROWTH: usize = 10;
 /// Jobs in one chunk of the order of acceptance, and in one chunk of an index over it.
 pub const ORDER_CHUNK: u64 = 1024;
 /// Kinds of jobs (class, submitter, priority) whose terms are remembered, so that the next ones share them.
@@ -59,9 +60,11 @@ pub const UNDECIDED_LOOKS: usize = 256;
 /// A spare attempt waits about so long for its slot: a node is sent as many ahead as end there in this time. It hides the
 /// time that a commit takes.
 pub const SPARE_MS: u64 = 25;
-/// Waiting jobs of one line that lie together. They leave at the front and come at the end, so that only those two chunks are
-/// not full.
+/// Waiting jobs of one line that lie together, at most. They leave at the front and come at the end, so that mostly only those
+/// two chunks are not full.
 pub const TURNS_CHUNK: usize = 512;
+/// A chunk of them with room for so many keeps it, however few are left.
+pub const TURNS_KEPT: usize = 16;
 /// Spare attempts of one class that a node is sent ahead, at most.
 pub const SPARES: u32 = 256;
 /// A spare attempt that waited so long is asked back while another node could begin it.

@@ -4,7 +4,7 @@
 use alloc::collections::VecDeque;
 
 use super::Turn;
-use crate::limits::TURNS_CHUNK;
+use crate::limits::{TURNS_CHUNK, TURNS_KEPT};
 
 /// A sorted set, made for growing at the end and shrinking at the front.
 #[derive(Clone, Debug, Default)]
@@ -47,12 +47,14 @@ impl Turns {
         match self.chunks.get_mut(chunk) {
             None => self.chunks.push_back(VecDeque::from([turn])),
             Some(full) if full.len() >= TURNS_CHUNK => {
-                if at == full.len() {
-                    self.chunks.insert(chunk + 1, VecDeque::from([turn]));
-                } else {
+                if at < full.len() {
                     let upper = full.split_off(full.len() / 2);
                     self.chunks.insert(chunk + 1, upper);
-                    self.insert(turn);
+                    return self.insert(turn);
+                }
+                match self.chunks.get_mut(chunk + 1) {
+                    Some(next) if next.len() < TURNS_CHUNK => next.push_front(turn),
+                    _ => self.chunks.insert(chunk + 1, VecDeque::from([turn])),
                 }
             }
             Some(known) => known.insert(at, turn),
@@ -66,7 +68,7 @@ impl Turns {
         turns.remove(at);
         if turns.is_empty() {
             self.chunks.remove(chunk);
-        } else if turns.len() * 4 <= turns.capacity() {
+        } else if turns.capacity() > TURNS_KEPT && turns.len() * 4 <= turns.capacity() {
             turns.shrink_to_fit();
         }
         true
@@ -126,7 +128,7 @@ mod tests {
     fn it_is_the_set_that_a_tree_is() {
         for seed in 0..8 {
             let (mut state, mut turns, mut tree) = (seed, Turns::default(), BTreeSet::new());
-            // First it grows, then it is as large as it was, then it becomes empty.
+            // First it grows, then it stays as large as it was, then it shrinks.
             for (steps, grows_of_ten) in [(6_000, 8), (6_000, 5), (20_000, 1)] {
                 let span = 40 * TURNS_CHUNK as u64;
                 for _ in 0..steps {
@@ -152,7 +154,24 @@ mod tests {
                 }
                 assert_eq!(turns.whole(), tree);
             }
+            // Whatever is left leaves from anywhere, and its chunks with it.
+            while !tree.is_empty() {
+                let number = turn(chance(&mut state) % (40 * TURNS_CHUNK as u64));
+                let gone = tree.range(number..).next().or(tree.last()).copied().unwrap();
+                assert!(tree.remove(&gone) && turns.remove(gone));
+                assert_eq!((turns.first(), turns.is_empty()), (tree.first().copied(), tree.is_empty()));
+            }
+            assert_eq!(turns.chunks.len(), 0);
         }
+    }
+
+    #[test]
+    fn what_comes_backwards_between_two_chunks_fills_chunks_too() {
+        let mut turns = Turns::default();
+        let (full, many) = (TURNS_CHUNK as u64, 20 * TURNS_CHUNK as u64);
+        (0..full).chain([full + many]).for_each(|number| turns.insert(turn(number)));
+        (full..full + many).rev().for_each(|number| turns.insert(turn(number)));
+        assert_eq!((turns.whole().len() as u64, turns.chunks.len()), (full + many + 1, 22));
     }
 
     #[test]
