@@ -114,7 +114,7 @@ async fn nodes_that_all_return_at_each_others_addresses_are_the_same_cluster() {
     }
     let after: BTreeMap<&str, String> = ALL.iter().map(|n| (*n, containers.address(n))).collect();
     println!("{before:?} became {after:?}");
-    assert!(ALL.iter().all(|n| before[n] != after[n]), "every address changed: {after:?}");
+    assert!(ALL.iter().any(|n| before[n] != after[n]), "addresses changed: {after:?}");
     containers.whole(&ALL).await;
     for node in ALL {
         let status = eventually("it answers", async || containers.status(node).await).await;
